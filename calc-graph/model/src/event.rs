@@ -1,0 +1,116 @@
+//! What a datastore tells the graph.
+
+use smol_str::SmolStr;
+
+use crate::{
+    HostEndpoint, HostEndpointKey, Key, NetworkSet, NetworkSetKey, Node, Policy, PolicyKey, Profile, Tier,
+    WorkloadEndpoint, WorkloadEndpointKey,
+};
+
+/// When a source saw a change: nanoseconds of `CLOCK_MONOTONIC`, opaque to the
+/// graph. Coalescing keeps the oldest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Stamp(pub u64);
+
+/// The resources of one list-and-watch of a source. A relist of one kind sweeps
+/// the objects of that kind only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// v1 Pod.
+    Pod,
+    /// v1 Namespace: profiles `kns.*`.
+    Namespace,
+    /// v1 ServiceAccount: profiles `ksa.*`.
+    ServiceAccount,
+    /// v1 Node.
+    Node,
+    /// networking.k8s.io/v1 NetworkPolicy.
+    KubernetesNetworkPolicy,
+    /// projectcalico.org/v3 NetworkPolicy.
+    NetworkPolicy,
+    /// projectcalico.org/v3 GlobalNetworkPolicy.
+    GlobalNetworkPolicy,
+    /// projectcalico.org/v3 Tier.
+    Tier,
+    /// projectcalico.org/v3 NetworkSet.
+    NetworkSet,
+    /// projectcalico.org/v3 GlobalNetworkSet.
+    GlobalNetworkSet,
+    /// projectcalico.org/v3 HostEndpoint.
+    HostEndpoint,
+    /// projectcalico.org/v3 Profile.
+    Profile,
+    /// projectcalico.org/v3 WorkloadEndpoint.
+    WorkloadEndpoint,
+}
+
+impl Kind {
+    /// Every kind; the graph is in sync once each of them has ended a list.
+    pub const ALL: [Self; 13] = [
+        Self::Tier,
+        Self::Namespace,
+        Self::ServiceAccount,
+        Self::Profile,
+        Self::Node,
+        Self::GlobalNetworkSet,
+        Self::NetworkSet,
+        Self::GlobalNetworkPolicy,
+        Self::NetworkPolicy,
+        Self::KubernetesNetworkPolicy,
+        Self::HostEndpoint,
+        Self::WorkloadEndpoint,
+        Self::Pod,
+    ];
+}
+
+/// An object under its key.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Object {
+    /// A workload endpoint.
+    WorkloadEndpoint(WorkloadEndpointKey, WorkloadEndpoint),
+    /// A host endpoint.
+    HostEndpoint(HostEndpointKey, HostEndpoint),
+    /// A policy.
+    Policy(PolicyKey, Policy),
+    /// A profile.
+    Profile(SmolStr, Profile),
+    /// A tier.
+    Tier(SmolStr, Tier),
+    /// A network set.
+    NetworkSet(NetworkSetKey, NetworkSet),
+    /// A node.
+    Node(SmolStr, Node),
+}
+
+impl Object {
+    /// The object's key.
+    #[must_use]
+    pub fn key(&self) -> Key {
+        match self {
+            Self::WorkloadEndpoint(key, _) => Key::WorkloadEndpoint(key.clone()),
+            Self::HostEndpoint(key, _) => Key::HostEndpoint(key.clone()),
+            Self::Policy(key, _) => Key::Policy(key.clone()),
+            Self::Profile(name, _) => Key::Profile(name.clone()),
+            Self::Tier(name, _) => Key::Tier(name.clone()),
+            Self::NetworkSet(key, _) => Key::NetworkSet(key.clone()),
+            Self::Node(name, _) => Key::Node(name.clone()),
+        }
+    }
+}
+
+/// One event of a source.
+///
+/// Only eventual convergence is promised: events may be coalesced, repeated,
+/// reverted, or delete what does not exist. Between `Begin` and `End` of a kind
+/// a source repeats every object of it; what it did not repeat is gone.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// A list of a kind starts.
+    Begin(Kind),
+    /// An object exists and looks so.
+    Apply(Kind, Object, Stamp),
+    /// An object does not exist.
+    Delete(Kind, Key, Stamp),
+    /// A list of a kind is complete.
+    End(Kind),
+}

@@ -1,0 +1,37 @@
+//! The process boundary: Felix's messages, its policy sync service, and the
+//! sync service between the two halves.
+//!
+//! [`felix`] is generated from `felix/felixbackend.proto` with canonical proto3
+//! JSON for every message; [`sync`] from `caracal/sync.proto`.
+
+/// Felix's messages and the `PolicySync` service.
+#[allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::all,
+    clippy::allow_attributes,
+    reason = "generated from the protocol file"
+)]
+pub mod felix {
+    tonic::include_proto!("felix");
+    include!(concat!(env!("OUT_DIR"), "/felix.serde.rs"));
+}
+
+/// The generated packages under their own names, which references between them need.
+#[allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::all,
+    clippy::allow_attributes,
+    reason = "generated from the protocol file"
+)]
+mod caracal {
+    pub mod sync {
+        pub mod v1 {
+            tonic::include_proto!("caracal.sync.v1");
+        }
+    }
+}
+
+/// The envelope of revisions and the `DataplaneSync` service.
+pub use caracal::sync::v1 as sync;
