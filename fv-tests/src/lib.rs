@@ -1,1 +1,13 @@
-//! Placeholder.
+//! Functional verification: pods in network namespaces, the real program, real
+//! packets, and the yardsticks that other programs' answers give.
+//!
+//! A test reads as [`cluster`] (what is there), [`agent`] (the program under
+//! test), [`matrix`] (what packets show against what the reference evaluator
+//! says).
+
+pub mod agent;
+pub mod cluster;
+pub mod matrix;
+pub mod pod;
+pub mod probe;
+pub mod wiring;

@@ -1,0 +1,138 @@
+//! The real program, run in the node's namespace.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::cluster::{Cluster, NODE};
+
+/// The program under test: `$CARACAL`, else the one beside the test binary.
+///
+/// # Errors
+/// When it has not been built: a test must not pass because there is nothing to test.
+pub fn program() -> anyhow::Result<PathBuf> {
+    if let Some(path) = std::env::var_os("CARACAL") {
+        return PathBuf::from(path).canonicalize().context("CARACAL names no file");
+    }
+    let test = std::env::current_exe()?;
+    let found = test.ancestors().take(4).map(|dir| dir.join("caracal")).find(|path| path.is_file());
+    found.context("the caracal program is not built: run `cargo build -p caracal-agent` first, or set CARACAL")
+}
+
+/// A running process of the program, ended when dropped.
+pub struct Process {
+    child: Child,
+    log: File,
+    what: String,
+}
+
+impl Process {
+    /// Starts `caracal ARGS` in the node's namespace.
+    pub fn start(cluster: &Cluster, args: &[&str]) -> anyhow::Result<Self> {
+        let program = program()?;
+        let log = tempfile::tempfile()?;
+        let output = log.try_clone()?;
+        let what = args.first().copied().unwrap_or_default().to_owned();
+        // A child inherits the namespace of the thread that starts it.
+        let child = cluster.node.run(|| {
+            Command::new(&program)
+                .args(args)
+                .env("CARACAL_LOG", std::env::var_os("CARACAL_LOG").unwrap_or_else(|| "info".into()))
+                .stdin(Stdio::null())
+                .stdout(output.try_clone()?)
+                .stderr(output)
+                .spawn()
+        })?;
+        Ok(Self { child: child.with_context(|| format!("cannot run {}", program.display()))?, log, what })
+    }
+
+    /// Starts both halves in one process, on the cluster's manifests.
+    pub fn agent(cluster: &Cluster) -> anyhow::Result<Self> {
+        Self::start(cluster, &["agent", "--datastore", &datastore(cluster), "--node", NODE])
+    }
+
+    /// Starts the control half alone.
+    pub fn control(cluster: &Cluster, socket: &Path) -> anyhow::Result<Self> {
+        let socket = socket.to_str().context("the socket's path is text")?;
+        Self::start(cluster, &["control", "--datastore", &datastore(cluster), "--node", NODE, "--socket", socket])
+    }
+
+    /// Starts the data half alone.
+    pub fn dataplane(cluster: &Cluster, socket: &Path) -> anyhow::Result<Self> {
+        let socket = socket.to_str().context("the socket's path is text")?;
+        Self::start(cluster, &["dataplane", "--socket", socket])
+    }
+
+    /// What the process has printed so far.
+    pub fn log(&self) -> anyhow::Result<String> {
+        // The process writes at the file's own position, which must not move.
+        let mut text = vec![0; usize::try_from(self.log.metadata()?.len())?];
+        self.log.read_exact_at(&mut text, 0)?;
+        Ok(String::from_utf8_lossy(&text).into_owned())
+    }
+
+    /// The process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Whether the process still runs.
+    pub fn is_running(&mut self) -> anyhow::Result<bool> {
+        Ok(self.child.try_wait()?.is_none())
+    }
+
+    /// Ends the process as `kill -9` does.
+    pub fn kill(mut self) -> anyhow::Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Asks the process to end and waits for it; it must end by itself and without an error.
+    pub fn stop(mut self) -> anyhow::Result<()> {
+        let status = self.terminate(Duration::from_secs(10))?;
+        if !status.success() {
+            bail!("{} ended with {status}:\n{}", self.what, self.log()?);
+        }
+        Ok(())
+    }
+
+    fn terminate(&mut self, patience: Duration) -> anyhow::Result<ExitStatus> {
+        let pid = Pid::from_raw(i32::try_from(self.child.id())?);
+        kill(pid, Signal::SIGTERM)?;
+        let deadline = Instant::now() + patience;
+        while Instant::now() < deadline {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status);
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        bail!("{} did not end within {patience:?} of SIGTERM:\n{}", self.what, self.log()?)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            // The log explains a failed test; a log that cannot be read must not hide the failure.
+            let log = self.log().unwrap_or_default();
+            eprintln!("--- {} printed:\n{log}---", self.what);
+        }
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// The `--datastore` argument for a cluster's manifests.
+#[must_use]
+pub fn datastore(cluster: &Cluster) -> String {
+    format!("file:{}", cluster.manifests().display())
+}
