@@ -1,1 +1,3 @@
-//! Placeholder.
+//! The caracal program.
+
+pub mod encode;
