@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use caracal_selector::LabelSource;
+
 /// Labels of an object, sorted by key, in one allocation.
 ///
 /// A cluster has one of these per endpoint, and an update of an endpoint frees
@@ -45,6 +47,12 @@ impl Labels {
             rest = after;
             Some((text(key), text(value)))
         })
+    }
+}
+
+impl LabelSource for Labels {
+    fn label(&self, key: &str) -> Option<&str> {
+        self.get(key)
     }
 }
 

@@ -13,8 +13,9 @@
 use crate::lexer::{Lexer, Operator, Token};
 use crate::{Expr, Problem, SelectorError};
 
-/// How deep parentheses may nest. It bounds the stack of the parser and of
-/// everything that walks an [`Expr`]; what people write stays below ten.
+/// How deep parentheses may nest, both in the text and in the canonical text,
+/// which has one pair around each chain. It bounds the stack of the parser and
+/// of everything that walks an [`Expr`]; what people write stays below ten.
 pub const MAX_DEPTH: usize = 256;
 
 /// Parses a whole text.
@@ -23,9 +24,9 @@ pub(crate) fn parse(text: &str) -> Result<Expr, SelectorError> {
     if parser.token == Token::End {
         return Ok(Expr::All);
     }
-    let expr = parser.or()?;
+    let whole = parser.or()?;
     match parser.token {
-        Token::End => Ok(expr),
+        Token::End => Ok(whole.expr),
         _ => Err(parser.unexpected("\"&&\", \"||\" or the end")),
     }
 }
@@ -35,7 +36,20 @@ struct Parser<'t> {
     /// The token that is next, and the byte offset at which it begins.
     token: Token<'t>,
     at: usize,
+    /// How many parentheses are open.
     depth: usize,
+}
+
+/// An expression and how deep parentheses nest in its canonical text.
+struct Nested {
+    expr: Expr,
+    depth: usize,
+}
+
+impl Nested {
+    fn leaf(expr: Expr) -> Self {
+        Self { expr, depth: 0 }
+    }
 }
 
 impl<'t> Parser<'t> {
@@ -50,50 +64,63 @@ impl<'t> Parser<'t> {
         })
     }
 
-    fn or(&mut self) -> Result<Expr, SelectorError> {
-        let first = self.and()?;
-        if self.token != Token::Or {
-            return Ok(first);
-        }
-        let mut operands = vec![first];
-        while self.token == Token::Or {
-            self.advance()?;
-            operands.push(self.and()?);
-        }
-        Ok(Expr::Or(operands))
+    fn or(&mut self) -> Result<Nested, SelectorError> {
+        self.chain(Token::Or, Self::and, Expr::Or)
     }
 
-    fn and(&mut self) -> Result<Expr, SelectorError> {
-        let first = self.operand()?;
-        if self.token != Token::And {
+    fn and(&mut self) -> Result<Nested, SelectorError> {
+        self.chain(Token::And, Self::operand, Expr::And)
+    }
+
+    /// One operand, or a chain of them with `between` between each two.
+    fn chain(
+        &mut self,
+        between: Token<'t>,
+        operand: fn(&mut Self) -> Result<Nested, SelectorError>,
+        node: fn(Vec<Expr>) -> Expr,
+    ) -> Result<Nested, SelectorError> {
+        let first = operand(self)?;
+        if self.token != between {
             return Ok(first);
         }
-        let mut operands = vec![first];
-        while self.token == Token::And {
+        let mut depth = first.depth;
+        let mut operands = vec![first.expr];
+        while self.token == between {
             self.advance()?;
-            operands.push(self.operand()?);
+            let next = operand(self)?;
+            depth = depth.max(next.depth);
+            operands.push(next.expr);
         }
-        Ok(Expr::And(operands))
+        if depth == MAX_DEPTH {
+            return Err(self.lexer.error(self.at, Problem::TooDeep));
+        }
+        Ok(Nested {
+            expr: node(operands),
+            depth: depth + 1,
+        })
     }
 
     /// Negations in a row cancel out in pairs; those with a parenthesis between
     /// them stay, as they do in Calico, whose ids depend on it.
-    fn operand(&mut self) -> Result<Expr, SelectorError> {
+    fn operand(&mut self) -> Result<Nested, SelectorError> {
         let mut negated = false;
         while self.token == Token::Bang {
             negated = !negated;
             self.advance()?;
         }
-        let primary = self.primary()?;
-        Ok(if negated { Expr::Not(Box::new(primary)) } else { primary })
+        let mut primary = self.primary()?;
+        if negated {
+            primary.expr = Expr::Not(Box::new(primary.expr));
+        }
+        Ok(primary)
     }
 
-    fn primary(&mut self) -> Result<Expr, SelectorError> {
+    fn primary(&mut self) -> Result<Nested, SelectorError> {
         let expr = match self.token {
             Token::Open => return self.parenthesised(),
             Token::Label(label) => {
                 self.advance()?;
-                return self.comparison(label);
+                return Ok(Nested::leaf(self.comparison(label)?));
             }
             Token::All => Expr::All,
             Token::Global => Expr::Global,
@@ -112,22 +139,22 @@ impl<'t> Parser<'t> {
             }
         };
         self.advance()?;
-        Ok(expr)
+        Ok(Nested::leaf(expr))
     }
 
-    fn parenthesised(&mut self) -> Result<Expr, SelectorError> {
+    fn parenthesised(&mut self) -> Result<Nested, SelectorError> {
         if self.depth == MAX_DEPTH {
             return Err(self.lexer.error(self.at, Problem::TooDeep));
         }
         self.depth += 1;
         self.advance()?;
-        let expr = self.or()?;
+        let inner = self.or()?;
         if self.token != Token::Close {
             return Err(self.unexpected("\"&&\", \"||\" or \")\""));
         }
         self.depth -= 1;
         self.advance()?;
-        Ok(expr)
+        Ok(inner)
     }
 
     fn comparison(&mut self, label: &'t str) -> Result<Expr, SelectorError> {
