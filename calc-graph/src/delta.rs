@@ -115,7 +115,7 @@ pub struct HostPolicyLists {
 
 /// One change. Borrowed from the graph: a receiver encodes or copies it at once.
 #[derive(Clone, Debug, PartialEq)]
-#[allow(missing_docs, reason = "each variant says what its fields are")]
+#[expect(missing_docs, reason = "each variant says what its fields are")]
 pub enum Delta<'a> {
     /// A new IP set with its members.
     IpSetUpdate {

@@ -120,6 +120,7 @@ impl Process {
 }
 
 impl Drop for Process {
+    #[expect(clippy::print_stderr, reason = "a failed test shows what the program said")]
     fn drop(&mut self) {
         if thread::panicking() {
             // The log explains a failed test; a log that cannot be read must not hide the failure.

@@ -10,4 +10,7 @@ pub mod cluster;
 pub mod matrix;
 pub mod pod;
 pub mod probe;
+pub mod reference;
+pub mod scenario;
+pub mod stream;
 pub mod wiring;

@@ -1,6 +1,6 @@
 //! The connectivity matrix: what the reference evaluator expects, what packets show.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::net::IpAddr;
 use std::thread;
@@ -80,10 +80,7 @@ pub fn observe(cluster: &Cluster, expected: &Verdicts) -> anyhow::Result<Verdict
             Ok((flow.clone(), from.prober().begin(probe)?))
         })
         .collect::<anyhow::Result<_>>()?;
-    pending
-        .into_iter()
-        .map(|(flow, answer)| Ok((flow, answer.blocking_recv().context("a prober ended")?)))
-        .collect()
+    pending.into_iter().map(|(flow, answer)| Ok((flow, answer.blocking_recv().context("a prober ended")?))).collect()
 }
 
 /// Compares packets with the reference until they agree, or until `patience`
@@ -132,4 +129,51 @@ pub fn differences(expected: &Verdicts, observed: &Verdicts) -> String {
 #[must_use]
 pub fn verdict(allowed: bool) -> &'static str {
     if allowed { "allow" } else { "deny" }
+}
+
+/// Two sets of verdicts as tables side by side, one pair of tables a port. A cell is `yes` or `no`, or
+/// `v4`/`v6` if only that family is allowed; `!` marks a cell where the two sets differ.
+#[must_use]
+pub fn side_by_side(expected: &Verdicts, observed: &Verdicts) -> String {
+    let names: BTreeSet<&str> = expected.keys().flat_map(|flow| [flow.from.as_str(), flow.to.as_str()]).collect();
+    let ports: BTreeSet<ProbePort> = expected.keys().map(|flow| flow.port).collect();
+    let width = names.iter().map(|name| name.len()).max().unwrap_or_default() + 1;
+    let mut text = String::new();
+    for port in ports {
+        let title = format!("{port}");
+        let half = names.len() * width;
+        let _ = writeln!(text, "{title:width$} {:half$} | observed", "expected");
+        let heads: String = names.iter().map(|name| format!("{name:width$}")).collect();
+        let _ = writeln!(text, "{:width$} {heads} | {heads}", "from \\ to");
+        for from in &names {
+            let row = |verdicts: &Verdicts| -> Vec<String> {
+                names.iter().map(|to| cell(verdicts, from, to, port)).collect()
+            };
+            let (want, got) = (row(expected), row(observed));
+            let left: String = want.iter().map(|cell| format!("{cell:width$}")).collect();
+            let right: String = want
+                .iter()
+                .zip(&got)
+                .map(|(want, got)| format!("{:width$}", if want == got { got.clone() } else { format!("{got}!") }))
+                .collect();
+            let _ = writeln!(text, "{from:width$} {left} | {right}");
+        }
+        text.push('\n');
+    }
+    text
+}
+
+fn cell(verdicts: &Verdicts, from: &str, to: &str, port: ProbePort) -> String {
+    let families = |allowed: bool| -> Vec<bool> {
+        let cells = verdicts.iter().filter(|(f, a)| f.from == from && f.to == to && f.port == port && **a == allowed);
+        cells.map(|(flow, _)| flow.from_addr.is_ipv4()).collect()
+    };
+    match (families(true).as_slice(), families(false).is_empty()) {
+        ([], true) => "-",
+        ([], false) => "no",
+        (_, true) => "yes",
+        ([true, ..], false) => "v4",
+        ([false, ..], false) => "v6",
+    }
+    .to_owned()
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use serde::Deserialize;
 use serde_json::{Value, json};
 use sha1::{Digest, Sha1};
 
@@ -57,6 +58,12 @@ impl PodSpec {
         self
     }
 
+    /// Reads the pods of a multi-document manifest.
+    pub fn read_all(text: &str) -> anyhow::Result<Vec<Self>> {
+        let objects: Vec<Object> = serde_saphyr::from_multiple(text)?;
+        objects.into_iter().filter(|object| object.kind == "Pod").map(Object::into_spec).collect()
+    }
+
     /// `namespace/name`.
     #[must_use]
     pub fn full_name(&self) -> String {
@@ -86,6 +93,44 @@ impl PodSpec {
             "spec": spec,
             "status": {"phase": "Running", "podIPs": ips},
         })
+    }
+}
+
+/// What the harness reads of a pod's manifest.
+#[derive(Deserialize)]
+struct Object {
+    kind: String,
+    metadata: Metadata,
+    #[serde(default)]
+    status: Status,
+}
+
+#[derive(Deserialize)]
+struct Metadata {
+    #[serde(default)]
+    namespace: String,
+    name: String,
+    #[serde(default)]
+    labels: BTreeMap<String, String>,
+}
+
+#[derive(Default, Deserialize)]
+struct Status {
+    #[serde(default, rename = "podIPs")]
+    pod_ips: Vec<PodIp>,
+}
+
+#[derive(Deserialize)]
+struct PodIp {
+    ip: IpAddr,
+}
+
+impl Object {
+    fn into_spec(self) -> anyhow::Result<PodSpec> {
+        let Metadata { namespace, name, labels } = self.metadata;
+        let addrs: Vec<_> = self.status.pod_ips.into_iter().map(|ip| ip.ip).collect();
+        anyhow::ensure!(!addrs.is_empty(), "pod {namespace}/{name} has no status.podIPs");
+        Ok(PodSpec { namespace, name, labels, addrs, ..PodSpec::default() })
     }
 }
 

@@ -37,7 +37,10 @@ pub fn namespace() -> anyhow::Result<NetNs> {
 }
 
 /// Runs an async configuration step inside a namespace.
-pub fn configure<T: Send>(namespace: &NetNs, step: impl AsyncFnOnce(Configurator) -> anyhow::Result<T> + Send) -> anyhow::Result<T> {
+pub fn configure<T: Send>(
+    namespace: &NetNs,
+    step: impl AsyncFnOnce(Configurator) -> anyhow::Result<T> + Send,
+) -> anyhow::Result<T> {
     namespace.run(|| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {

@@ -10,6 +10,7 @@
     unreachable_pub,
     clippy::all,
     clippy::allow_attributes,
+    clippy::allow_attributes_without_reason,
     reason = "generated from the protocol file"
 )]
 pub mod felix {
@@ -23,6 +24,7 @@ pub mod felix {
     unreachable_pub,
     clippy::all,
     clippy::allow_attributes,
+    clippy::allow_attributes_without_reason,
     reason = "generated from the protocol file"
 )]
 mod caracal {

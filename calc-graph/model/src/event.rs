@@ -104,6 +104,7 @@ impl Object {
 /// reverted, or delete what does not exist. Between `Begin` and `End` of a kind
 /// a source repeats every object of it; what it did not repeat is gone.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "nearly every event is an Apply; a box would be an allocation each")]
 pub enum Event {
     /// A list of a kind starts.
     Begin(Kind),

@@ -87,24 +87,15 @@ impl Cidr {
     /// The prefix that holds one address only.
     #[must_use]
     pub const fn host(addr: IpAddr) -> Self {
-        Self {
-            addr,
-            len: Family::of(addr).bits(),
-        }
+        Self { addr, len: Family::of(addr).bits() }
     }
 
     /// The prefix that holds every address of a family.
     #[must_use]
     pub const fn all(family: Family) -> Self {
         match family {
-            Family::V4 => Self {
-                addr: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-                len: 0,
-            },
-            Family::V6 => Self {
-                addr: IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-                len: 0,
-            },
+            Family::V4 => Self { addr: IpAddr::V4(Ipv4Addr::UNSPECIFIED), len: 0 },
+            Family::V6 => Self { addr: IpAddr::V6(Ipv6Addr::UNSPECIFIED), len: 0 },
         }
     }
 
@@ -136,7 +127,7 @@ impl Cidr {
 
     /// The prefix length in bits.
     #[must_use]
-    #[allow(clippy::len_without_is_empty, reason = "a prefix is never empty")]
+    #[expect(clippy::len_without_is_empty, reason = "a prefix is never empty")]
     pub const fn len(&self) -> u8 {
         self.len
     }
@@ -213,10 +204,7 @@ impl FromStr for Cidr {
     fn from_str(text: &str) -> Result<Self, CidrError> {
         let net = IpNetwork::from_str(text).map_err(|_| CidrError::Syntax(text.to_owned()))?;
         // `IpNetwork` takes a netmask after the slash as well; Felix does not.
-        if text
-            .split_once('/')
-            .is_some_and(|(_, len)| len.is_empty() || !len.bytes().all(|b| b.is_ascii_digit()))
-        {
+        if text.split_once('/').is_some_and(|(_, len)| len.is_empty() || !len.bytes().all(|b| b.is_ascii_digit())) {
             return Err(CidrError::Syntax(text.to_owned()));
         }
         Self::new(net.ip(), net.prefix())
@@ -273,34 +261,17 @@ mod tests {
         ] {
             assert_eq!(cidr(text).to_string(), want, "{text}");
         }
-        for text in [
-            "",
-            "10.0.0",
-            "10.0.0.0/33",
-            "10.0.0.0/",
-            "10.0.0.0/255.0.0.0",
-            "::/129",
-            "a/8",
-            " 10.0.0.1",
-        ] {
+        for text in ["", "10.0.0", "10.0.0.0/33", "10.0.0.0/", "10.0.0.0/255.0.0.0", "::/129", "a/8", " 10.0.0.1"] {
             assert!(text.parse::<Cidr>().is_err(), "{text}");
         }
-        assert_eq!(
-            Cidr::parse_prefix("10.0.0.1"),
-            Err(CidrError::NoLength("10.0.0.1".into()))
-        );
+        assert_eq!(Cidr::parse_prefix("10.0.0.1"), Err(CidrError::NoLength("10.0.0.1".into())));
     }
 
     #[test]
     fn a_prefix_sorts_before_what_it_covers() {
-        let mut nets: Vec<_> = ["::/0", "10.1.0.0/16", "10.0.0.0/8", "9.0.0.0/8", "10.0.0.0/9"]
-            .map(cidr)
-            .into();
+        let mut nets: Vec<_> = ["::/0", "10.1.0.0/16", "10.0.0.0/8", "9.0.0.0/8", "10.0.0.0/9"].map(cidr).into();
         nets.sort();
-        assert_eq!(
-            nets,
-            ["9.0.0.0/8", "10.0.0.0/8", "10.0.0.0/9", "10.1.0.0/16", "::/0"].map(cidr)
-        );
+        assert_eq!(nets, ["9.0.0.0/8", "10.0.0.0/8", "10.0.0.0/9", "10.1.0.0/16", "::/0"].map(cidr));
         assert!(cidr("10.0.0.0/8").covers(&cidr("10.1.0.0/16")));
         assert!(!cidr("10.1.0.0/16").covers(&cidr("10.0.0.0/8")));
         assert!(!Cidr::all(Family::V4).contains("::1".parse().expect("an address")));
@@ -308,10 +279,7 @@ mod tests {
 
     #[test]
     fn halves_split_in_the_middle() {
-        assert_eq!(
-            Cidr::all(Family::V4).halves(),
-            Some(["0.0.0.0/1", "128.0.0.0/1"].map(cidr))
-        );
+        assert_eq!(Cidr::all(Family::V4).halves(), Some(["0.0.0.0/1", "128.0.0.0/1"].map(cidr)));
         assert_eq!(Cidr::all(Family::V6).halves(), Some(["::/1", "8000::/1"].map(cidr)));
         assert_eq!(cidr("10.0.0.1").halves(), None);
         assert_eq!(cidr("10.0.0.0/24").last_addr().to_string(), "10.0.0.255");

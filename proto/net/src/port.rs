@@ -29,10 +29,7 @@ pub struct PortRange {
 
 impl PortRange {
     /// All ports.
-    pub const ALL: Self = Self {
-        first: 0,
-        last: Port::MAX,
-    };
+    pub const ALL: Self = Self { first: 0, last: Port::MAX };
 
     /// Builds a range.
     ///
@@ -48,10 +45,7 @@ impl PortRange {
     /// The range of one port.
     #[must_use]
     pub const fn single(port: Port) -> Self {
-        Self {
-            first: port,
-            last: port,
-        }
+        Self { first: port, last: port }
     }
 
     /// The lowest port.
@@ -94,11 +88,7 @@ impl FromStr for PortRange {
 
 impl fmt::Display for PortRange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.first == self.last {
-            write!(f, "{}", self.first)
-        } else {
-            write!(f, "{}:{}", self.first, self.last)
-        }
+        if self.first == self.last { write!(f, "{}", self.first) } else { write!(f, "{}:{}", self.first, self.last) }
     }
 }
 

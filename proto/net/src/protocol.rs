@@ -107,13 +107,7 @@ mod tests {
 
     #[test]
     fn text_forms() {
-        for (text, want) in [
-            ("TCP", "tcp"),
-            ("icmpv6", "icmpv6"),
-            ("UDPLite", "udplite"),
-            ("6", "tcp"),
-            ("47", "47"),
-        ] {
+        for (text, want) in [("TCP", "tcp"), ("icmpv6", "icmpv6"), ("UDPLite", "udplite"), ("6", "tcp"), ("47", "47")] {
             assert_eq!(text.parse::<Protocol>().map(|p| p.to_string()), Ok(want.to_owned()));
         }
         assert_eq!("0".parse::<Protocol>(), Err(ProtocolError::Number(0)));

@@ -1,0 +1,43 @@
+# The targets that people use. `make` alone lists them.
+
+CARGO ?= cargo
+RELEASE := target/release/caracal
+export CARACAL ?= $(CURDIR)/$(RELEASE)
+
+.PHONY: help packages build test demo lint bench bench-nftables bench-wire bench-control fuzz
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+packages:
+	@scripts/install-packages
+
+build: packages ## build the program: target/release/caracal
+	$(CARGO) build --release --locked -p caracal-agent
+
+demo: build ## pods on this machine, policy live on the wire; leaves nothing behind (root)
+	@$(CARGO) build --release --locked --quiet -p caracal-fv-tests --bin demo
+	@target/release/demo
+
+test: build lint ## everything: lints, unit tests, kernel tests, outside yardsticks, packets (root)
+	$(CARGO) test --workspace --locked --no-fail-fast
+
+lint: packages ## format, clippy, documentation
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked --quiet
+
+bench: bench-control bench-nftables bench-wire ## all benchmarks, one JSON line a figure
+
+bench-control: packages ## the calculation graph
+	$(CARGO) bench --locked --quiet -p caracal-calc-graph
+
+bench-nftables: packages ## kernel changes against a hand-written floor (root)
+	$(CARGO) bench --locked --quiet -p caracal-nftables
+
+bench-wire: build ## file write to changed verdict on the wire (root)
+	@$(CARGO) build --release --locked --quiet -p caracal-fv-tests --bin bench-wire
+	@target/release/bench-wire
+
+fuzz: ## run each fuzz target for a minute (needs cargo-fuzz and a nightly toolchain)
+	scripts/fuzz
