@@ -1,5 +1,37 @@
 //! Rule programs: the typed form of a policy decision.
+//!
+//! [`PolicyStore`] folds the messages of the control half into typed state and
+//! says what each message changed; [`Program`] is what decides for one
+//! endpoint and direction; [`evaluate`] is the reference for every dataplane;
+//! [`Driver`] is what a dataplane implements.
 
+mod change;
+mod driver;
+mod endpoint;
+mod error;
+mod evaluate;
+mod id;
+mod ip_set;
+mod matching;
+mod packet;
+mod parse;
+mod policy;
+mod program;
 mod rule;
+mod sorted;
+mod store;
 
+pub use change::{Change, coalesce};
+pub use driver::{Driver, DriverError, EndpointOutcome, Finding, Outcome, Receipt, Sweep};
+pub use endpoint::{AdminState, EndpointTier, HostEndpoint, Mac, TierList, WorkloadEndpoint};
+pub use error::{Fault, ProgramError, RulePlace};
+pub use evaluate::{Cause, Decision, Step, Verdict, evaluate, evaluate_endpoint, trace, trace_endpoint};
+pub use id::{HostId, PolicyId, ProfileName, WorkloadId};
+pub use ip_set::{IpSet, SetKind};
+pub use matching::Field;
+pub use packet::{MixedFamilies, Packet, Transport};
+pub use parse::parse_rule;
+pub use policy::{PolicyProgram, ProfileProgram};
+pub use program::{Direction, EndOfTier, Program, ProgramKey, ProgramTier};
 pub use rule::{Action, IcmpMatch, Member, Rule, SetId, SideMatch};
+pub use store::PolicyStore;

@@ -1,0 +1,277 @@
+//! The reference evaluator: what happens to a packet, and why.
+
+use crate::{
+    Action, AdminState, Direction, EndOfTier, Field, Packet, PolicyId, PolicyStore, ProfileName, Program, Rule, SetId,
+    WorkloadEndpoint,
+};
+
+/// What happens to a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Verdict {
+    /// It goes on.
+    Allow,
+    /// It is dropped.
+    Deny,
+}
+
+/// What decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause<'a> {
+    /// The endpoint is administratively down.
+    EndpointDown,
+    /// A rule of a policy.
+    PolicyRule {
+        /// The tier.
+        tier: &'a str,
+        /// The policy.
+        policy: &'a PolicyId,
+        /// The rule's index among the policy's rules of this direction.
+        index: usize,
+        /// The rule.
+        rule: &'a Rule,
+    },
+    /// A tier had policies, and none of them decided.
+    EndOfTier {
+        /// The tier.
+        tier: &'a str,
+    },
+    /// A rule of a profile.
+    ProfileRule {
+        /// The profile.
+        profile: &'a ProfileName,
+        /// The rule's index among the profile's rules of this direction.
+        index: usize,
+        /// The rule.
+        rule: &'a Rule,
+    },
+    /// No tier and no profile decided.
+    NoProfile,
+    /// The program names a policy that the store does not hold.
+    UnknownPolicy(&'a PolicyId),
+    /// The program names a profile that the store does not hold.
+    UnknownProfile(&'a ProfileName),
+    /// A rule names a set that the store does not hold.
+    UnknownSet(&'a SetId),
+}
+
+/// What happens to a packet, and what decided it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decision<'a> {
+    /// What happens.
+    pub verdict: Verdict,
+    /// What decided.
+    pub cause: Cause<'a>,
+}
+
+/// What an evaluation met on its way, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step<'a> {
+    /// A tier begins.
+    Tier(&'a str),
+    /// A policy that is not enforced was left out.
+    Staged(&'a PolicyId),
+    /// A rule of a policy was compared with the packet.
+    PolicyRule {
+        /// The policy.
+        policy: &'a PolicyId,
+        /// The rule's index among the policy's rules of this direction.
+        index: usize,
+        /// The rule.
+        rule: &'a Rule,
+        /// The fields that the packet does not satisfy; none if it matched.
+        mismatches: Vec<Field>,
+    },
+    /// A tier ended without a decision.
+    EndOfTier {
+        /// The tier.
+        tier: &'a str,
+        /// What follows.
+        end: EndOfTier,
+    },
+    /// A rule of a profile was compared with the packet.
+    ProfileRule {
+        /// The profile.
+        profile: &'a ProfileName,
+        /// The rule's index among the profile's rules of this direction.
+        index: usize,
+        /// The rule.
+        rule: &'a Rule,
+        /// The fields that the packet does not satisfy; none if it matched.
+        mismatches: Vec<Field>,
+    },
+}
+
+/// Decides about a packet: tiers in order, in each its enforced policies in
+/// order, in each its rules in order; then profiles; then deny. What the store
+/// lacks is a denial, never a gap.
+#[must_use]
+pub fn evaluate<'a>(program: &'a Program, store: &'a PolicyStore, packet: &Packet) -> Decision<'a> {
+    walk(program, store, packet, &mut VerdictOnly)
+}
+
+/// As [`evaluate`], with every step on the way.
+#[must_use]
+pub fn trace<'a>(program: &'a Program, store: &'a PolicyStore, packet: &Packet) -> (Decision<'a>, Vec<Step<'a>>) {
+    let mut trail = Vec::new();
+    let decision = walk(program, store, packet, &mut trail);
+    (decision, trail)
+}
+
+/// Decides about a packet from or to an endpoint: as [`evaluate`] with the
+/// endpoint's program, but nothing passes an endpoint that is down.
+#[must_use]
+pub fn evaluate_endpoint<'a>(
+    endpoint: &'a WorkloadEndpoint,
+    direction: Direction,
+    store: &'a PolicyStore,
+    packet: &Packet,
+) -> Decision<'a> {
+    match endpoint.state {
+        AdminState::Active => evaluate(endpoint.program(direction), store, packet),
+        AdminState::Down => deny(Cause::EndpointDown),
+    }
+}
+
+/// As [`evaluate_endpoint`], with every step on the way.
+#[must_use]
+pub fn trace_endpoint<'a>(
+    endpoint: &'a WorkloadEndpoint,
+    direction: Direction,
+    store: &'a PolicyStore,
+    packet: &Packet,
+) -> (Decision<'a>, Vec<Step<'a>>) {
+    match endpoint.state {
+        AdminState::Active => trace(endpoint.program(direction), store, packet),
+        AdminState::Down => (deny(Cause::EndpointDown), Vec::new()),
+    }
+}
+
+/// Compares rules with the packet, and remembers as much of it as it is for.
+trait Witness<'a> {
+    fn rule(&mut self, site: Site<'a>, rule: &'a Rule, packet: &Packet, store: &PolicyStore) -> bool;
+    fn step(&mut self, step: impl FnOnce() -> Step<'a>);
+}
+
+/// Where a rule stands.
+#[derive(Clone, Copy)]
+enum Site<'a> {
+    Policy(&'a PolicyId, usize),
+    Profile(&'a ProfileName, usize),
+}
+
+struct VerdictOnly;
+
+impl<'a> Witness<'a> for VerdictOnly {
+    fn rule(&mut self, _site: Site<'a>, rule: &'a Rule, packet: &Packet, store: &PolicyStore) -> bool {
+        rule.matches(packet, store)
+    }
+
+    fn step(&mut self, _step: impl FnOnce() -> Step<'a>) {}
+}
+
+impl<'a> Witness<'a> for Vec<Step<'a>> {
+    fn rule(&mut self, site: Site<'a>, rule: &'a Rule, packet: &Packet, store: &PolicyStore) -> bool {
+        let mismatches = rule.mismatches(packet, store);
+        let matched = mismatches.is_empty();
+        self.push(match site {
+            Site::Policy(policy, index) => Step::PolicyRule { policy, index, rule, mismatches },
+            Site::Profile(profile, index) => Step::ProfileRule { profile, index, rule, mismatches },
+        });
+        matched
+    }
+
+    fn step(&mut self, step: impl FnOnce() -> Step<'a>) {
+        self.push(step());
+    }
+}
+
+/// How a list of rules ended.
+enum End<'a> {
+    Decided(Verdict, usize, &'a Rule),
+    Passed,
+    NoMatch,
+    UnknownSet(&'a SetId),
+}
+
+fn walk<'a>(
+    program: &'a Program,
+    store: &'a PolicyStore,
+    packet: &Packet,
+    witness: &mut impl Witness<'a>,
+) -> Decision<'a> {
+    'tiers: for tier in program.tiers() {
+        witness.step(|| Step::Tier(&tier.name));
+        for id in &tier.policies {
+            if id.is_staged() {
+                witness.step(|| Step::Staged(id));
+                continue;
+            }
+            let Some(policy) = store.policy(id) else {
+                return deny(Cause::UnknownPolicy(id));
+            };
+            let rules = policy.rules(program.direction());
+            match walk_rules(rules, |index| Site::Policy(id, index), store, packet, witness) {
+                End::Decided(verdict, index, rule) => {
+                    return Decision {
+                        verdict,
+                        cause: Cause::PolicyRule { tier: &tier.name, policy: id, index, rule },
+                    };
+                }
+                End::Passed => continue 'tiers,
+                End::NoMatch => {}
+                End::UnknownSet(set) => return deny(Cause::UnknownSet(set)),
+            }
+        }
+        witness.step(|| Step::EndOfTier { tier: &tier.name, end: tier.end });
+        match tier.end {
+            EndOfTier::Deny => return deny(Cause::EndOfTier { tier: &tier.name }),
+            EndOfTier::Pass => {}
+        }
+    }
+    for name in program.profiles() {
+        let Some(profile) = store.profile(name) else {
+            return deny(Cause::UnknownProfile(name));
+        };
+        let rules = profile.rules(program.direction());
+        match walk_rules(rules, |index| Site::Profile(name, index), store, packet, witness) {
+            End::Decided(verdict, index, rule) => {
+                return Decision { verdict, cause: Cause::ProfileRule { profile: name, index, rule } };
+            }
+            // There is no tier to leave: the next profile decides.
+            End::Passed | End::NoMatch => {}
+            End::UnknownSet(set) => return deny(Cause::UnknownSet(set)),
+        }
+    }
+    deny(Cause::NoProfile)
+}
+
+fn walk_rules<'a>(
+    rules: &'a [Rule],
+    site: impl Fn(usize) -> Site<'a>,
+    store: &'a PolicyStore,
+    packet: &Packet,
+    witness: &mut impl Witness<'a>,
+) -> End<'a> {
+    for (index, rule) in rules.iter().enumerate() {
+        if let Some(unknown) = rule.set_ids().find(|id| store.ip_set(id).is_none()) {
+            return End::UnknownSet(unknown);
+        }
+        if !witness.rule(site(index), rule, packet, store) {
+            continue;
+        }
+        match rule.action {
+            Action::Allow => return End::Decided(Verdict::Allow, index, rule),
+            Action::Deny => return End::Decided(Verdict::Deny, index, rule),
+            Action::Pass => return End::Passed,
+            Action::Log => {}
+        }
+    }
+    End::NoMatch
+}
+
+const fn deny(cause: Cause<'_>) -> Decision<'_> {
+    Decision { verdict: Verdict::Deny, cause }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,170 @@
+//! What decides for an endpoint in one direction.
+
+use std::fmt;
+
+use sha2::{Digest, Sha256};
+use smol_str::SmolStr;
+
+use crate::{EndpointTier, PolicyId, ProfileName};
+
+/// A packet's direction as its endpoint sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Direction {
+    /// Towards the endpoint.
+    Ingress,
+    /// From the endpoint.
+    Egress,
+}
+
+impl Direction {
+    /// Both directions.
+    pub const ALL: [Self; 2] = [Self::Ingress, Self::Egress];
+}
+
+impl fmt::Display for Direction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ingress => "ingress",
+            Self::Egress => "egress",
+        })
+    }
+}
+
+/// What happens to a packet that no policy of a tier decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EndOfTier {
+    /// It is refused.
+    Deny,
+    /// The next tier decides.
+    Pass,
+}
+
+/// A tier of a program.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ProgramTier {
+    /// The tier's name.
+    pub name: SmolStr,
+    /// The policies, in order, staged ones among them; never empty.
+    pub policies: Vec<PolicyId>,
+    /// What happens at the end. `Pass` if all policies are staged: a policy
+    /// that is not enforced must not cause a denial.
+    pub end: EndOfTier,
+}
+
+impl ProgramTier {
+    /// The policies that count for verdicts, in order.
+    pub fn enforced(&self) -> impl Iterator<Item = &PolicyId> {
+        self.policies.iter().filter(|id| !id.is_staged())
+    }
+}
+
+/// Names a program by what it consists of: equal programs have equal keys, also
+/// in another run. 128 bits of SHA-256, so that nobody can choose names of
+/// policies that give two programs one key.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ProgramKey(pub [u8; 16]);
+
+impl fmt::Display for ProgramKey {
+    /// 32 hexadecimal digits.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", u128::from_be_bytes(self.0))
+    }
+}
+
+impl fmt::Debug for ProgramKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// What decides for an endpoint in one direction: tiers, then profiles, then
+/// deny. It names policies; their rules are in the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Program {
+    key: ProgramKey,
+    direction: Direction,
+    tiers: Vec<ProgramTier>,
+    profiles: Vec<ProfileName>,
+}
+
+impl Program {
+    /// Builds the program of one direction from an endpoint's tiers and
+    /// profiles. A tier without a policy in that direction has no say, not even
+    /// by its default action.
+    #[must_use]
+    pub fn new(direction: Direction, tiers: &[EndpointTier], profiles: &[ProfileName]) -> Self {
+        let tiers: Vec<_> = tiers
+            .iter()
+            .filter(|tier| !tier.policies(direction).is_empty())
+            .map(|tier| {
+                let policies = tier.policies(direction).to_vec();
+                let end = if policies.iter().all(PolicyId::is_staged) { EndOfTier::Pass } else { tier.default_action };
+                ProgramTier { name: tier.name.clone(), policies, end }
+            })
+            .collect();
+        Self { key: key_of(direction, &tiers, profiles), direction, tiers, profiles: profiles.to_vec() }
+    }
+
+    /// The program's name.
+    #[must_use]
+    pub const fn key(&self) -> ProgramKey {
+        self.key
+    }
+
+    /// The direction that the program decides for.
+    #[must_use]
+    pub const fn direction(&self) -> Direction {
+        self.direction
+    }
+
+    /// The tiers, in order.
+    #[must_use]
+    pub fn tiers(&self) -> &[ProgramTier] {
+        &self.tiers
+    }
+
+    /// The profiles that decide when no tier did, in order.
+    #[must_use]
+    pub fn profiles(&self) -> &[ProfileName] {
+        &self.profiles
+    }
+}
+
+fn key_of(direction: Direction, tiers: &[ProgramTier], profiles: &[ProfileName]) -> ProgramKey {
+    let mut hash = Sha256::new();
+    // Each text goes in with its length and each list with its count, so that
+    // different programs cannot give the same bytes.
+    let count = |hash: &mut Sha256, n: usize| hash.update((n as u64).to_le_bytes());
+    let text = |hash: &mut Sha256, text: &str| {
+        count(hash, text.len());
+        hash.update(text);
+    };
+    hash.update([match direction {
+        Direction::Ingress => 0,
+        Direction::Egress => 1,
+    }]);
+    count(&mut hash, tiers.len());
+    for ProgramTier { name, policies, end } in tiers {
+        text(&mut hash, name);
+        hash.update([match end {
+            EndOfTier::Deny => 0,
+            EndOfTier::Pass => 1,
+        }]);
+        count(&mut hash, policies.len());
+        for PolicyId { kind, namespace, name } in policies {
+            for part in [kind, namespace, name] {
+                text(&mut hash, part);
+            }
+        }
+    }
+    count(&mut hash, profiles.len());
+    for profile in profiles {
+        text(&mut hash, profile);
+    }
+    let digest: [u8; 32] = hash.finalize().into();
+    let (half, _) = digest.split_at(16);
+    ProgramKey(half.try_into().expect("half of a SHA-256 is 16 bytes"))
+}
+
+#[cfg(test)]
+mod tests;
