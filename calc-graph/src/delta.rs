@@ -56,6 +56,37 @@ pub struct ScannedRule {
     pub dst_ip_port_sets: Vec<SmolStr>,
 }
 
+impl ScannedRule {
+    /// Every set that the rule names, in the order of the fields.
+    pub fn ip_sets(&self) -> impl Iterator<Item = &SmolStr> {
+        let Self {
+            rule: _,
+            src_ip_sets,
+            dst_ip_sets,
+            not_src_ip_sets,
+            not_dst_ip_sets,
+            src_named_port_sets,
+            dst_named_port_sets,
+            not_src_named_port_sets,
+            not_dst_named_port_sets,
+            dst_ip_port_sets,
+        } = self;
+        [
+            src_ip_sets,
+            dst_ip_sets,
+            not_src_ip_sets,
+            not_dst_ip_sets,
+            src_named_port_sets,
+            dst_named_port_sets,
+            not_src_named_port_sets,
+            not_dst_named_port_sets,
+            dst_ip_port_sets,
+        ]
+        .into_iter()
+        .flatten()
+    }
+}
+
 /// A policy that some local endpoint needs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ActivePolicy {
@@ -63,9 +94,10 @@ pub struct ActivePolicy {
     pub tier: SmolStr,
     /// Canonical text of the combined selector.
     pub selector: SmolStr,
-    /// Rules for traffic towards an endpoint; empty if the policy has no such direction.
+    /// Rules for traffic towards an endpoint, as converted; an endpoint's lists
+    /// say in which directions the policy applies.
     pub inbound_rules: Vec<ScannedRule>,
-    /// Rules for traffic from an endpoint; empty if the policy has no such direction.
+    /// Rules for traffic from an endpoint, as converted.
     pub outbound_rules: Vec<ScannedRule>,
     /// Enforced before connection tracking.
     pub untracked: bool,
@@ -85,7 +117,7 @@ pub struct ActiveProfile {
 }
 
 /// The policies of one tier that select an endpoint, in order.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TierPolicies {
     /// The tier's name.
     pub name: SmolStr,

@@ -1,0 +1,31 @@
+//! Why an object that a source delivered is not in force.
+
+use caracal_model::Kind;
+use caracal_selector::SelectorError;
+use smol_str::SmolStr;
+
+/// Why an object that a source delivered counts as deleted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Problem {
+    /// A selector does not parse; the source should have refused the object.
+    #[error("{field}: invalid selector {text:?}: {error}")]
+    Selector {
+        /// The path of the field within the object, for example `inbound_rules[2].source.selector`.
+        field: String,
+        /// The selector.
+        text: SmolStr,
+        /// What is wrong with it.
+        error: SelectorError,
+    },
+    /// A workload endpoint asks for source prefixes, which the settings do not
+    /// allow; it comes into force when they do.
+    #[error("allowed_source_prefixes: refused while WorkloadSourceSpoofing is not Any")]
+    SourcePrefixes,
+    /// A workload endpoint has no interface.
+    #[error("interface: must not be empty")]
+    NoInterface,
+    /// Another resource describes an object of the same key; this one comes
+    /// into force when that one goes.
+    #[error("hidden by an object of the same key of kind {0:?}")]
+    HiddenBy(Kind),
+}
