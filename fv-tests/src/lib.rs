@@ -8,6 +8,7 @@
 pub mod agent;
 pub mod cluster;
 pub mod matrix;
+pub mod oracle;
 pub mod pod;
 pub mod probe;
 pub mod reference;

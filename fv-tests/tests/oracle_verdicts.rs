@@ -1,0 +1,71 @@
+//! `caracal explain` against the verdict tables of other policy engines.
+
+use std::io::Read;
+
+use caracal_fv_tests::oracle::data;
+use caracal_fv_tests::oracle::explain::{Question, batch};
+use flate2::read::GzDecoder;
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+struct Scenario {
+    name: String,
+    about: Option<String>,
+    manifests: String,
+    queries: Vec<Query>,
+}
+
+#[derive(Deserialize)]
+struct Query {
+    #[serde(flatten)]
+    question: Question,
+    expect: String,
+}
+
+fn check(source: &str) -> anyhow::Result<()> {
+    let mut text = String::new();
+    let file = std::fs::File::open(data("verdicts").join(format!("{source}.jsonl.gz")))?;
+    GzDecoder::new(file).read_to_string(&mut text)?;
+    let mut asked = 0;
+    let mut wrong = Vec::new();
+    for line in text.lines() {
+        let scenario: Scenario = serde_json::from_str(line)?;
+        let dir = tempfile::tempdir()?;
+        std::fs::write(dir.path().join("all.yaml"), &scenario.manifests)?;
+        let questions: Vec<_> = scenario.queries.iter().map(|query| query.question.clone()).collect();
+        asked += questions.len();
+        for (query, got) in scenario.queries.iter().zip(batch(dir.path(), &questions)?) {
+            if got != query.expect {
+                let Question { from, to, port } = &query.question;
+                wrong.push(format!(
+                    "{} ({:?}): {from} -> {to} {port}: should be {}, is {got}",
+                    scenario.name, scenario.about, query.expect
+                ));
+            }
+        }
+    }
+    assert!(asked >= 100, "{source}: {asked} packets");
+    wrong.truncate(20);
+    assert!(wrong.is_empty(), "{source}:\n{}", wrong.join("\n"));
+    Ok(())
+}
+
+#[test]
+fn policy_assistant_ipv4() -> anyhow::Result<()> {
+    check("cyclonus-ipv4")
+}
+
+#[test]
+fn policy_assistant_ipv6() -> anyhow::Result<()> {
+    check("cyclonus-ipv6")
+}
+
+#[test]
+fn random_network_policies() -> anyhow::Result<()> {
+    check("networkpolicy-random")
+}
+
+#[test]
+fn tables_of_kube_network_policies() -> anyhow::Result<()> {
+    check("knp-tables-networkpolicy")
+}
