@@ -24,10 +24,7 @@ pub const MAX_MEMBERS: usize = 82_200;
 /// Sequence numbers are left at 0: they count the messages of a connection.
 pub fn encode(delta: &Delta<'_>, out: &mut dyn FnMut(felix::ToDataplane)) {
     encode_with(delta, MAX_MEMBERS, &mut |payload| {
-        out(felix::ToDataplane {
-            sequence_number: 0,
-            payload: Some(payload),
-        });
+        out(felix::ToDataplane { sequence_number: 0, payload: Some(payload) });
     });
 }
 
@@ -40,40 +37,38 @@ fn encode_with(delta: &Delta<'_>, max_members: usize, out: &mut dyn FnMut(Payloa
             id: Some(policy_id(key)),
             policy: Some(encode_policy(key, policy)),
         })),
-        Delta::PolicyRemove { key } => out(Payload::ActivePolicyRemove(felix::ActivePolicyRemove {
-            id: Some(policy_id(key)),
-        })),
+        Delta::PolicyRemove { key } => {
+            out(Payload::ActivePolicyRemove(felix::ActivePolicyRemove { id: Some(policy_id(key)) }))
+        }
         Delta::ProfileUpdate { name, profile } => out(Payload::ActiveProfileUpdate(felix::ActiveProfileUpdate {
             id: Some(profile_id(name)),
             profile: Some(encode_profile(name, profile)),
         })),
-        Delta::ProfileRemove { name } => out(Payload::ActiveProfileRemove(felix::ActiveProfileRemove {
-            id: Some(profile_id(name)),
-        })),
+        Delta::ProfileRemove { name } => {
+            out(Payload::ActiveProfileRemove(felix::ActiveProfileRemove { id: Some(profile_id(name)) }))
+        }
         Delta::WorkloadUpdate { key, endpoint, tiers } => {
             out(Payload::WorkloadEndpointUpdate(felix::WorkloadEndpointUpdate {
                 id: Some(endpoint::workload_id(key)),
                 endpoint: Some(endpoint::workload(endpoint, tiers)),
             }));
         }
-        Delta::WorkloadRemove { key } => out(Payload::WorkloadEndpointRemove(felix::WorkloadEndpointRemove {
-            id: Some(endpoint::workload_id(key)),
-        })),
+        Delta::WorkloadRemove { key } => {
+            out(Payload::WorkloadEndpointRemove(felix::WorkloadEndpointRemove { id: Some(endpoint::workload_id(key)) }))
+        }
         Delta::HostUpdate { key, endpoint, tiers } => out(Payload::HostEndpointUpdate(felix::HostEndpointUpdate {
             id: Some(endpoint::host_id(key)),
             endpoint: Some(endpoint::host(endpoint, tiers)),
         })),
-        Delta::HostRemove { key } => out(Payload::HostEndpointRemove(felix::HostEndpointRemove {
-            id: Some(endpoint::host_id(key)),
-        })),
-        Delta::ServiceAccountUpdate {
-            namespace,
-            name,
-            labels,
-        } => out(Payload::ServiceAccountUpdate(felix::ServiceAccountUpdate {
-            id: Some(service_account_id(namespace, name)),
-            labels: encode_labels(labels),
-        })),
+        Delta::HostRemove { key } => {
+            out(Payload::HostEndpointRemove(felix::HostEndpointRemove { id: Some(endpoint::host_id(key)) }))
+        }
+        Delta::ServiceAccountUpdate { namespace, name, labels } => {
+            out(Payload::ServiceAccountUpdate(felix::ServiceAccountUpdate {
+                id: Some(service_account_id(namespace, name)),
+                labels: encode_labels(labels),
+            }))
+        }
         Delta::ServiceAccountRemove { namespace, name } => {
             out(Payload::ServiceAccountRemove(felix::ServiceAccountRemove {
                 id: Some(service_account_id(namespace, name)),
@@ -99,11 +94,7 @@ fn encode_with(delta: &Delta<'_>, max_members: usize, out: &mut dyn FnMut(Payloa
 
 fn policy_id(key: &PolicyKey) -> felix::PolicyId {
     let PolicyKey { kind, namespace, name } = key;
-    felix::PolicyId {
-        name: name.to_string(),
-        namespace: namespace.to_string(),
-        kind: kind.as_str().to_owned(),
-    }
+    felix::PolicyId { name: name.to_string(), namespace: namespace.to_string(), kind: kind.as_str().to_owned() }
 }
 
 fn profile_id(name: &str) -> felix::ProfileId {
@@ -111,22 +102,11 @@ fn profile_id(name: &str) -> felix::ProfileId {
 }
 
 fn service_account_id(namespace: &str, name: &str) -> felix::ServiceAccountId {
-    felix::ServiceAccountId {
-        namespace: namespace.to_owned(),
-        name: name.to_owned(),
-    }
+    felix::ServiceAccountId { namespace: namespace.to_owned(), name: name.to_owned() }
 }
 
 fn encode_policy(key: &PolicyKey, policy: &ActivePolicy) -> felix::Policy {
-    let ActivePolicy {
-        tier,
-        selector,
-        inbound_rules,
-        outbound_rules,
-        untracked,
-        pre_dnat,
-        perf_hints,
-    } = policy;
+    let ActivePolicy { tier, selector, inbound_rules, outbound_rules, untracked, pre_dnat, perf_hints } = policy;
     felix::Policy {
         // Felix's seeds say `default` whatever the namespace.
         inbound_rules: rule::encode_list(inbound_rules, &format!("pol-in-default/{}", key.name)),
@@ -141,10 +121,7 @@ fn encode_policy(key: &PolicyKey, policy: &ActivePolicy) -> felix::Policy {
 }
 
 fn encode_profile(name: &str, profile: &ActiveProfile) -> felix::Profile {
-    let ActiveProfile {
-        inbound_rules,
-        outbound_rules,
-    } = profile;
+    let ActiveProfile { inbound_rules, outbound_rules } = profile;
     felix::Profile {
         inbound_rules: rule::encode_list(inbound_rules, &format!("prof-in-{name}")),
         outbound_rules: rule::encode_list(outbound_rules, &format!("prof-out-{name}")),
@@ -152,12 +129,7 @@ fn encode_profile(name: &str, profile: &ActiveProfile) -> felix::Profile {
 }
 
 fn encode_node(hostname: &str, node: &Node) -> felix::HostMetadataUpdate {
-    let Node {
-        ipv4,
-        ipv6,
-        as_number,
-        labels,
-    } = node;
+    let Node { ipv4, ipv6, as_number, labels } = node;
     felix::HostMetadataUpdate {
         hostname: hostname.to_owned(),
         ipv4_addr: ipv4.to_string(),

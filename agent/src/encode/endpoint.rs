@@ -48,35 +48,19 @@ pub(super) fn workload(endpoint: &WorkloadEndpoint, tiers: &[TierPolicies]) -> f
         ipv4_nat: nat_infos(nats, Family::V4),
         ipv6_nat: nat_infos(nats, Family::V6),
         allow_spoofed_source_prefixes: texts(allowed_source_prefixes),
-        annotations: annotations
-            .iter()
-            .map(|(k, v)| (k.to_string(), v.to_string()))
-            .collect(),
+        annotations: annotations.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect(),
         ..felix::WorkloadEndpoint::default()
     }
 }
 
 pub(super) fn host_id(key: &HostEndpointKey) -> felix::HostEndpointId {
     let HostEndpointKey { host: _, name } = key;
-    felix::HostEndpointId {
-        endpoint_id: name.to_string(),
-    }
+    felix::HostEndpointId { endpoint_id: name.to_string() }
 }
 
 pub(super) fn host(endpoint: &HostEndpoint, lists: &HostPolicyLists) -> felix::HostEndpoint {
-    let HostEndpoint {
-        interface,
-        expected_ips,
-        profiles,
-        labels: _,
-        ports: _,
-    } = endpoint;
-    let HostPolicyLists {
-        normal,
-        untracked,
-        pre_dnat,
-        forward,
-    } = lists;
+    let HostEndpoint { interface, expected_ips, profiles, labels: _, ports: _ } = endpoint;
+    let HostPolicyLists { normal, untracked, pre_dnat, forward } = lists;
     let addrs = |family| {
         let of_family = expected_ips.iter().filter(|ip| Family::of(**ip) == family);
         of_family.map(ToString::to_string).collect()
@@ -96,12 +80,7 @@ pub(super) fn host(endpoint: &HostEndpoint, lists: &HostPolicyLists) -> felix::H
 
 fn tier_infos(tiers: &[TierPolicies]) -> Vec<felix::TierInfo> {
     let encode = |tier: &TierPolicies| {
-        let TierPolicies {
-            name,
-            default_action,
-            ingress,
-            egress,
-        } = tier;
+        let TierPolicies { name, default_action, ingress, egress } = tier;
         felix::TierInfo {
             name: name.to_string(),
             ingress_policies: ingress.iter().map(policy_id).collect(),
@@ -115,9 +94,6 @@ fn tier_infos(tiers: &[TierPolicies]) -> Vec<felix::TierInfo> {
 fn nat_infos(nats: &[Nat], family: Family) -> Vec<felix::NatInfo> {
     let of_family = nats.iter().filter(|nat| Family::of(nat.internal) == family);
     of_family
-        .map(|Nat { external, internal }| felix::NatInfo {
-            ext_ip: external.to_string(),
-            int_ip: internal.to_string(),
-        })
+        .map(|Nat { external, internal }| felix::NatInfo { ext_ip: external.to_string(), int_ip: internal.to_string() })
         .collect()
 }

@@ -10,11 +10,7 @@ pub(super) fn update(id: &str, kind: IpSetKind, members: &[Member], max: usize, 
         IpSetKind::IpPort => felix::ip_set_update::IpSetType::IpAndPort,
     };
     let (first, rest) = members.split_at(members.len().min(max));
-    out(Payload::IpsetUpdate(felix::IpSetUpdate {
-        id: id.to_owned(),
-        members: texts(first),
-        r#type: kind.into(),
-    }));
+    out(Payload::IpsetUpdate(felix::IpSetUpdate { id: id.to_owned(), members: texts(first), r#type: kind.into() }));
     for added in rest.chunks(max) {
         out(delta_message(id, added, &[]));
     }

@@ -27,18 +27,8 @@ fn encode(scanned: &ScannedRule) -> felix::Rule {
         not_dst_named_port_sets,
         dst_ip_port_sets,
     } = scanned;
-    let Rule {
-        action,
-        ip_version,
-        protocol,
-        not_protocol,
-        icmp,
-        not_icmp,
-        source,
-        destination,
-        http,
-        annotations,
-    } = rule;
+    let Rule { action, ip_version, protocol, not_protocol, icmp, not_icmp, source, destination, http, annotations } =
+        rule;
     let src = Side::new(source);
     let dst = Side::new(destination);
     felix::Rule {
@@ -81,10 +71,7 @@ fn encode(scanned: &ScannedRule) -> felix::Rule {
         dst_service_account_match: dst.service_accounts,
         http_match: http.as_ref().map(encode_http),
         metadata: (!annotations.is_empty()).then(|| felix::RuleMetadata {
-            annotations: annotations
-                .iter()
-                .map(|(k, v)| (k.to_string(), v.to_string()))
-                .collect(),
+            annotations: annotations.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect(),
         }),
         original_dst_service: dst.service_name,
         original_dst_service_namespace: dst.service_namespace,
@@ -151,9 +138,7 @@ fn encode_protocol(protocol: RuleProtocol) -> felix::Protocol {
         },
         RuleProtocol::Number(p) => NumberOrName::Number(p.number().into()),
     };
-    felix::Protocol {
-        number_or_name: Some(number_or_name),
-    }
+    felix::Protocol { number_or_name: Some(number_or_name) }
 }
 
 /// ICMP by name means IPv4 and ICMPv6 by name means IPv6; by number neither does.
@@ -174,19 +159,13 @@ fn encode_family(family: Option<Family>) -> felix::IpVersion {
 }
 
 fn type_and_code(icmp_type: u8, code: u8) -> felix::IcmpTypeAndCode {
-    felix::IcmpTypeAndCode {
-        r#type: icmp_type.into(),
-        code: code.into(),
-    }
+    felix::IcmpTypeAndCode { r#type: icmp_type.into(), code: code.into() }
 }
 
 /// The numeric entries of a port list; the named ones became sets.
 fn numeric(ports: &[RulePort]) -> Vec<felix::PortRange> {
     let encode = |port: &RulePort| match port {
-        RulePort::Numeric(range) => Some(felix::PortRange {
-            first: range.first().into(),
-            last: range.last().into(),
-        }),
+        RulePort::Numeric(range) => Some(felix::PortRange { first: range.first().into(), last: range.last().into() }),
         RulePort::Named(_) => None,
     };
     ports.iter().filter_map(encode).collect()
@@ -197,10 +176,7 @@ fn encode_service_accounts(accounts: &ServiceAccounts) -> Option<felix::ServiceA
     if names.is_empty() && selector.is_empty() {
         return None;
     }
-    Some(felix::ServiceAccountMatch {
-        selector: selector.to_string(),
-        names: texts(names),
-    })
+    Some(felix::ServiceAccountMatch { selector: selector.to_string(), names: texts(names) })
 }
 
 fn encode_http(http: &HttpMatch) -> felix::HttpMatch {
@@ -211,8 +187,5 @@ fn encode_http(http: &HttpMatch) -> felix::HttpMatch {
             HttpPath::Prefix(text) => path_match::PathMatch::Prefix(text.to_string()),
         }),
     };
-    felix::HttpMatch {
-        methods: texts(methods),
-        paths: paths.iter().map(encode).collect(),
-    }
+    felix::HttpMatch { methods: texts(methods), paths: paths.iter().map(encode).collect() }
 }

@@ -14,10 +14,7 @@ pub(super) fn assign(rules: &mut [felix::Rule], seed: &str) {
     let mut hash = Sha224::digest(seed);
     for rule in rules {
         rule.rule_id.clear();
-        hash = Sha224::new()
-            .chain_update(hash)
-            .chain_update(rule.encode_to_vec())
-            .finalize();
+        hash = Sha224::new().chain_update(hash).chain_update(rule.encode_to_vec()).finalize();
         let mut id = URL_SAFE_NO_PAD.encode(hash);
         id.truncate(ID_LEN);
         rule.rule_id = id;

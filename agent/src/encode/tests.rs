@@ -77,20 +77,13 @@ fn policy(inbound: Vec<ScannedRule>) -> ActivePolicy {
 }
 
 fn policy_key(kind: PolicyKind, namespace: &str, name: &str) -> PolicyKey {
-    PolicyKey {
-        kind,
-        namespace: namespace.into(),
-        name: name.into(),
-    }
+    PolicyKey { kind, namespace: namespace.into(), name: name.into() }
 }
 
 fn check_rule(rule: ScannedRule, want: Value) {
     let key = policy_key(PolicyKind::GlobalNetworkPolicy, "", "p");
     check(
-        &Delta::PolicyUpdate {
-            key: &key,
-            policy: &policy(vec![rule]),
-        },
+        &Delta::PolicyUpdate { key: &key, policy: &policy(vec![rule]) },
         json!({"activePolicyUpdate": {
             "id": {"name": "p", "kind": "GlobalNetworkPolicy"},
             "policy": {"inboundRules": [want], "originalSelector": "all()", "tier": "default"},
@@ -103,11 +96,7 @@ fn members_have_their_text_forms() {
     let id = SmolStr::new("s:x");
     let members = [Member::Net(net("10.0.0.1")), Member::Net(net("fd00::/64"))];
     check(
-        &Delta::IpSetUpdate {
-            id: &id,
-            kind: IpSetKind::Net,
-            members: &members,
-        },
+        &Delta::IpSetUpdate { id: &id, kind: IpSetKind::Net, members: &members },
         json!({"ipsetUpdate": {"id": "s:x", "members": ["10.0.0.1/32", "fd00::/64"], "type": "NET"}}),
     );
     let port = |addr: &str, protocol, port| Member::IpPort(addr.parse().expect("an address"), protocol, port);
@@ -120,11 +109,7 @@ fn members_have_their_text_forms() {
         json!({"ipsetUpdate": {"id": "s:x", "members": ["10.0.0.1,tcp:80", "fd00::1,sctp:99"], "type": "IP_AND_PORT"}}),
     );
     check(
-        &Delta::IpSetDelta {
-            id: &id,
-            added: &members[..1],
-            removed: &members[1..],
-        },
+        &Delta::IpSetDelta { id: &id, added: &members[..1], removed: &members[1..] },
         json!({"ipsetDeltaUpdate": {"id": "s:x", "addedMembers": ["10.0.0.1/32"], "removedMembers": ["fd00::/64"]}}),
     );
     check(&Delta::IpSetRemove { id: &id }, json!({"ipsetRemove": {"id": "s:x"}}));
@@ -146,14 +131,8 @@ fn sizes(delta: &Delta<'_>, max: usize) -> Vec<(usize, usize, usize)> {
 #[test]
 fn large_sets_are_split() {
     let id = SmolStr::new("s:x");
-    let members: Vec<_> = (0..10u8)
-        .map(|i| Member::Net(Cidr::host([10, 0, 0, i].into())))
-        .collect();
-    let whole = |n: usize| Delta::IpSetUpdate {
-        id: &id,
-        kind: IpSetKind::Net,
-        members: &members[..n],
-    };
+    let members: Vec<_> = (0..10u8).map(|i| Member::Net(Cidr::host([10, 0, 0, i].into()))).collect();
+    let whole = |n: usize| Delta::IpSetUpdate { id: &id, kind: IpSetKind::Net, members: &members[..n] };
     let delta = |added: usize, removed: usize| Delta::IpSetDelta {
         id: &id,
         added: &members[..added],
@@ -183,11 +162,7 @@ fn protocols_and_icmp() {
         (Rule::any(Action::Pass), json!({"action": "next-tier"})),
         (Rule::any(Action::Log), json!({"action": "log"})),
         (
-            Rule {
-                protocol: Some(RuleProtocol::Name(tcp)),
-                ip_version: Some(Family::V6),
-                ..base()
-            },
+            Rule { protocol: Some(RuleProtocol::Name(tcp)), ip_version: Some(Family::V6), ..base() },
             json!({"action": "allow", "protocol": {"name": "tcp"}, "ipVersion": "IPV6"}),
         ),
         (
@@ -199,11 +174,7 @@ fn protocols_and_icmp() {
             json!({"action": "allow", "protocol": {"number": 6}, "notProtocol": {"name": "icmp"}}),
         ),
         (
-            Rule {
-                protocol: Some(RuleProtocol::Name(Protocol::ICMP)),
-                icmp: icmp(0, None),
-                ..base()
-            },
+            Rule { protocol: Some(RuleProtocol::Name(Protocol::ICMP)), icmp: icmp(0, None), ..base() },
             json!({"action": "allow", "protocol": {"name": "icmp"}, "ipVersion": "IPV4", "icmpType": 0}),
         ),
         (
@@ -217,11 +188,7 @@ fn protocols_and_icmp() {
                    "icmpTypeCode": {}, "notIcmpTypeCode": {"type": 3, "code": 1}}),
         ),
         (
-            Rule {
-                protocol: Some(RuleProtocol::Number(Protocol::ICMPV6)),
-                not_icmp: icmp(8, None),
-                ..base()
-            },
+            Rule { protocol: Some(RuleProtocol::Number(Protocol::ICMPV6)), not_icmp: icmp(8, None), ..base() },
             json!({"action": "allow", "protocol": {"number": 58}, "notIcmpType": 8}),
         ),
     ] {
@@ -242,17 +209,11 @@ fn every_field_of_a_rule_has_its_place() {
             RulePort::Numeric(PortRange::ALL),
         ],
         not_ports: vec![RulePort::Numeric(PortRange::single(0)), RulePort::Named("x".into())],
-        service: Some(ServiceRef {
-            namespace: "ns".into(),
-            name: format!("{side}-service").into(),
-        }),
+        service: Some(ServiceRef { namespace: "ns".into(), name: format!("{side}-service").into() }),
         original_selector: format!("{side} == 's'").into(),
         original_namespace_selector: format!("{side} == 'n'").into(),
         original_not_selector: format!("{side} == 'x'").into(),
-        service_accounts: Some(ServiceAccounts {
-            names: names(&["b", "a"]),
-            selector: "has(role)".into(),
-        }),
+        service_accounts: Some(ServiceAccounts { names: names(&["b", "a"]), selector: "has(role)".into() }),
     };
     let rule = ScannedRule {
         rule: Rule {
@@ -323,36 +284,21 @@ fn policies_and_profiles() {
         ..policy(Vec::new())
     };
     check(
-        &Delta::PolicyUpdate {
-            key: &key,
-            policy: &full,
-        },
+        &Delta::PolicyUpdate { key: &key, policy: &full },
         json!({"activePolicyUpdate": {"id": id, "policy": {
             "outboundRules": [{"action": "deny"}], "untracked": true, "preDnat": true, "namespace": "shop",
             "originalSelector": "a == \"b\"", "perfHints": ["AssumeNeededOnEveryNode"], "tier": "apps",
         }}}),
     );
-    check(
-        &Delta::PolicyRemove { key: &key },
-        json!({"activePolicyRemove": {"id": id}}),
-    );
+    check(&Delta::PolicyRemove { key: &key }, json!({"activePolicyRemove": {"id": id}}));
 
     let name = SmolStr::new("kns.shop");
-    let profile = ActiveProfile {
-        inbound_rules: vec![scanned(Rule::any(Action::Allow))],
-        outbound_rules: Vec::new(),
-    };
+    let profile = ActiveProfile { inbound_rules: vec![scanned(Rule::any(Action::Allow))], outbound_rules: Vec::new() };
     check(
-        &Delta::ProfileUpdate {
-            name: &name,
-            profile: &profile,
-        },
+        &Delta::ProfileUpdate { name: &name, profile: &profile },
         json!({"activeProfileUpdate": {"id": {"name": "kns.shop"}, "profile": {"inboundRules": [{"action": "allow"}]}}}),
     );
-    check(
-        &Delta::ProfileRemove { name: &name },
-        json!({"activeProfileRemove": {"id": {"name": "kns.shop"}}}),
-    );
+    check(&Delta::ProfileRemove { name: &name }, json!({"activeProfileRemove": {"id": {"name": "kns.shop"}}}));
 }
 
 fn tiers(name: &str, default_action: Option<TierAction>) -> PolicyList {
@@ -403,11 +349,7 @@ fn workload_endpoints() {
         annotations: BTreeMap::from([("k".into(), "v".into())]),
     };
     check(
-        &Delta::WorkloadUpdate {
-            key: &key,
-            endpoint: &endpoint,
-            tiers: &tiers("apps", None),
-        },
+        &Delta::WorkloadUpdate { key: &key, endpoint: &endpoint, tiers: &tiers("apps", None) },
         json!({"workloadEndpointUpdate": {"id": id, "endpoint": {
             "state": "active", "name": "cali1", "mac": "ee:ee:ee:ee:ee:ee",
             "profileIds": ["kns.shop", "ksa.shop.web"],
@@ -419,23 +361,15 @@ fn workload_endpoints() {
             "annotations": {"k": "v"},
         }}}),
     );
-    check(
-        &Delta::WorkloadRemove { key: &key },
-        json!({"workloadEndpointRemove": {"id": id}}),
-    );
+    check(&Delta::WorkloadRemove { key: &key }, json!({"workloadEndpointRemove": {"id": id}}));
 }
 
 #[test]
 fn host_endpoints() {
-    let key = HostEndpointKey {
-        host: "node-a".into(),
-        name: "h".into(),
-    };
+    let key = HostEndpointKey { host: "node-a".into(), name: "h".into() };
     let endpoint = HostEndpoint {
         interface: "eth0".into(),
-        expected_ips: ["192.0.2.1", "2001:db8::1"]
-            .map(|ip| ip.parse().expect("an address"))
-            .into(),
+        expected_ips: ["192.0.2.1", "2001:db8::1"].map(|ip| ip.parse().expect("an address")).into(),
         profiles: names(&["p"]),
         labels: Labels::new(),
         ports: Vec::new(),
@@ -447,11 +381,7 @@ fn host_endpoints() {
         forward: tiers("f", Some(TierAction::Deny)),
     };
     check(
-        &Delta::HostUpdate {
-            key: &key,
-            endpoint: &endpoint,
-            tiers: &lists,
-        },
+        &Delta::HostUpdate { key: &key, endpoint: &endpoint, tiers: &lists },
         json!({"hostEndpointUpdate": {"id": {"endpointId": "h"}, "endpoint": {
             "name": "eth0", "profileIds": ["p"],
             "expectedIpv4Addrs": ["192.0.2.1"], "expectedIpv6Addrs": ["2001:db8::1"],
@@ -459,10 +389,7 @@ fn host_endpoints() {
             "preDnatTiers": tiers_json("d", Some("Pass")), "forwardTiers": tiers_json("f", Some("Deny")),
         }}}),
     );
-    check(
-        &Delta::HostRemove { key: &key },
-        json!({"hostEndpointRemove": {"id": {"endpointId": "h"}}}),
-    );
+    check(&Delta::HostRemove { key: &key }, json!({"hostEndpointRemove": {"id": {"endpointId": "h"}}}));
 }
 
 #[test]
@@ -477,45 +404,26 @@ fn labels_nodes_and_in_sync() {
     };
     for (delta, want) in [
         (
-            Delta::NamespaceUpdate {
-                name: "shop",
-                labels: &labels,
-            },
+            Delta::NamespaceUpdate { name: "shop", labels: &labels },
             json!({"namespaceUpdate": {"id": {"name": "shop"}, "labels": {"a": "", "b": "2"}}}),
         ),
+        (Delta::NamespaceRemove { name: "shop" }, json!({"namespaceRemove": {"id": {"name": "shop"}}})),
         (
-            Delta::NamespaceRemove { name: "shop" },
-            json!({"namespaceRemove": {"id": {"name": "shop"}}}),
-        ),
-        (
-            Delta::ServiceAccountUpdate {
-                namespace: "shop",
-                name: "web",
-                labels: &Labels::new(),
-            },
+            Delta::ServiceAccountUpdate { namespace: "shop", name: "web", labels: &Labels::new() },
             json!({"serviceAccountUpdate": {"id": {"namespace": "shop", "name": "web"}}}),
         ),
         (
-            Delta::ServiceAccountRemove {
-                namespace: "shop",
-                name: "web",
-            },
+            Delta::ServiceAccountRemove { namespace: "shop", name: "web" },
             json!({"serviceAccountRemove": {"id": {"namespace": "shop", "name": "web"}}}),
         ),
         (
-            Delta::HostMetadataUpdate {
-                hostname: &hostname,
-                node: &node,
-            },
+            Delta::HostMetadataUpdate { hostname: &hostname, node: &node },
             json!({"hostMetadataUpdate": {
                 "hostname": "node-a", "ipv4Addr": "192.0.2.1/24", "ipv6Addr": "2001:db8::1/64",
                 "asnumber": "64512", "labels": {"a": "", "b": "2"},
             }}),
         ),
-        (
-            Delta::HostMetadataRemove { hostname: &hostname },
-            json!({"hostMetadataRemove": {"hostname": "node-a"}}),
-        ),
+        (Delta::HostMetadataRemove { hostname: &hostname }, json!({"hostMetadataRemove": {"hostname": "node-a"}})),
         (Delta::InSync, json!({"inSync": {}})),
     ] {
         check(&delta, want);
@@ -527,10 +435,7 @@ fn rule_ids(name: &str, rules: &[Rule]) -> Vec<String> {
     let key = policy_key(PolicyKind::NetworkPolicy, "shop", name);
     let active = policy(rules.iter().cloned().map(scanned).collect());
     let mut ids = Vec::new();
-    let delta = Delta::PolicyUpdate {
-        key: &key,
-        policy: &active,
-    };
+    let delta = Delta::PolicyUpdate { key: &key, policy: &active };
     encode(&delta, &mut |message| {
         let Some(felix::to_dataplane::Payload::ActivePolicyUpdate(update)) = message.payload else {
             panic!("not a policy: {message:?}");
@@ -547,22 +452,11 @@ fn rule_ids_chain_over_the_list() {
     let ids = rule_ids("p", &[allow.clone(), deny.clone(), deny.clone()]);
     for id in &ids {
         assert_eq!(id.len(), 16);
-        assert!(
-            id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'),
-            "{id}"
-        );
+        assert!(id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'), "{id}");
     }
     assert_ne!(ids[1], ids[2], "equal rules at two places have two ids");
-    assert_eq!(
-        rule_ids("p", &[allow.clone(), deny.clone()]),
-        ids[..2],
-        "later rules change nothing"
-    );
-    assert_ne!(
-        rule_ids("p", &[pass, deny.clone()])[1],
-        ids[1],
-        "an earlier rule changes the id"
-    );
+    assert_eq!(rule_ids("p", &[allow.clone(), deny.clone()]), ids[..2], "later rules change nothing");
+    assert_ne!(rule_ids("p", &[pass, deny.clone()])[1], ids[1], "an earlier rule changes the id");
     assert_ne!(rule_ids("q", &[allow, deny]), ids[..2], "the policy's name is the seed");
 }
 

@@ -1,0 +1,8 @@
+//! The control half: datastore, calculation graph and the sync API's server side.
+//!
+//! Sources and peers write to one bounded [`Inbox`]; one thread reads it, and
+//! owns the graph.
+
+mod inbox;
+
+pub use inbox::{Inbox, Input, Outlet, PeerId, Receiver, inbox};
