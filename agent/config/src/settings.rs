@@ -1,0 +1,280 @@
+//! The parameters that the program uses, as types.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use caracal_net::MarkMask;
+
+use crate::kind::{Value, items};
+use crate::resolve::Resolved;
+
+#[cfg(test)]
+mod tests;
+
+/// Whether nftables is the dataplane (`NFTablesMode`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NftablesMode {
+    /// If kube-proxy uses it.
+    Auto,
+    /// Yes.
+    Enabled,
+    /// No.
+    Disabled,
+}
+
+impl NftablesMode {
+    const WORDS: [(&str, Self); 3] = [("Auto", Self::Auto), ("Enabled", Self::Enabled), ("Disabled", Self::Disabled)];
+}
+
+/// What is done with a packet that policy denies (`NftablesFilterDenyAction`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DenyAction {
+    /// It disappears.
+    Drop,
+    /// Its sender is told.
+    Reject,
+}
+
+impl DenyAction {
+    const WORDS: [(&str, Self); 2] = [("DROP", Self::Drop), ("REJECT", Self::Reject)];
+}
+
+/// What is done with a packet from a workload to its own host that the
+/// workload's policy allows (`DefaultEndpointToHostAction`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndpointToHostAction {
+    /// It disappears.
+    Drop,
+    /// The host's other rules decide.
+    Return,
+    /// It is let through.
+    Accept,
+}
+
+impl EndpointToHostAction {
+    const WORDS: [(&str, Self); 3] = [("DROP", Self::Drop), ("RETURN", Self::Return), ("ACCEPT", Self::Accept)];
+}
+
+/// Whether a workload may ask to send from addresses that are not its own
+/// (`WorkloadSourceSpoofing`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SourceSpoofing {
+    /// No.
+    Disabled,
+    /// From those that it lists.
+    Any,
+}
+
+impl SourceSpoofing {
+    const WORDS: [(&str, Self); 2] = [("Disabled", Self::Disabled), ("Any", Self::Any)];
+}
+
+/// The least severe messages that are logged (`LogSeverityScreen`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogSeverity {
+    /// Everything.
+    Trace,
+    /// What helps to find a fault.
+    Debug,
+    /// What happens.
+    Info,
+    /// What should not happen and does no harm yet.
+    Warning,
+    /// What does harm.
+    Error,
+    /// What ends the program.
+    Fatal,
+}
+
+impl LogSeverity {
+    const WORDS: [(&str, Self); 6] = [
+        ("TRACE", Self::Trace),
+        ("DEBUG", Self::Debug),
+        ("INFO", Self::Info),
+        ("WARNING", Self::Warning),
+        ("ERROR", Self::Error),
+        ("FATAL", Self::Fatal),
+    ];
+}
+
+/// A port that answers HTTP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpListener {
+    /// Whether it is wanted.
+    pub enabled: bool,
+    /// The name or address to listen on; empty for all.
+    pub host: String,
+    /// The TCP port.
+    pub port: u16,
+}
+
+/// The parameters that the program uses.
+///
+/// An interval of `None` (a text of `0`) means: never.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// `FelixHostname`: which node this is. Empty if nobody said.
+    pub hostname: String,
+    /// `InterfacePrefix`: how the names of workload interfaces begin. One or
+    /// more; new names use the first.
+    pub interface_prefixes: Vec<String>,
+    /// `InterfaceExclude`: interfaces that are nobody's endpoint: names, and
+    /// regular expressions between slashes.
+    pub interface_exclude: Vec<String>,
+    /// `Ipv6Support`.
+    pub ipv6: bool,
+    /// `NFTablesMode`.
+    pub nftables_mode: NftablesMode,
+    /// `NftablesMarkMask`.
+    pub nftables_mark_mask: MarkMask,
+    /// `IptablesMarkMask`.
+    pub iptables_mark_mask: MarkMask,
+    /// `NftablesFilterDenyAction`.
+    pub filter_deny_action: DenyAction,
+    /// `DefaultEndpointToHostAction`.
+    pub endpoint_to_host_action: EndpointToHostAction,
+    /// `WorkloadSourceSpoofing`.
+    pub source_spoofing: SourceSpoofing,
+    /// `DisableConntrackInvalidCheck`: let packets through to policy that
+    /// conntrack finds invalid.
+    pub disable_conntrack_invalid_check: bool,
+    /// `DeviceRouteProtocol`: `rtm_protocol` of our routes.
+    pub device_route_protocol: u8,
+    /// `RemoveExternalRoutes`: remove routes to workload interfaces that are
+    /// not ours.
+    pub remove_external_routes: bool,
+    /// `IPv4NormalRoutePriority`: the metric of IPv4 routes to workloads.
+    pub ipv4_route_priority: u32,
+    /// `IPv6NormalRoutePriority`: the metric of IPv6 routes to workloads.
+    pub ipv6_route_priority: u32,
+    /// `NftablesRefreshInterval`: how often the ruleset is read back.
+    pub nftables_refresh_interval: Option<Duration>,
+    /// `RouteRefreshInterval`: how often routes are read back.
+    pub route_refresh_interval: Option<Duration>,
+    /// `InterfaceRefreshInterval`: how often interfaces are listed anew.
+    pub interface_refresh_interval: Option<Duration>,
+    /// `EndpointStatusPathPrefix`: the folder of endpoint status files; `None`
+    /// for no such files.
+    pub endpoint_status_path_prefix: Option<PathBuf>,
+    /// `LogPrefix`: how log lines of the Log action begin.
+    pub log_prefix: String,
+    /// `LogSeverityScreen`; `None` to log nothing.
+    pub log_severity_screen: Option<LogSeverity>,
+    /// `HealthEnabled`, `HealthHost`, `HealthPort`.
+    pub health: HttpListener,
+    /// `PrometheusMetricsEnabled`, `PrometheusMetricsHost`,
+    /// `PrometheusMetricsPort`.
+    pub metrics: HttpListener,
+}
+
+impl Settings {
+    /// The settings in the `config` of a `ConfigUpdate`.
+    /// [`Resolved::from_config_map`] also tells what is wrong with it.
+    #[must_use]
+    pub fn from_config_map(texts: &BTreeMap<String, String>) -> Self {
+        Resolved::from_config_map(texts).settings()
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self::from_config_map(&BTreeMap::new())
+    }
+}
+
+impl Resolved {
+    /// The parameters that the program uses.
+    #[must_use]
+    pub fn settings(&self) -> Settings {
+        Settings {
+            hostname: self.text("FelixHostname"),
+            interface_prefixes: self.list("InterfacePrefix"),
+            interface_exclude: self.list("InterfaceExclude"),
+            ipv6: self.switch("Ipv6Support"),
+            nftables_mode: self.option("NFTablesMode", &NftablesMode::WORDS).unwrap_or(NftablesMode::Auto),
+            nftables_mark_mask: self.mark_mask("NftablesMarkMask"),
+            iptables_mark_mask: self.mark_mask("IptablesMarkMask"),
+            filter_deny_action: self.option("NftablesFilterDenyAction", &DenyAction::WORDS).unwrap_or(DenyAction::Drop),
+            endpoint_to_host_action: self
+                .option("DefaultEndpointToHostAction", &EndpointToHostAction::WORDS)
+                .unwrap_or(EndpointToHostAction::Drop),
+            source_spoofing: self
+                .option("WorkloadSourceSpoofing", &SourceSpoofing::WORDS)
+                .unwrap_or(SourceSpoofing::Disabled),
+            disable_conntrack_invalid_check: self.switch("DisableConntrackInvalidCheck"),
+            device_route_protocol: self.number("DeviceRouteProtocol"),
+            remove_external_routes: self.switch("RemoveExternalRoutes"),
+            ipv4_route_priority: self.number("IPv4NormalRoutePriority"),
+            ipv6_route_priority: self.number("IPv6NormalRoutePriority"),
+            nftables_refresh_interval: self.interval("NftablesRefreshInterval"),
+            route_refresh_interval: self.interval("RouteRefreshInterval"),
+            interface_refresh_interval: self.interval("InterfaceRefreshInterval"),
+            endpoint_status_path_prefix: match self.text("EndpointStatusPathPrefix") {
+                path if path.is_empty() => None,
+                path => Some(path.into()),
+            },
+            log_prefix: self.text("LogPrefix"),
+            log_severity_screen: self.option("LogSeverityScreen", &LogSeverity::WORDS),
+            health: HttpListener {
+                enabled: self.switch("HealthEnabled"),
+                host: self.text("HealthHost"),
+                port: self.number("HealthPort"),
+            },
+            metrics: HttpListener {
+                enabled: self.switch("PrometheusMetricsEnabled"),
+                host: self.text("PrometheusMetricsHost"),
+                port: self.number("PrometheusMetricsPort"),
+            },
+        }
+    }
+
+    fn value(&self, name: &str) -> &Value {
+        &self.get(name).expect("settings are made of parameters in the table").value
+    }
+
+    fn switch(&self, name: &str) -> bool {
+        *self.value(name) == Value::Bool(true)
+    }
+
+    fn number<N: TryFrom<i64>>(&self, name: &str) -> N {
+        match self.value(name) {
+            Value::Integer(number) => N::try_from(*number).ok().expect("the table bounds the number"),
+            other => unreachable!("{name} is a number in the table, not {other:?}"),
+        }
+    }
+
+    fn interval(&self, name: &str) -> Option<Duration> {
+        match self.value(name) {
+            Value::Duration(duration) => (!duration.is_zero()).then_some(*duration),
+            other => unreachable!("{name} is a duration in the table, not {other:?}"),
+        }
+    }
+
+    fn mark_mask(&self, name: &str) -> MarkMask {
+        match self.value(name) {
+            Value::MarkMask(mask) => *mask,
+            other => unreachable!("{name} is a mask in the table, not {other:?}"),
+        }
+    }
+
+    fn text(&self, name: &str) -> String {
+        match self.value(name) {
+            Value::Text(text) => text.clone(),
+            Value::Unset => String::new(),
+            other => unreachable!("{name} is a text in the table, not {other:?}"),
+        }
+    }
+
+    fn list(&self, name: &str) -> Vec<String> {
+        items(&self.text(name)).map(str::to_owned).collect()
+    }
+
+    /// The option that a word stands for; `None` for the text `none`.
+    fn option<T: Copy>(&self, name: &str, options: &[(&str, T)]) -> Option<T> {
+        let text = self.text(name);
+        let found = options.iter().find(|(word, _)| *word == text);
+        assert!(found.is_some() || text.is_empty(), "{name} has no option {text} here");
+        found.map(|(_, option)| *option)
+    }
+}

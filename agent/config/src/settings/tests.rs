@@ -1,0 +1,94 @@
+use super::*;
+use crate::kind::Kind;
+use crate::table::PARAMETERS;
+
+fn settings(texts: &[(&str, &str)]) -> Settings {
+    let texts = texts.iter().map(|(n, t)| ((*n).to_owned(), (*t).to_owned()));
+    Settings::from_config_map(&texts.collect())
+}
+
+#[test]
+fn defaults() {
+    let listener = |host: &str, port| HttpListener { enabled: false, host: host.into(), port };
+    let expected = Settings {
+        hostname: String::new(),
+        interface_prefixes: vec!["cali".into()],
+        interface_exclude: vec!["kube-ipvs0".into()],
+        ipv6: true,
+        nftables_mode: NftablesMode::Auto,
+        nftables_mark_mask: MarkMask::FELIX_DEFAULT,
+        iptables_mark_mask: MarkMask::FELIX_DEFAULT,
+        filter_deny_action: DenyAction::Drop,
+        endpoint_to_host_action: EndpointToHostAction::Drop,
+        source_spoofing: SourceSpoofing::Disabled,
+        disable_conntrack_invalid_check: false,
+        device_route_protocol: 3,
+        remove_external_routes: true,
+        ipv4_route_priority: 1024,
+        ipv6_route_priority: 1024,
+        nftables_refresh_interval: Some(Duration::from_secs(180)),
+        route_refresh_interval: Some(Duration::from_secs(90)),
+        interface_refresh_interval: Some(Duration::from_secs(90)),
+        endpoint_status_path_prefix: Some("/var/run/calico".into()),
+        log_prefix: "calico-packet".into(),
+        log_severity_screen: Some(LogSeverity::Info),
+        health: listener("localhost", 9099),
+        metrics: listener("", 9091),
+    };
+    assert_eq!(Settings::default(), expected);
+}
+
+#[test]
+fn texts() {
+    let settings = settings(&[
+        ("FelixHostname", "node-1"),
+        ("InterfacePrefix", "cali,tap"),
+        ("InterfaceExclude", "kube-ipvs0, /^x/"),
+        ("NFTablesMode", "disabled"),
+        ("NftablesMarkMask", "0xff00"),
+        ("NftablesFilterDenyAction", "Reject"),
+        ("DefaultEndpointToHostAction", "Accept"),
+        ("WorkloadSourceSpoofing", "Any"),
+        ("DeviceRouteProtocol", "80"),
+        ("RouteRefreshInterval", "0"),
+        ("NftablesRefreshInterval", "0.5"),
+        ("EndpointStatusPathPrefix", "none"),
+        ("LogSeverityScreen", "none"),
+        ("PrometheusMetricsEnabled", "true"),
+        ("PrometheusMetricsPort", "1"),
+    ]);
+    let expected = Settings {
+        hostname: "node-1".into(),
+        interface_prefixes: vec!["cali".into(), "tap".into()],
+        interface_exclude: vec!["kube-ipvs0".into(), "/^x/".into()],
+        nftables_mode: NftablesMode::Disabled,
+        nftables_mark_mask: MarkMask(0xff00),
+        filter_deny_action: DenyAction::Reject,
+        endpoint_to_host_action: EndpointToHostAction::Accept,
+        source_spoofing: SourceSpoofing::Any,
+        device_route_protocol: 80,
+        route_refresh_interval: None,
+        nftables_refresh_interval: Some(Duration::from_millis(500)),
+        endpoint_status_path_prefix: None,
+        log_severity_screen: None,
+        metrics: HttpListener { enabled: true, host: String::new(), port: 1 },
+        ..Settings::default()
+    };
+    assert_eq!(settings, expected);
+}
+
+/// Every option and every bound of every parameter has a place in the types.
+#[test]
+fn extremes() {
+    for parameter in &PARAMETERS {
+        let texts = match parameter.kind {
+            Kind::OneOf(options) => options.iter().map(ToString::to_string).collect(),
+            Kind::Integer { min, max } => vec![min.to_string(), max.to_string()],
+            _ => vec!["none".to_owned()],
+        };
+        for text in texts {
+            assert!(parameter.required || parameter.parse(&text).is_ok(), "{} {text}", parameter.name);
+            settings(&[(parameter.name, &text)]);
+        }
+    }
+}
