@@ -20,9 +20,7 @@ impl<K: Borrow<str> + Ord, V: AsRef<str>> LabelSource for BTreeMap<K, V> {
 /// Pairs in any order; of equal keys the first one counts.
 impl<K: AsRef<str>, V: AsRef<str>> LabelSource for [(K, V)] {
     fn label(&self, key: &str) -> Option<&str> {
-        self.iter()
-            .find(|(k, _)| k.as_ref() == key)
-            .map(|(_, value)| value.as_ref())
+        self.iter().find(|(k, _)| k.as_ref() == key).map(|(_, value)| value.as_ref())
     }
 }
 

@@ -14,11 +14,7 @@ use sha2::{Digest, Sha224};
 /// `namespace/name`, with and without its ports.
 #[must_use]
 pub fn set_id(prefix: &str, content: &str) -> String {
-    let hash = Sha224::new()
-        .chain_update(prefix)
-        .chain_update(":")
-        .chain_update(content)
-        .finalize();
+    let hash = Sha224::new().chain_update(prefix).chain_update(":").chain_update(content).finalize();
     format!("{prefix}:{}", URL_SAFE_NO_PAD.encode(hash))
 }
 
@@ -66,18 +62,9 @@ mod tests {
                 canonical_named_port_id(&all, NamedPortProtocol::Tcp, "tcpport"),
                 "n:RMAIMXhhyW5sWWm_0o9euzK6TlyAbtjf6Ta9Jw",
             ),
-            (
-                canonical_named_port_id(&all, NamedPortProtocol::Any, "http"),
-                "n:FvKMFOOSYvkZZJ0ch1bwT7bt3AAgySwlMLqMDA",
-            ),
-            (
-                set_id("svc", "default/nginx"),
-                "svc:RETMWMZ3VCy3Kifv2Qin5MvOA9hFePnt82nebg",
-            ),
-            (
-                set_id("svcnoport", "default/nginx"),
-                "svcnoport:7qoSZcUIUv_1K0tLMunb3ADnwH1Rn1sMcVoK0w",
-            ),
+            (canonical_named_port_id(&all, NamedPortProtocol::Any, "http"), "n:FvKMFOOSYvkZZJ0ch1bwT7bt3AAgySwlMLqMDA"),
+            (set_id("svc", "default/nginx"), "svc:RETMWMZ3VCy3Kifv2Qin5MvOA9hFePnt82nebg"),
+            (set_id("svcnoport", "default/nginx"), "svcnoport:7qoSZcUIUv_1K0tLMunb3ADnwH1Rn1sMcVoK0w"),
         ] {
             assert_eq!(id, expected);
         }

@@ -100,11 +100,7 @@ pub(crate) struct Lexer<'t> {
 
 impl<'t> Lexer<'t> {
     pub(crate) fn new(text: &'t str) -> Self {
-        Self {
-            text,
-            at: 0,
-            after_label: false,
-        }
+        Self { text, at: 0, after_label: false }
     }
 
     /// The next token and the byte offset at which it begins.
@@ -226,9 +222,8 @@ impl<'t> Lexer<'t> {
     }
 
     fn word_operator(&mut self) -> Option<Operator> {
-        let (len, operator) = WORD_OPERATORS
-            .iter()
-            .find_map(|(words, operator)| Some((match_words(self.rest(), words)?, *operator)))?;
+        let (len, operator) =
+            WORD_OPERATORS.iter().find_map(|(words, operator)| Some((match_words(self.rest(), words)?, *operator)))?;
         self.at += len;
         Some(operator)
     }

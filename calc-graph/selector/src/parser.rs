@@ -56,12 +56,7 @@ impl<'t> Parser<'t> {
     fn new(text: &'t str) -> Result<Self, SelectorError> {
         let mut lexer = Lexer::new(text);
         let (token, at) = lexer.next()?;
-        Ok(Self {
-            lexer,
-            token,
-            at,
-            depth: 0,
-        })
+        Ok(Self { lexer, token, at, depth: 0 })
     }
 
     fn or(&mut self) -> Result<Nested, SelectorError> {
@@ -94,10 +89,7 @@ impl<'t> Parser<'t> {
         if depth == MAX_DEPTH {
             return Err(self.lexer.error(self.at, Problem::TooDeep));
         }
-        Ok(Nested {
-            expr: node(operands),
-            depth: depth + 1,
-        })
+        Ok(Nested { expr: node(operands), depth: depth + 1 })
     }
 
     /// Negations in a row cancel out in pairs; those with a parenthesis between

@@ -37,10 +37,7 @@ fn canonical_texts() {
         ("a endswith \"it's\"", "a ends with \"it's\""),
         ("a ends  with ''", r#"a ends with """#),
         ("a contains'\n'", "a contains \"\n\""),
-        (
-            "a == 'x' || b == 'y' && c == 'z'",
-            r#"(a == "x" || (b == "y" && c == "z"))"#,
-        ),
+        ("a == 'x' || b == 'y' && c == 'z'", r#"(a == "x" || (b == "y" && c == "z"))"#),
         ("(has(a) && has(b)) && has(c)", "((has(a) && has(b)) && has(c))"),
         ("((has(a)) && (has(b) && has(c)))", "(has(a) && (has(b) && has(c)))"),
         ("!a == 'b'", r#"!a == "b""#),
@@ -52,10 +49,7 @@ fn canonical_texts() {
         ("contains contains 'contains'", r#"contains contains "contains""#),
         ("xall == 'x'", r#"xall == "x""#),
         ("9-x == '1'", r#"9-x == "1""#),
-        (
-            "projectcalico.org/namespace in {'a'}",
-            r#"projectcalico.org/namespace in {"a"}"#,
-        ),
+        ("projectcalico.org/namespace in {'a'}", r#"projectcalico.org/namespace in {"a"}"#),
     ] {
         assert_eq!(parse(text).canonical(), canonical, "{text:?}");
     }
@@ -73,10 +67,7 @@ fn ids_of_canonical_texts() {
         ("a in {'d','a','b'}", "s:47Z8J8dfSg-rF2l7gb0UoCWC8HcdwnHgIX8-wA"),
         ("!(has(b) || !has(a))", "s:Iss0uCleLYv1GSv_pNm7hAO58kE9jAx1NKyG3Q"),
         ("all() && !foo == 'bar'", "s:EeWw3YaQcA00fIPOgHiOeeTIYsqHTNsDBYLdDw"),
-        (
-            "projectcalico.org/namespace == 'default'",
-            "s:4g010_DunYvItGg3dv2MxnaJYxWEVRwn0exiaA",
-        ),
+        ("projectcalico.org/namespace == 'default'", "s:4g010_DunYvItGg3dv2MxnaJYxWEVRwn0exiaA"),
     ] {
         assert_eq!(parse(text).id(), id, "{text:?}");
     }
@@ -85,10 +76,7 @@ fn ids_of_canonical_texts() {
 #[test]
 fn equal_when_the_canonical_texts_are() {
     assert_eq!(parse("a in {'x','y'}"), parse("( a in{\"y\" , \"x\",} )"));
-    assert_ne!(
-        parse("has(a) && has(b) && has(c)"),
-        parse("(has(a) && has(b)) && has(c)")
-    );
+    assert_ne!(parse("has(a) && has(b) && has(c)"), parse("(has(a) && has(b)) && has(c)"));
 }
 
 #[test]
@@ -193,13 +181,9 @@ fn prefixes_reach_every_label_name() {
 #[test]
 fn nesting_is_bounded() {
     let nested = |levels: usize, open: &str, close: &str| open.repeat(levels) + "has(a)" + &close.repeat(levels);
-    for (open, close) in [
-        ("(", ")"),
-        ("!(", ")"),
-        ("(has(b) || ", ")"),
-        ("has(b) && (", ")"),
-        ("(has(b) || has(c) && ", ")"),
-    ] {
+    for (open, close) in
+        [("(", ")"), ("!(", ")"), ("(has(b) || ", ")"), ("has(b) && (", ")"), ("(has(b) || has(c) && ", ")")]
+    {
         for levels in [MAX_DEPTH + 1, 100_000] {
             let error = parse_error(&nested(levels, open, close));
             assert!(error.message().contains("nested more than"), "{open}: {error}");

@@ -76,10 +76,7 @@ struct Writer<'t> {
 
 impl Writer<'_> {
     fn spell(meaning: &Meaning, tape: &[u8]) -> String {
-        let mut writer = Writer {
-            out: String::new(),
-            tape: tape.iter().cycle(),
-        };
+        let mut writer = Writer { out: String::new(), tape: tape.iter().cycle() };
         writer.blank();
         writer.write(meaning);
         writer.blank();
@@ -216,13 +213,7 @@ fn meanings() -> impl Strategy<Value = Meaning> {
     let label = || prop::sample::select(&LABELS[..]);
     let value = || prop::sample::select(&VALUES[..]);
     let values = || prop::collection::vec(value(), 0..4);
-    let test = prop::sample::select(vec![
-        Test::Equal,
-        Test::Unequal,
-        Test::Contains,
-        Test::Starts,
-        Test::Ends,
-    ]);
+    let test = prop::sample::select(vec![Test::Equal, Test::Unequal, Test::Contains, Test::Starts, Test::Ends]);
     let leaf = prop_oneof![
         1 => Just(Meaning::Everything),
         2 => label().prop_map(Meaning::Present),
@@ -240,11 +231,7 @@ fn meanings() -> impl Strategy<Value = Meaning> {
 }
 
 fn labels() -> impl Strategy<Value = BTreeMap<&'static str, &'static str>> {
-    prop::collection::btree_map(
-        prop::sample::select(&LABELS[..]),
-        prop::sample::select(&VALUES[..]),
-        0..6,
-    )
+    prop::collection::btree_map(prop::sample::select(&LABELS[..]), prop::sample::select(&VALUES[..]), 0..6)
 }
 
 fn tapes() -> impl Strategy<Value = Vec<u8>> {
