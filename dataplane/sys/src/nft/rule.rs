@@ -1,0 +1,118 @@
+//! Rules.
+
+use super::expr::Expr;
+use super::name::{Comment, Name};
+use super::uapi::{
+    NFTA_LIST_ELEM, NFTA_RULE_CHAIN, NFTA_RULE_EXPRESSIONS, NFTA_RULE_HANDLE, NFTA_RULE_POSITION, NFTA_RULE_USERDATA,
+};
+use super::userdata;
+use crate::wire::{Attrs, Malformed, Writer};
+
+/// What a rule does: its expressions in order, and a comment.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Rule {
+    /// The expressions. The packet leaves the rule at the first that does not match.
+    pub exprs: Vec<Expr>,
+    /// Printed by `nft list`.
+    pub comment: Option<Comment>,
+}
+
+impl Rule {
+    /// A rule without a comment.
+    #[must_use]
+    pub fn new(exprs: impl Into<Vec<Expr>>) -> Self {
+        Self { exprs: exprs.into(), comment: None }
+    }
+
+    /// The rule with a comment.
+    #[must_use]
+    pub fn with_comment(mut self, comment: Comment) -> Self {
+        self.comment = Some(comment);
+        self
+    }
+
+    pub(super) fn encode(&self, out: &mut Writer) {
+        out.nest(NFTA_RULE_EXPRESSIONS, |out| self.exprs.iter().for_each(|expr| expr.encode(out)));
+        if let Some(comment) = &self.comment {
+            userdata::put_comment(out, NFTA_RULE_USERDATA, comment);
+        }
+    }
+}
+
+/// The kernel's number of a rule; unique in its table, never used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Handle(pub u64);
+
+/// Where in its chain a rule goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Behind all others.
+    Last,
+    /// Before all others.
+    First,
+    /// Right behind a rule that the kernel has.
+    Behind(Handle),
+    /// Right before a rule that the kernel has.
+    Before(Handle),
+    /// Instead of a rule that the kernel has; the new one gets a new handle.
+    Instead(Handle),
+}
+
+impl Place {
+    pub(super) const fn flags(self) -> i32 {
+        match self {
+            Self::Last | Self::Behind(_) => libc::NLM_F_CREATE | libc::NLM_F_APPEND,
+            Self::First | Self::Before(_) => libc::NLM_F_CREATE,
+            Self::Instead(_) => libc::NLM_F_REPLACE,
+        }
+    }
+
+    pub(super) fn encode(self, out: &mut Writer) {
+        match self {
+            Self::Last | Self::First => {}
+            Self::Behind(Handle(handle)) | Self::Before(Handle(handle)) => out.be64(NFTA_RULE_POSITION, handle),
+            Self::Instead(Handle(handle)) => out.be64(NFTA_RULE_HANDLE, handle),
+        }
+    }
+}
+
+/// A rule that the kernel has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedRule {
+    /// Its chain.
+    pub chain: Name,
+    /// Its number.
+    pub handle: Handle,
+    /// What it does. Counters have the values of the moment.
+    pub rule: Rule,
+}
+
+impl ListedRule {
+    pub(super) fn decode(attrs: Attrs<'_>) -> Result<Self, Malformed> {
+        let mut chain = None;
+        let mut handle = None;
+        let mut rule = Rule::default();
+        for attr in attrs {
+            let attr = attr?;
+            match attr.kind {
+                NFTA_RULE_CHAIN => chain = Name::new(attr.text()?).ok(),
+                NFTA_RULE_HANDLE => handle = Some(Handle(attr.be64()?)),
+                NFTA_RULE_EXPRESSIONS => {
+                    for element in attr.nested() {
+                        let element = element?;
+                        if element.kind == NFTA_LIST_ELEM {
+                            rule.exprs.push(Expr::decode(element.nested())?);
+                        }
+                    }
+                }
+                NFTA_RULE_USERDATA => rule.comment = userdata::comment(attr.payload),
+                _ => {}
+            }
+        }
+        Ok(Self {
+            chain: chain.ok_or(Malformed("a rule without its chain"))?,
+            handle: handle.ok_or(Malformed("a rule without a handle"))?,
+            rule,
+        })
+    }
+}
