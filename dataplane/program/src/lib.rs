@@ -13,6 +13,8 @@ mod evaluate;
 mod id;
 mod ip_set;
 mod matching;
+#[cfg(test)]
+mod messages;
 mod packet;
 mod parse;
 mod policy;

@@ -57,6 +57,11 @@ impl<T: Ord + Copy> Sorted<T> {
         items
     }
 
+    #[cfg(test)]
+    pub(crate) fn capacity_in_bytes(&self) -> usize {
+        self.0.capacity() * size_of::<T>()
+    }
+
     /// Gives the room that a bulk fill left over back to the allocator.
     pub(crate) fn shrink(&mut self) {
         self.0.shrink_to_fit();

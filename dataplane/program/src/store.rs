@@ -19,7 +19,7 @@ use crate::{
 /// The state that the control half's messages add up to. A message that says
 /// what the store holds already changes nothing, so a snapshot may be folded
 /// into a store that is not empty.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PolicyStore {
     ip_sets: BTreeMap<SetId, IpSet>,
     policies: BTreeMap<PolicyId, Arc<PolicyProgram>>,
