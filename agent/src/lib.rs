@@ -1,7 +1,12 @@
 //! The caracal program.
 
+pub mod cli;
+pub mod commands;
+pub mod configuration;
 pub mod control;
 pub mod encode;
+pub mod logging;
+pub mod signals;
 pub mod sync;
 
 /// This program and its version, as one half tells the other.

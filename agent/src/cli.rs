@@ -1,0 +1,208 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub use datastore::{Datastore, DatastoreError};
+
+mod datastore;
+
+/// Network policy for the workloads of one node.
+///
+/// Caracal reads Kubernetes and Calico policies from a datastore, calculates
+/// the rules of each workload of a node, and programs them into the kernel with
+/// nftables. `caracal agent` does all of it in one process; `caracal control`
+/// and `caracal dataplane` are its two halves with fewer rights each. The other
+/// commands read and change nothing.
+#[derive(Debug, Parser)]
+#[command(name = "caracal", version, after_help = AFTER_HELP, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+
+    /// What applies to every command.
+    #[command(flatten)]
+    pub global: Global,
+}
+
+const AFTER_HELP: &str = "\
+Exit status: 0 done, 1 failed (the reason is on standard error), 2 wrong usage.
+
+Configuration: Felix's parameters, from FelixConfiguration resources, --config-file, FELIX_* and \
+CARACAL_* variables; later ones win.";
+
+/// What applies to every command.
+#[derive(Clone, Debug, Args)]
+pub struct Global {
+    /// The least severe messages to log: error, warn, info, debug, trace, or a filter such as
+    /// `info,caracal_dataplane=debug`. Without it, LogSeverityScreen decides
+    #[arg(long, global = true, value_name = "LEVEL", env = "CARACAL_LOG", hide_env_values = true, help_heading = "General")]
+    pub log_level: Option<String>,
+
+    /// A file of Felix parameters, `Name = value` lines
+    #[arg(long, global = true, value_name = "FILE", help_heading = "General")]
+    pub config_file: Option<PathBuf>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Enforce policy on this node: both halves in one process
+    #[command(after_help = "\
+Examples:
+  caracal agent --datastore file:/etc/caracal/manifests
+  caracal agent --datastore file:./manifests --node worker-1 --log-level debug
+
+It needs CAP_NET_ADMIN. On SIGTERM it ends and leaves its rules in the kernel; started again it adopts them.")]
+    Agent(AgentArgs),
+
+    /// The half that knows the cluster: calculates, and serves the data half on a unix socket
+    #[command(after_help = "\
+Examples:
+  caracal control --datastore file:/etc/caracal/manifests --socket /run/caracal/sync.sock
+
+It needs no capability. One data half at a time is served; it may come and go.")]
+    Control(ControlArgs),
+
+    /// The half that knows the kernel: programs what the control half calculates
+    #[command(after_help = "\
+Examples:
+  caracal dataplane --socket /run/caracal/sync.sock
+
+It needs CAP_NET_ADMIN and opens no other socket to the outside. While there is no control half, what it \
+has programmed stays in force.")]
+    Dataplane(DataplaneArgs),
+
+    /// Print what the control half would send to the data half, as JSON lines
+    #[command(after_help = "\
+Examples:
+  caracal calc --datastore file:./manifests --node worker-1
+  caracal calc --datastore file:./manifests --node worker-1 | jq -c '.activePolicyUpdate // empty'
+  caracal calc --datastore file:./manifests --node worker-1 --follow
+
+Each line is one felix.ToDataplane message in canonical proto3 JSON, in the order in which it would be \
+sent; the last one is inSync. Objects that are refused are named on standard error, and the rest goes on.
+
+With --follow the output goes on with every change, until SIGTERM. When the file DIR/.sync appears or \
+changes, a line {\"caracal\":{\"synced\":\"CONTENT\"}} follows once everything done to DIR before is printed.")]
+    Calc(CalcArgs),
+
+    /// Print the ruleset that the data half would program, in nft's own syntax
+    #[command(after_help = "\
+Examples:
+  caracal render --datastore file:./manifests --node worker-1 --dataplane nftables
+  caracal render --datastore file:./manifests --node worker-1 | nft -c -f -
+  diff <(caracal render --datastore file:old --node n) <(caracal render --datastore file:new --node n)")]
+    Render(RenderArgs),
+
+    /// Check selectors and match them against labels: JSON lines in, JSON lines out
+    #[command(after_help = "\
+Examples:
+  echo '{\"selector\": \"role == \\\"db\\\"\", \"labels\": [{\"role\": \"db\"}, {}]}' | caracal selector
+
+Each line of input is {\"selector\": TEXT, \"labels\": [{KEY: VALUE, ...}, ...]}; `labels` may be left out. \
+The answer is one line, {\"valid\": true, \"canonical\": TEXT, \"id\": TEXT, \"matches\": [true, false]} or \
+{\"valid\": false, \"error\": TEXT, \"column\": N}.")]
+    Selector,
+
+    /// Print the version
+    #[command(after_help = "\
+Examples:
+  caracal version
+  caracal version --output json")]
+    Version(VersionArgs),
+}
+
+/// Where the cluster's objects come from, and for which node.
+#[derive(Clone, Debug, Args)]
+pub struct SourceArgs {
+    /// Where policy and endpoints come from: `file:DIR`, a directory of manifests (YAML or JSON,
+    /// subfolders too), watched for changes
+    #[arg(long, value_name = "URL")]
+    pub datastore: Datastore,
+
+    /// The node to calculate for. Without it, FelixHostname or this host's name in lower case
+    #[arg(long, value_name = "NAME")]
+    pub node: Option<String>,
+}
+
+/// `caracal agent`.
+#[derive(Debug, Args)]
+pub struct AgentArgs {
+    /// The datastore and the node.
+    #[command(flatten)]
+    pub source: SourceArgs,
+}
+
+/// `caracal control`.
+#[derive(Debug, Args)]
+pub struct ControlArgs {
+    /// The datastore and the node.
+    #[command(flatten)]
+    pub source: SourceArgs,
+
+    /// The unix socket to serve the data half on; it is made with mode 0600
+    #[arg(long, value_name = "PATH")]
+    pub socket: PathBuf,
+}
+
+/// `caracal dataplane`.
+#[derive(Debug, Args)]
+pub struct DataplaneArgs {
+    /// The unix socket of the control half; it need not be there yet
+    #[arg(long, value_name = "PATH")]
+    pub socket: PathBuf,
+}
+
+/// `caracal calc`.
+#[derive(Debug, Args)]
+pub struct CalcArgs {
+    /// The datastore and the node.
+    #[command(flatten)]
+    pub source: SourceArgs,
+
+    /// Go on with every later change
+    #[arg(long)]
+    pub follow: bool,
+}
+
+/// `caracal render`.
+#[derive(Debug, Args)]
+pub struct RenderArgs {
+    /// The datastore and the node.
+    #[command(flatten)]
+    pub source: SourceArgs,
+
+    /// The dataplane to render for
+    #[arg(long, value_enum, default_value_t = DataplaneKind::Nftables, value_name = "NAME")]
+    pub dataplane: DataplaneKind,
+}
+
+/// A dataplane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DataplaneKind {
+    /// The kernel's nf_tables.
+    Nftables,
+}
+
+/// `caracal version`.
+#[derive(Debug, Args)]
+pub struct VersionArgs {
+    /// How to print it
+    #[arg(long, value_enum, default_value_t = Output::Text, value_name = "FORMAT")]
+    pub output: Output,
+}
+
+/// How to print an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+#[cfg(test)]
+mod tests;

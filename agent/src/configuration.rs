@@ -1,0 +1,163 @@
+//! Felix's parameters, as this process has them.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+use caracal_calc_graph as graph;
+use caracal_config::{ConfigSources, FileError, NftablesMode, Resolved, Settings, Source, SourceSpoofing};
+use caracal_proto::felix;
+use smol_str::SmolStr;
+use tracing::warn;
+
+/// Where Felix looks for its configuration file.
+const DEFAULT_FILE: &str = "/etc/calico/felix.cfg";
+
+/// Variables that begin like a parameter's and are none.
+const OWN_VARIABLES: [&str; 1] = ["CARACAL_LOG"];
+
+/// Why there is no configuration to start with.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigurationError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration file {path}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file is not of the right form.
+    #[error("cannot use the configuration file {path}")]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: FileError,
+    },
+    /// Nobody says which node this is.
+    #[error("this host has no name; say which node it is with --node")]
+    NoNode,
+}
+
+/// The parameters from all their sources, and which of their warnings were given.
+pub struct Configuration {
+    sources: ConfigSources,
+    resolved: Resolved,
+    warned: BTreeSet<String>,
+}
+
+impl Configuration {
+    /// Reads the environment and the file; `node` is from the command line.
+    ///
+    /// # Errors
+    /// If the file cannot be used, or the node has no name.
+    pub fn load(file: Option<&Path>, node: Option<&str>) -> Result<Self, ConfigurationError> {
+        let mut sources = ConfigSources::new();
+        sources.set_environment(std::env::vars().filter(|(name, _)| !OWN_VARIABLES.contains(&name.as_str())));
+        if let Some(text) = read_file(file)? {
+            sources.set_file(&text).map_err(|source| ConfigurationError::Syntax {
+                path: file.unwrap_or(Path::new(DEFAULT_FILE)).to_owned(),
+                source,
+            })?;
+        }
+        if let Some(host) = host_name() {
+            sources.set(Source::Default, [("FelixHostname", host)]);
+        }
+        if let Some(node) = node {
+            sources.set(Source::Override, [("FelixHostname", node)]);
+        }
+        Self::of(sources)
+    }
+
+    fn of(sources: ConfigSources) -> Result<Self, ConfigurationError> {
+        let mut configuration = Self {
+            resolved: sources.resolve(),
+            sources,
+            warned: BTreeSet::new(),
+        };
+        configuration.warn();
+        if configuration.node().is_empty() {
+            return Err(ConfigurationError::NoNode);
+        }
+        Ok(configuration)
+    }
+
+    /// The node's name.
+    #[must_use]
+    pub fn node(&self) -> SmolStr {
+        self.settings().hostname.into()
+    }
+
+    /// The parameters that the program uses.
+    #[must_use]
+    pub fn settings(&self) -> Settings {
+        self.resolved.settings()
+    }
+
+    /// What the calculation graph needs of them.
+    #[must_use]
+    pub fn graph_settings(&self) -> graph::Settings {
+        let settings = self.settings();
+        graph::Settings {
+            suppress_overlaps: match settings.nftables_mode {
+                NftablesMode::Auto | NftablesMode::Enabled => graph::Overlaps::Suppressed,
+                NftablesMode::Disabled => graph::Overlaps::Kept,
+            },
+            source_spoofing: match settings.source_spoofing {
+                SourceSpoofing::Disabled => graph::SourceSpoofing::Disabled,
+                SourceSpoofing::Any => graph::SourceSpoofing::Any,
+            },
+        }
+    }
+
+    /// The message that tells the data half.
+    #[must_use]
+    pub fn message(&self) -> felix::ConfigUpdate {
+        let layers = self.resolved.layers().iter().map(|layer| {
+            let raw = felix::RawConfig {
+                source: layer.source.to_string(),
+                config: layer.texts.clone(),
+            };
+            (layer.source.number(), raw)
+        });
+        felix::ConfigUpdate {
+            config: self.resolved.to_config_map(),
+            source_to_raw_config: layers.collect(),
+            message: String::new(),
+        }
+    }
+
+    fn resolve(&mut self) {
+        self.resolved = self.sources.resolve();
+        self.warn();
+    }
+
+    /// Gives each warning once, and again after it was gone.
+    fn warn(&mut self) {
+        let warnings: BTreeSet<String> = self.resolved.warnings().iter().map(ToString::to_string).collect();
+        for warning in warnings.difference(&self.warned) {
+            warn!("{warning}");
+        }
+        self.warned = warnings;
+    }
+}
+
+/// The text of the file that was asked for, or of the default one if there is one.
+fn read_file(asked: Option<&Path>) -> Result<Option<String>, ConfigurationError> {
+    let path = asked.unwrap_or(Path::new(DEFAULT_FILE));
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if asked.is_none() && error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(ConfigurationError::Read {
+            path: path.to_owned(),
+            source,
+        }),
+    }
+}
+
+/// The host's name in lower case, as Kubernetes names nodes.
+fn host_name() -> Option<String> {
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+    Some(name.trim().to_lowercase()).filter(|name| !name.is_empty() && name != "(none)")
+}

@@ -1,0 +1,111 @@
+//! The calculation graph with the configuration in front of it and messages behind it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use caracal_calc_graph::{CalcGraph, Locality, Problem};
+use caracal_model::{Event, Key, Kind, Stamp};
+use caracal_proto::felix::{self, to_dataplane::Payload};
+use tracing::warn;
+
+use crate::configuration::Configuration;
+use crate::encode::encode;
+
+/// Turns what a source tells into Felix's messages.
+pub struct Calculator {
+    graph: CalcGraph,
+    configuration: Configuration,
+    /// The configuration that counts, and whether it was told.
+    config: felix::ConfigUpdate,
+    config_told: bool,
+    /// Kinds that the source has listed.
+    listed: BTreeSet<Kind>,
+    /// Problems of the graph that were logged.
+    problems: BTreeMap<(Key, Kind), Problem>,
+}
+
+impl Calculator {
+    /// A calculator that knows its configuration and nothing else.
+    #[must_use]
+    pub fn new(locality: Locality, configuration: Configuration) -> Self {
+        Self {
+            graph: CalcGraph::new(locality, configuration.graph_settings()),
+            config: configuration.message(),
+            config_told: false,
+            configuration,
+            listed: BTreeSet::new(),
+            problems: BTreeMap::new(),
+        }
+    }
+
+    /// The configuration.
+    #[must_use]
+    pub fn configuration(&self) -> &Configuration {
+        &self.configuration
+    }
+
+    /// Takes an event of a source.
+    pub fn on_event(&mut self, event: Event) {
+        if let Event::End(kind) = event {
+            self.listed.insert(kind);
+        }
+        self.graph.on_event(event);
+    }
+
+    /// Whether the source has listed everything once.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.listed.len() == Kind::ALL.len()
+    }
+
+    /// Whether a flush has something to do.
+    #[must_use]
+    pub fn is_dirty(&self) -> bool {
+        self.graph.is_dirty() || !self.config_told
+    }
+
+    /// Tells what changed since the last flush, in Felix's order; returns the
+    /// oldest stamp of what changed.
+    pub fn flush(&mut self, out: &mut dyn FnMut(felix::ToDataplane)) -> Option<Stamp> {
+        if !self.config_told {
+            self.tell_config(out);
+        }
+        let flush = self.graph.flush(&mut |delta| encode(&delta, out));
+        self.log_problems();
+        flush.stamp
+    }
+
+    /// Tells everything to somebody who starts from nothing.
+    pub fn snapshot(&mut self, out: &mut dyn FnMut(felix::ToDataplane)) -> Option<Stamp> {
+        let flush = self.graph.flush(&mut |_| {});
+        self.log_problems();
+        self.tell_config(out);
+        self.graph
+            .snapshot(&mut |delta| encode(&delta, out))
+            .expect("nothing changes between the flush and the snapshot");
+        flush.stamp
+    }
+
+    fn tell_config(&mut self, out: &mut dyn FnMut(felix::ToDataplane)) {
+        self.config_told = true;
+        out(felix::ToDataplane {
+            sequence_number: 0,
+            payload: Some(Payload::ConfigUpdate(self.config.clone())),
+        });
+    }
+
+    /// Says which objects are not in force; each once, and again after it was.
+    fn log_problems(&mut self) {
+        let now = self.graph.problems();
+        if now.eq(self.problems.iter().map(|((key, kind), problem)| (key, *kind, problem))) {
+            return;
+        }
+        let mut before = std::mem::take(&mut self.problems);
+        for (key, kind, problem) in self.graph.problems() {
+            let held = before.remove(&(key.clone(), kind));
+            if held.as_ref() != Some(problem) {
+                warn!("{kind:?} {key:?} is not in force: {problem}");
+            }
+            self.problems.insert((key.clone(), kind), problem.clone());
+        }
+    }
+}

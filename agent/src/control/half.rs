@@ -1,0 +1,184 @@
+//! The loop of the control half.
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::ops::ControlFlow;
+
+use caracal_proto::felix;
+use caracal_proto::sync::{Ack, EndpointOutcome, FromData, Hello, endpoint_outcome, refusal};
+use tracing::{debug, info, warn};
+
+use super::{Calculator, Input, Outlet, PeerId, Receiver};
+use crate::logging::Logging;
+use crate::sync::{Heard, Refused, Retention, RevisionKind, Session};
+
+/// Inputs that one revision takes at most, so that a source that never rests
+/// does not keep everything from the data half.
+const BATCH: usize = 4096;
+
+/// The control half: one thread that owns graph and session.
+///
+/// A revision goes out as soon as nothing waits in the inbox, unless two are
+/// unacknowledged; then the graph coalesces until one is acknowledged.
+pub struct ControlHalf {
+    inputs: Receiver,
+    calculator: Calculator,
+    session: Session,
+    peer: Option<(PeerId, Box<dyn Outlet>)>,
+    logging: Logging,
+}
+
+/// Why the control half ended by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// The source cannot go on.
+    #[error("the datastore failed: {0}")]
+    Source(String),
+}
+
+impl ControlHalf {
+    /// A control half that reads `inputs`.
+    #[must_use]
+    pub fn new(inputs: Receiver, calculator: Calculator, retention: Retention, logging: Logging) -> Self {
+        logging.set_severity(calculator.configuration().settings().log_severity_screen);
+        Self {
+            inputs,
+            calculator,
+            session: Session::new(fresh_epoch(), retention),
+            peer: None,
+            logging,
+        }
+    }
+
+    /// Works until it is told to stop.
+    ///
+    /// # Errors
+    /// If the source fails for good.
+    pub fn run(mut self) -> Result<(), ControlError> {
+        while let Ok(first) = self.inputs.recv() {
+            let mut next = Some(first);
+            let mut taken = 0;
+            while let Some(input) = next {
+                if self.take(input)?.is_break() {
+                    return Ok(());
+                }
+                taken += 1;
+                next = if taken < BATCH {
+                    self.inputs.try_recv().ok()
+                } else {
+                    None
+                };
+            }
+            self.flush();
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, input: Input) -> Result<ControlFlow<()>, ControlError> {
+        match input {
+            Input::Attach { peer, hello, outlet } => self.attach(peer, &hello, outlet),
+            Input::Frame { peer, frame } => self.frame(peer, frame),
+            Input::Detach { peer } => {
+                if self.peer.take_if(|(id, _)| *id == peer).is_some() {
+                    self.session.detach();
+                }
+            }
+            Input::Stop => return Ok(ControlFlow::Break(())),
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    fn attach(&mut self, peer: PeerId, hello: &Hello, mut outlet: Box<dyn Outlet>) {
+        if self.peer.is_some() {
+            outlet.refuse(Refused::new(
+                refusal::Reason::Busy,
+                "another data half is connected, and there can be one only",
+            ));
+            return;
+        }
+        match self.session.attach(hello, &mut |frame| outlet.send(frame)) {
+            Ok(()) => self.peer = Some((peer, outlet)),
+            Err(refused) => outlet.refuse(refused),
+        }
+    }
+
+    fn frame(&mut self, peer: PeerId, frame: FromData) {
+        let Some((_, outlet)) = self.peer.as_mut().filter(|(id, _)| *id == peer) else {
+            return;
+        };
+        match self.session.receive(frame) {
+            Ok(Heard::Ack(ack)) => log_ack(&ack),
+            Ok(Heard::Felix(message)) => debug!(?message, "the data half reports"),
+            Ok(Heard::Extension(extension)) => debug!(name = extension.name, "an extension that is not known here"),
+            Err(refused) => {
+                outlet.refuse(refused);
+                self.peer = None;
+                self.session.detach();
+            }
+        }
+    }
+
+    /// Sends what the data half can take now.
+    fn flush(&mut self) {
+        let (Some(kind), Some((_, outlet))) = (self.session.wants(), &mut self.peer) else {
+            return;
+        };
+        // A snapshot of half the cluster would have the data half remove the other half.
+        let ready = match kind {
+            RevisionKind::Snapshot => self.calculator.is_complete(),
+            RevisionKind::Delta => self.calculator.is_dirty(),
+        };
+        if !ready {
+            return;
+        }
+        let session = &mut self.session;
+        session.begin(kind, &mut |frame| outlet.send(frame));
+        let mut message = |message: felix::ToDataplane| session.message(message, &mut |frame| outlet.send(frame));
+        let stamp = match kind {
+            RevisionKind::Snapshot => self.calculator.snapshot(&mut message),
+            RevisionKind::Delta => self.calculator.flush(&mut message),
+        };
+        let stamp = stamp.map_or(0, |stamp| stamp.0);
+        if let Some(revision) = session.commit(stamp, &mut |frame| outlet.send(frame)) {
+            debug!(revision, ?kind, "sent");
+        }
+    }
+}
+
+fn log_ack(ack: &Ack) {
+    let Ack {
+        epoch: _,
+        revision,
+        outcomes,
+        committed: _,
+        error,
+    } = ack;
+    if error.is_empty() {
+        debug!(revision, "in the kernel");
+    } else {
+        warn!(revision, "not programmed, the last good state stands: {error}");
+    }
+    for outcome in outcomes {
+        log_outcome(outcome);
+    }
+}
+
+fn log_outcome(outcome: &EndpointOutcome) {
+    use endpoint_outcome::Outcome;
+    let id = outcome.id.as_ref().map_or(String::new(), |id| {
+        format!("{}/{}/{}", id.orchestrator_id, id.workload_id, id.endpoint_id)
+    });
+    let reason = outcome.reason.as_str();
+    match outcome.outcome() {
+        Outcome::Programmed if reason.is_empty() => debug!(endpoint = id, "programmed"),
+        Outcome::Programmed => warn!(endpoint = id, "programmed, but: {reason}"),
+        Outcome::WaitingForInterface => info!(endpoint = id, "waits for its interface"),
+        Outcome::Shadowed => warn!(endpoint = id, "shadowed by another endpoint of the same interface"),
+        Outcome::Quarantined => warn!(endpoint = id, "closed, the kernel refused its rules: {reason}"),
+        Outcome::Removed => debug!(endpoint = id, "removed"),
+    }
+}
+
+/// A number that no other life of the control half has had.
+fn fresh_epoch() -> u64 {
+    RandomState::new().hash_one(std::process::id()).max(1)
+}

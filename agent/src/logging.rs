@@ -1,0 +1,94 @@
+//! What the program says on standard error.
+
+use std::sync::Mutex;
+
+use caracal_config::LogSeverity;
+use tracing::warn;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Registry, reload};
+
+/// Who reads it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reader {
+    /// A person who waits for the command to end: no times, warnings only.
+    Person,
+    /// A log: times, and what happens.
+    Log,
+}
+
+/// The log level, which may change while the program runs.
+pub struct Logging {
+    /// `None` if the command line or the environment has set the level for good.
+    reload: Option<reload::Handle<EnvFilter, Registry>>,
+    /// What was set last, if anything.
+    severity: Mutex<Option<Option<LogSeverity>>>,
+}
+
+/// `--log-level` is not a level or a filter.
+#[derive(Debug, thiserror::Error)]
+#[error("--log-level {text:?} is not a log filter, write error, warn, info, debug or trace")]
+pub struct LevelError {
+    text: String,
+    source: tracing_subscriber::filter::ParseError,
+}
+
+/// Starts logging; once per process.
+///
+/// # Errors
+/// If the level is not a filter.
+pub fn start(level: Option<&str>, reader: Reader) -> Result<Logging, LevelError> {
+    let explicit = level.map(|text| {
+        EnvFilter::try_new(text).map_err(|source| LevelError {
+            text: text.to_owned(),
+            source,
+        })
+    });
+    let by_default = || match reader {
+        Reader::Person => EnvFilter::new("warn"),
+        Reader::Log => EnvFilter::new("info"),
+    };
+    let live = explicit.is_none() && reader == Reader::Log;
+    let filter = explicit.transpose()?.unwrap_or_else(by_default);
+    let (filter, handle) = reload::Layer::new(filter);
+    let format = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let registry = tracing_subscriber::registry().with(filter);
+    // A test may have started logging already; then its choice stands.
+    let _ = match reader {
+        Reader::Person => registry.with(format.without_time().with_target(false)).try_init(),
+        Reader::Log => registry.with(format).try_init(),
+    };
+    Ok(Logging {
+        reload: live.then_some(handle),
+        severity: Mutex::new(None),
+    })
+}
+
+impl Logging {
+    /// Follows `LogSeverityScreen`, unless the level was set for good. `None` is silence.
+    pub fn set_severity(&self, severity: Option<LogSeverity>) {
+        let Some(reload) = &self.reload else {
+            return;
+        };
+        let mut current = self.severity.lock().expect("nothing panics with the lock held");
+        if current.replace(severity) == Some(severity) {
+            return;
+        }
+        if let Err(error) = reload.reload(EnvFilter::new(filter_of(severity))) {
+            warn!("the log level stays as it is: {error}");
+        }
+    }
+}
+
+const fn filter_of(severity: Option<LogSeverity>) -> &'static str {
+    let Some(severity) = severity else {
+        return "off";
+    };
+    match severity {
+        LogSeverity::Trace => "trace",
+        LogSeverity::Debug => "debug",
+        LogSeverity::Info => "info",
+        LogSeverity::Warning => "warn",
+        LogSeverity::Error | LogSeverity::Fatal => "error",
+    }
+}
