@@ -355,8 +355,10 @@ mod tests {
         #[test]
         fn reading_any_bytes_ends_without_panic(bytes: Vec<u8>) {
             for message in Messages(&bytes).flatten() {
-                if let Ok((_, attrs)) = message.netfilter() {
-                    attrs.flatten().for_each(|attr| drop((attr.u8(), attr.be16(), attr.be32(), attr.be64(), attr.text())));
+                let Ok((_, attrs)) = message.netfilter() else { continue };
+                for attr in attrs.flatten() {
+                    let read = (attr.u8().ok(), attr.be16().ok(), attr.be32().ok(), attr.be64().ok(), attr.text().ok());
+                    proptest::prop_assert!(read.0.is_some() || attr.payload.is_empty());
                 }
             }
         }

@@ -47,9 +47,9 @@ impl Field {
         }
     }
 
-    /// The length in bytes.
+    /// The width in bytes.
     #[must_use]
-    pub const fn len(self) -> u32 {
+    pub const fn width(self) -> u32 {
         match self {
             Self::Protocol => 1,
             Self::Port => 2,
@@ -89,8 +89,8 @@ fn from_type_number(mut number: u32) -> Option<Fields> {
 /// The length of a key in bytes: several fields start at words.
 fn key_len(fields: &[Field]) -> u32 {
     match fields {
-        [field] => field.len(),
-        fields => fields.iter().map(|field| field.len().next_multiple_of(4)).sum(),
+        [field] => field.width(),
+        fields => fields.iter().map(|field| field.width().next_multiple_of(4)).sum(),
     }
 }
 
@@ -192,7 +192,7 @@ impl Set {
             SetData::None => {}
             SetData::Value(field) => {
                 out.be32(NFTA_SET_DATA_TYPE, field.number());
-                out.be32(NFTA_SET_DATA_LEN, field.len());
+                out.be32(NFTA_SET_DATA_LEN, field.width());
             }
             SetData::Verdict => {
                 out.be32(NFTA_SET_DATA_TYPE, NFT_DATA_VERDICT);
@@ -218,7 +218,7 @@ impl Set {
         if self.kind == SetKind::Ranges {
             out.nest(NFTA_SET_DESC_CONCAT, |out| {
                 for field in &self.key {
-                    out.nest(NFTA_LIST_ELEM, |out| out.be32(NFTA_SET_FIELD_LEN, field.len()));
+                    out.nest(NFTA_LIST_ELEM, |out| out.be32(NFTA_SET_FIELD_LEN, field.width()));
                 }
             });
         }

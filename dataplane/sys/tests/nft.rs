@@ -1,0 +1,15 @@
+//! What this crate relies on in the kernel's nf_tables, each as a test in a
+//! network namespace of its own. Needs root and the `nft` program.
+
+#[path = "nft/commit.rs"]
+mod commit;
+#[path = "nft/listing.rs"]
+mod listing;
+#[path = "nft/order.rs"]
+mod order;
+#[path = "nft/ownership.rs"]
+mod ownership;
+#[path = "nft/round_trip.rs"]
+mod round_trip;
+#[path = "nft/sandbox.rs"]
+mod sandbox;
