@@ -70,17 +70,8 @@ pub enum Step<'a> {
     Tier(&'a str),
     /// A policy that is not enforced was left out.
     Staged(&'a PolicyId),
-    /// A rule of a policy was compared with the packet.
-    PolicyRule {
-        /// The policy.
-        policy: &'a PolicyId,
-        /// The rule's index among the policy's rules of this direction.
-        index: usize,
-        /// The rule.
-        rule: &'a Rule,
-        /// The fields that the packet does not satisfy; none if it matched.
-        mismatches: Vec<Field>,
-    },
+    /// A policy of the tier begins.
+    Policy(&'a PolicyId),
     /// A tier ended without a decision.
     EndOfTier {
         /// The tier.
@@ -88,11 +79,11 @@ pub enum Step<'a> {
         /// What follows.
         end: EndOfTier,
     },
-    /// A rule of a profile was compared with the packet.
-    ProfileRule {
-        /// The profile.
-        profile: &'a ProfileName,
-        /// The rule's index among the profile's rules of this direction.
+    /// A profile begins.
+    Profile(&'a ProfileName),
+    /// A rule of the policy or profile was compared with the packet.
+    Rule {
+        /// The rule's index among the rules of this direction.
         index: usize,
         /// The rule.
         rule: &'a Rule,
@@ -148,40 +139,30 @@ pub fn trace_endpoint<'a>(
 
 /// Compares rules with the packet, and remembers as much of it as it is for.
 trait Witness<'a> {
-    fn rule(&mut self, site: Site<'a>, rule: &'a Rule, packet: &Packet, store: &PolicyStore) -> bool;
-    fn step(&mut self, step: impl FnOnce() -> Step<'a>);
-}
-
-/// Where a rule stands.
-#[derive(Clone, Copy)]
-enum Site<'a> {
-    Policy(&'a PolicyId, usize),
-    Profile(&'a ProfileName, usize),
+    fn rule(&mut self, index: usize, rule: &'a Rule, packet: &Packet, store: &PolicyStore) -> bool;
+    fn step(&mut self, step: Step<'a>);
 }
 
 struct VerdictOnly;
 
 impl<'a> Witness<'a> for VerdictOnly {
-    fn rule(&mut self, _site: Site<'a>, rule: &'a Rule, packet: &Packet, store: &PolicyStore) -> bool {
+    fn rule(&mut self, _index: usize, rule: &'a Rule, packet: &Packet, store: &PolicyStore) -> bool {
         rule.matches(packet, store)
     }
 
-    fn step(&mut self, _step: impl FnOnce() -> Step<'a>) {}
+    fn step(&mut self, _step: Step<'a>) {}
 }
 
 impl<'a> Witness<'a> for Vec<Step<'a>> {
-    fn rule(&mut self, site: Site<'a>, rule: &'a Rule, packet: &Packet, store: &PolicyStore) -> bool {
+    fn rule(&mut self, index: usize, rule: &'a Rule, packet: &Packet, store: &PolicyStore) -> bool {
         let mismatches = rule.mismatches(packet, store);
         let matched = mismatches.is_empty();
-        self.push(match site {
-            Site::Policy(policy, index) => Step::PolicyRule { policy, index, rule, mismatches },
-            Site::Profile(profile, index) => Step::ProfileRule { profile, index, rule, mismatches },
-        });
+        self.push(Step::Rule { index, rule, mismatches });
         matched
     }
 
-    fn step(&mut self, step: impl FnOnce() -> Step<'a>) {
-        self.push(step());
+    fn step(&mut self, step: Step<'a>) {
+        self.push(step);
     }
 }
 
@@ -200,17 +181,18 @@ fn walk<'a>(
     witness: &mut impl Witness<'a>,
 ) -> Decision<'a> {
     'tiers: for tier in program.tiers() {
-        witness.step(|| Step::Tier(&tier.name));
+        witness.step(Step::Tier(&tier.name));
         for id in &tier.policies {
             if id.is_staged() {
-                witness.step(|| Step::Staged(id));
+                witness.step(Step::Staged(id));
                 continue;
             }
+            witness.step(Step::Policy(id));
             let Some(policy) = store.policy(id) else {
                 return deny(Cause::UnknownPolicy(id));
             };
             let rules = policy.rules(program.direction());
-            match walk_rules(rules, |index| Site::Policy(id, index), store, packet, witness) {
+            match walk_rules(rules, store, packet, witness) {
                 End::Decided(verdict, index, rule) => {
                     return Decision {
                         verdict,
@@ -222,18 +204,19 @@ fn walk<'a>(
                 End::UnknownSet(set) => return deny(Cause::UnknownSet(set)),
             }
         }
-        witness.step(|| Step::EndOfTier { tier: &tier.name, end: tier.end });
+        witness.step(Step::EndOfTier { tier: &tier.name, end: tier.end });
         match tier.end {
             EndOfTier::Deny => return deny(Cause::EndOfTier { tier: &tier.name }),
             EndOfTier::Pass => {}
         }
     }
     for name in program.profiles() {
+        witness.step(Step::Profile(name));
         let Some(profile) = store.profile(name) else {
             return deny(Cause::UnknownProfile(name));
         };
         let rules = profile.rules(program.direction());
-        match walk_rules(rules, |index| Site::Profile(name, index), store, packet, witness) {
+        match walk_rules(rules, store, packet, witness) {
             End::Decided(verdict, index, rule) => {
                 return Decision { verdict, cause: Cause::ProfileRule { profile: name, index, rule } };
             }
@@ -247,7 +230,6 @@ fn walk<'a>(
 
 fn walk_rules<'a>(
     rules: &'a [Rule],
-    site: impl Fn(usize) -> Site<'a>,
     store: &'a PolicyStore,
     packet: &Packet,
     witness: &mut impl Witness<'a>,
@@ -256,7 +238,7 @@ fn walk_rules<'a>(
         if let Some(unknown) = rule.set_ids().find(|id| store.ip_set(id).is_none()) {
             return End::UnknownSet(unknown);
         }
-        if !witness.rule(site(index), rule, packet, store) {
+        if !witness.rule(index, rule, packet, store) {
             continue;
         }
         match rule.action {

@@ -210,10 +210,14 @@ fn the_trail_names_each_rule_and_the_fields_that_kept_it_from_matching() {
         .map(|step| match step {
             Step::Tier(tier) => format!("tier {tier}"),
             Step::Staged(policy) => format!("staged {}", policy.name),
-            Step::PolicyRule { policy, index, mismatches, .. } => format!("{}#{index} {mismatches:?}", policy.name),
+            Step::Policy(policy) => format!("policy {}", policy.name),
             Step::EndOfTier { tier, end } => format!("end of {tier}: {end:?}"),
-            Step::ProfileRule { profile, index, mismatches, .. } => format!("profile {profile}#{index} {mismatches:?}"),
+            Step::Profile(profile) => format!("profile {profile}"),
+            Step::Rule { index, mismatches, .. } => format!("{index} {mismatches:?}"),
         })
         .collect();
-    assert_eq!(trail, ["tier t", "staged s", "a#0 []", "a#1 [Protocol]", "end of t: Pass", "profile open#0 []"]);
+    assert_eq!(
+        trail,
+        ["tier t", "staged s", "policy a", "0 []", "1 [Protocol]", "end of t: Pass", "profile open", "0 []",]
+    );
 }
