@@ -1,8 +1,14 @@
 //! The kernel's edge: the only crate that may contain `unsafe`.
 
+pub mod clock;
+pub mod conntrack;
 mod ifname;
+pub mod link;
+mod netlink;
 pub mod netns;
 pub mod nft;
+pub mod route;
+pub mod sysctl;
 mod wire;
 
 pub use ifname::{IfName, IfNameError};

@@ -13,7 +13,7 @@ const PAGE: usize = 64 * 1024;
 #[derive(Debug)]
 pub(crate) struct NetlinkSocket {
     socket: Socket,
-    page: Vec<u8>,
+    page: Box<[u8]>,
     seq: u32,
 }
 
@@ -33,7 +33,7 @@ impl NetlinkSocket {
         socket.bind_auto()?;
         // An error report then does not repeat the request.
         socket.set_cap_ack(true)?;
-        Ok(Self { socket, page: Vec::with_capacity(PAGE), seq: 0 })
+        Ok(Self { socket, page: vec![0; PAGE].into_boxed_slice(), seq: 0 })
     }
 
     pub(crate) const fn socket(&self) -> &Socket {
@@ -56,8 +56,9 @@ impl NetlinkSocket {
         }
     }
 
-    /// Sends one request and hands each message of its answer to `take`, up to
-    /// the acknowledgement or the end of the listing.
+    /// Sends one request, which bears the number given out last, and hands each message of its answer to `take`, up to
+    /// the acknowledgement or the end of the listing. The answer is read to its
+    /// end even if `take` fails: a socket with half a listing takes no other.
     pub(crate) fn ask(
         &mut self,
         request: &[u8],
@@ -66,6 +67,7 @@ impl NetlinkSocket {
         let seq = self.seq;
         self.send(request)?;
         let mut whole = Whole::Yes;
+        let mut taken = Ok(());
         loop {
             let page = self.receive(0)?;
             for message in Messages(page) {
@@ -78,9 +80,9 @@ impl NetlinkSocket {
                     whole = Whole::No;
                 }
                 match i32::from(message.head.kind) {
-                    libc::NLMSG_DONE => return Ok(whole),
-                    libc::NLMSG_ERROR => return report(&message).map(|()| whole),
-                    _ => take(&message)?,
+                    libc::NLMSG_DONE => return taken.map(|()| whole),
+                    libc::NLMSG_ERROR => return taken.and_then(|()| report(&message)).map(|()| whole),
+                    _ => taken = taken.and_then(|()| take(&message)),
                 }
             }
         }
@@ -108,10 +110,9 @@ impl NetlinkSocket {
 
     fn receive(&mut self, flags: libc::c_int) -> io::Result<&[u8]> {
         loop {
-            self.page.clear();
-            match self.socket.recv(&mut bytes::BufMut::limit(&mut self.page, PAGE), flags | libc::MSG_TRUNC) {
+            match self.socket.recv(&mut &mut *self.page, flags | libc::MSG_TRUNC) {
                 Ok(len) if len > PAGE => return Err(io::Error::other("a netlink datagram is longer than a page")),
-                Ok(_) => return Ok(&self.page),
+                Ok(len) => return Ok(&self.page[..len]),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }

@@ -1,0 +1,224 @@
+//! Which interfaces there are and whether they are up, as events.
+
+mod links;
+
+use std::convert::Infallible;
+use std::io;
+use std::ops::ControlFlow;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use caracal_net::IfIndex;
+use futures_util::StreamExt;
+use netlink_packet_core::{NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
+use netlink_packet_route::link::{LinkAttribute, LinkExtentMask, LinkFlags, LinkMessage};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use netlink_sys::AsyncSocket;
+use nix::sys::socket::{setsockopt, sockopt};
+use rtnetlink::{Handle, MulticastGroup, new_multicast_connection};
+use tokio::sync::oneshot;
+use tracing::{debug, warn};
+
+use links::{Link, Links};
+
+/// Room for notifications that nobody has read yet.
+const RECEIVE_BUFFER: usize = 4 << 20;
+
+/// The pause before a listing that failed is tried again.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// What happened to an interface.
+///
+/// An interface is *up* when it is administratively up (`IFF_UP`), with or
+/// without carrier: that is what its routes need. The kernel takes the routes
+/// away when it goes down, but not when only its carrier is lost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LinkEvent {
+    /// It is there, and up. With an index other than before it is another
+    /// interface of the same name.
+    Up {
+        /// Its name.
+        name: String,
+        /// Its index.
+        index: IfIndex,
+    },
+    /// It is there, but down.
+    Down {
+        /// Its name.
+        name: String,
+        /// Its index.
+        index: IfIndex,
+    },
+    /// No interface has the name any more. One that was renamed is gone under
+    /// its old name.
+    Gone {
+        /// Its name.
+        name: String,
+    },
+}
+
+/// Ends the watch when it is dropped.
+#[derive(Debug)]
+pub struct WatchHandle {
+    _stop: oneshot::Sender<Infallible>,
+}
+
+/// Watches the interfaces of the caller's network namespace on a thread of its
+/// own: first `sink` is told of all that are there, then of every change, until
+/// it breaks or the handle is dropped.
+///
+/// If notifications are lost because `sink` is slow, the interfaces are listed
+/// anew and `sink` is told what differs: events between two looks may be missed,
+/// the last state is not.
+///
+/// # Errors
+/// When the thread or its socket cannot be made.
+pub fn watch(sink: impl FnMut(LinkEvent) -> ControlFlow<()> + Send + 'static) -> io::Result<WatchHandle> {
+    let (stop, stopped) = oneshot::channel();
+    let (opened, outcome) = mpsc::sync_channel(1);
+    thread::Builder::new().name("link-monitor".to_owned()).spawn(move || {
+        let monitor = async move {
+            let notifications = match Notifications::open() {
+                Ok(notifications) => notifications,
+                Err(error) => return drop(opened.send(Err(error))),
+            };
+            drop(opened.send(Ok(())));
+            tokio::select! {
+                _ = stopped => {}
+                () = follow(notifications, sink) => {}
+            }
+        };
+        match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => runtime.block_on(monitor),
+            // The channel closes with the monitor.
+            Err(error) => warn!(%error, "cannot start a runtime for the link monitor"),
+        }
+    })?;
+    outcome.recv().map_err(|_| io::Error::other("the link monitor's thread has no runtime"))??;
+    Ok(WatchHandle { _stop: stop })
+}
+
+/// A connection that is subscribed to changes of links.
+struct Notifications {
+    handle: Handle,
+    stream: Stream,
+}
+
+type Message = NetlinkMessage<RouteNetlinkMessage>;
+type Stream = futures_util::stream::BoxStream<'static, Message>;
+
+impl Notifications {
+    fn open() -> io::Result<Self> {
+        let (mut connection, handle, messages) = new_multicast_connection(&[MulticastGroup::Link])?;
+        // The end of a listing must be seen, to know that it is whole.
+        connection.set_forward_done(true);
+        let socket = connection.socket_mut().socket_mut();
+        // Without the right to exceed the system's bound the usual room must do.
+        if setsockopt(socket, sockopt::RcvBufForce, &RECEIVE_BUFFER).is_err() {
+            socket.set_rx_buf_sz(RECEIVE_BUFFER)?;
+        }
+        tokio::spawn(connection);
+        Ok(Self { handle, stream: messages.map(|(message, _)| message).boxed() })
+    }
+}
+
+/// Tells `sink` of changes until it breaks.
+async fn follow(mut notifications: Notifications, mut sink: impl FnMut(LinkEvent) -> ControlFlow<()>) {
+    let mut links = Links::default();
+    loop {
+        match list(&mut notifications.handle).await {
+            Ok(listed) => {
+                if links.replace(listed).into_iter().try_for_each(&mut sink).is_break() {
+                    return;
+                }
+                if read(&mut notifications.stream, &mut links, &mut sink).await.is_break() {
+                    return;
+                }
+                debug!("notifications of interfaces were lost; listing all of them");
+            }
+            Err(error) => {
+                warn!(%error, "cannot list the interfaces; trying again");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+        // What the old connection still held is older than the next listing.
+        match Notifications::open() {
+            Ok(fresh) => notifications = fresh,
+            Err(error) => {
+                warn!(%error, "cannot watch the interfaces; trying again");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Reads notifications until some are lost.
+async fn read(
+    stream: &mut Stream,
+    links: &mut Links,
+    sink: &mut impl FnMut(LinkEvent) -> ControlFlow<()>,
+) -> ControlFlow<()> {
+    while let Some(message) = stream.next().await {
+        let events = match message.payload {
+            NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(message)) => match Link::of(&message) {
+                Some(link) => links.there(link),
+                None => continue,
+            },
+            NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelLink(message)) => match Link::of(&message) {
+                Some(link) => links.gone(link.index),
+                None => continue,
+            },
+            NetlinkPayload::Overrun(_) => break,
+            _ => continue,
+        };
+        events.into_iter().try_for_each(&mut *sink)?;
+    }
+    ControlFlow::Continue(())
+}
+
+/// All links. An answer that is not of one piece is asked for again.
+async fn list(handle: &mut Handle) -> io::Result<Vec<Link>> {
+    loop {
+        let mut question = LinkMessage::default();
+        question.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
+        let mut request = Message::from(RouteNetlinkMessage::GetLink(question));
+        request.header.flags = NLM_F_REQUEST | NLM_F_DUMP;
+        let mut answer = handle.request(request).map_err(io::Error::other)?;
+        let (mut links, mut whole, mut interrupted) = (Vec::new(), false, false);
+        while let Some(message) = answer.next().await {
+            interrupted |= message.header.flags & NLM_F_DUMP_INTR != 0;
+            match message.payload {
+                NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(message)) => links.extend(Link::of(&message)),
+                NetlinkPayload::Done(_) => whole = true,
+                NetlinkPayload::Error(error) => return Err(error.to_io()),
+                _ => {}
+            }
+        }
+        if !whole {
+            // A notification with the number of the listing ends it for the library.
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the listing ended too early"));
+        }
+        if !interrupted {
+            return Ok(links);
+        }
+    }
+}
+
+impl Link {
+    /// A link as a message tells of it; `None` for what a bridge tells of its ports.
+    fn of(message: &LinkMessage) -> Option<Self> {
+        if message.header.interface_family != AddressFamily::Unspec {
+            return None;
+        }
+        let name = message.attributes.iter().find_map(|attribute| match attribute {
+            LinkAttribute::IfName(name) => Some(name.clone()),
+            _ => None,
+        })?;
+        let up = message.header.flags.contains(LinkFlags::Up);
+        Some(Self { name, index: IfIndex(message.header.index), up })
+    }
+}
+
+#[cfg(test)]
+mod tests;
