@@ -1,0 +1,321 @@
+//! The source that reads a directory of manifests.
+//!
+//! The directory stands for an API server: what it holds is admitted, converted
+//! and told, and every edit is followed. A file that is renamed into place, or
+//! closed after writing, is read at once; one that is only written to is read
+//! when it has been quiet for a moment, so that half a file is never judged.
+
+mod catalogue;
+mod clock;
+mod digest;
+mod directory;
+mod reading;
+mod schedule;
+mod tree;
+mod watch;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::time::{Duration, Instant};
+
+use caracal_model::{Event, Kind, Stamp};
+
+use self::catalogue::{Catalogue, FileState, News};
+use self::directory::Directory;
+use self::schedule::{QUIET, Schedule, Why};
+use self::watch::{Change, What};
+use crate::convert::Settings;
+use crate::source::{ConfigEvent, Sink, Source, SourceError, Stopper};
+
+/// How often the directory is looked at while nobody announces changes.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+enum Wake {
+    Changed(Change),
+    Stop,
+}
+
+/// Which files a round reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reads {
+    /// Those that have come to rest.
+    Rested,
+    /// All of them: somebody says that he has written them.
+    All,
+}
+
+/// What there is at a path, and when that was noticed.
+type FileChange = (Arc<Path>, FileState, Stamp);
+
+/// A directory of manifests.
+#[derive(Debug)]
+pub struct FileSource {
+    directory: Directory,
+    catalogue: Catalogue,
+    schedule: Schedule,
+    wake: Sender<Wake>,
+    wakes: Receiver<Wake>,
+    /// When to look at the whole directory though nothing was announced.
+    next_look: Option<Instant>,
+    token: Option<String>,
+}
+
+impl FileSource {
+    /// A source of the manifests below a directory.
+    ///
+    /// # Errors
+    /// If the directory does not exist or cannot be read.
+    pub fn open(directory: impl Into<PathBuf>, settings: Settings) -> Result<Self, SourceError> {
+        let directory = directory.into();
+        check_readable(&directory)?;
+        let (wake, wakes) = mpsc::channel();
+        Ok(Self {
+            directory: Directory::new(directory),
+            catalogue: Catalogue::new(settings),
+            schedule: Schedule::default(),
+            wake,
+            wakes,
+            next_look: None,
+            token: None,
+        })
+    }
+
+    fn read_token(&self) -> Option<String> {
+        let text = fs::read_to_string(self.directory.token_path()).ok()?;
+        Some(text.trim().to_owned())
+    }
+
+    /// Takes note of an announcement.
+    fn note(&mut self, change: Change) {
+        let (what, paths, noticed) = match change {
+            Change::Lost(noticed) => return self.look_at_everything(noticed),
+            Change::Paths { what, paths, noticed } => (what, paths, noticed),
+        };
+        for path in paths {
+            if what == What::Removed {
+                self.directory.went(&path);
+            }
+            if !self.directory.is_read(&path) {
+                // A link may lead there.
+                if self.directory.has_links() && what != What::Touched {
+                    self.schedule.now(self.directory.path().to_owned(), noticed);
+                }
+                continue;
+            }
+            match what {
+                What::Complete => self.schedule.now(path, noticed),
+                What::Removed => self.schedule.later(path, noticed, Instant::now(), Why::Removed),
+                What::Touched if self.schedule.is_due(&path) => {}
+                What::Touched | What::Written => {
+                    if fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_file()) {
+                        self.schedule.later(path, noticed, Instant::now(), Why::BeingWritten);
+                    } else {
+                        self.schedule.now(path, noticed);
+                    }
+                }
+            }
+        }
+    }
+
+    fn look_at_everything(&mut self, noticed: Stamp) {
+        self.schedule.now(self.directory.path().to_owned(), noticed);
+        self.schedule.now(self.directory.token_path(), noticed);
+    }
+
+    /// Looks at what has come to rest, and tells what changed.
+    fn look(&mut self, sink: &mut dyn Sink) {
+        let now = Instant::now();
+        if self.next_look.is_some_and(|at| at <= now) {
+            self.next_look = None;
+            self.look_at_everything(clock::now());
+        }
+        let mut due = self.schedule.take_due(now);
+        // The token is read before the files: what was done before it is seen then.
+        let mut token = None;
+        if let Some(noticed) = due.remove(&self.directory.token_path()) {
+            token = self.read_token().filter(|token| self.token.as_ref() != Some(token));
+            if token.is_some() {
+                due.insert(self.directory.path().to_owned(), noticed);
+            }
+        }
+        let reads = if token.is_some() { Reads::All } else { Reads::Rested };
+        let mut news = News::default();
+        let mut changes = Vec::new();
+        let mut above: Option<PathBuf> = None;
+        // In order of paths, so what lies below a path follows it.
+        for (path, noticed) in due {
+            if above.as_ref().is_some_and(|above| path.starts_with(above)) {
+                continue;
+            }
+            changes.extend(self.scan(&path, noticed, reads, &mut news));
+            above = Some(path);
+        }
+        news.append(self.catalogue.update(changes, read_file));
+        if !news.is_empty() || token.is_some() {
+            tell_changes(news, sink);
+            sink.settled();
+        }
+        if let Some(token) = token {
+            sink.synced(&token);
+            self.token = Some(token);
+        }
+    }
+
+    /// Reads what is at a path and below it.
+    fn scan(&mut self, path: &Path, noticed: Stamp, reads: Reads, news: &mut News) -> Vec<FileChange> {
+        let scan = self.directory.scan(path);
+        news.reports.extend(scan.reports);
+        if (self.directory.is_silent() || self.directory.is_away()) && self.next_look.is_none() {
+            self.next_look = Some(Instant::now() + LOOK_INTERVAL);
+        }
+        let found: BTreeSet<&Path> = scan.files.iter().map(PathBuf::as_path).collect();
+        let unknown = |file: &Path| scan.unreadable.iter().any(|above| file.starts_with(above));
+        let known = self.catalogue.files_below(path);
+        let gone = known.filter(|file| !found.contains(file) && !unknown(file));
+        let mut changes: Vec<FileChange> = gone.map(|file| (file.into(), FileState::Gone, noticed)).collect();
+        for file in scan.files {
+            if reads == Reads::Rested && self.is_being_written(&file, noticed) {
+                continue;
+            }
+            let state = read_file(&file);
+            changes.push((file.into(), state, noticed));
+        }
+        changes
+    }
+
+    /// Whether somebody may be writing a file, which is then read later.
+    fn is_being_written(&mut self, file: &Path, noticed: Stamp) -> bool {
+        if self.schedule.is_being_written(file) {
+            return true;
+        }
+        // Without announcements, the time of the last write must do.
+        let is_fresh = self.directory.is_silent()
+            && fs::metadata(file)
+                .and_then(|metadata| metadata.modified())
+                .is_ok_and(|written| written.elapsed().is_ok_and(|age| age < QUIET));
+        if is_fresh {
+            self.schedule.later(file.to_owned(), noticed, Instant::now(), Why::BeingWritten);
+        }
+        is_fresh
+    }
+
+    /// Waits for something to look at; false once the source is stopped.
+    fn wait(&mut self) -> bool {
+        let deadline = self.schedule.deadline().into_iter().chain(self.next_look).min();
+        let first = match deadline {
+            None => self.wakes.recv().map_err(RecvTimeoutError::from),
+            Some(at) => self.wakes.recv_timeout(at.saturating_duration_since(Instant::now())),
+        };
+        // What has been announced meanwhile belongs to the same round.
+        let mut next = first.ok();
+        while let Some(wake) = next {
+            match wake {
+                Wake::Changed(change) => self.note(change),
+                Wake::Stop => return false,
+            }
+            next = self.wakes.try_recv().ok();
+        }
+        true
+    }
+}
+
+impl Source for FileSource {
+    fn stopper(&self) -> Stopper {
+        let wake = self.wake.clone();
+        // A source that has ended needs no stopping.
+        Stopper::new(move || drop(wake.send(Wake::Stop)))
+    }
+
+    /// A list forgets which refused documents have an earlier version in force:
+    /// it is what a source that starts now would tell.
+    fn list(&mut self, sink: &mut dyn Sink) -> Result<(), SourceError> {
+        check_readable(self.directory.path())?;
+        self.catalogue.clear();
+        self.token = self.read_token();
+        let noticed = clock::now();
+        let mut news = self.catalogue.start(noticed);
+        let root = self.directory.path().to_owned();
+        let changes = self.scan(&root, noticed, Reads::All, &mut news);
+        news.append(self.catalogue.update(changes, read_file));
+        tell_list(news, sink);
+        sink.settled();
+        if let Some(token) = &self.token {
+            sink.synced(token);
+        }
+        Ok(())
+    }
+
+    fn run(&mut self, sink: &mut dyn Sink) -> Result<(), SourceError> {
+        let wake = self.wake.clone();
+        // Nobody listens any more when the source has ended.
+        let tell = move |change| drop(wake.send(Wake::Changed(change)));
+        if let Some(report) = self.directory.announce(tell) {
+            sink.report(report);
+        }
+        let listed = self.list(sink);
+        while listed.is_ok() && self.wait() {
+            self.look(sink);
+        }
+        self.directory.stop_announcing();
+        listed
+    }
+}
+
+fn check_readable(directory: &Path) -> Result<(), SourceError> {
+    match fs::read_dir(directory) {
+        Ok(_) => Ok(()),
+        Err(reason) => Err(SourceError::Directory { directory: directory.to_owned(), reason }),
+    }
+}
+
+fn read_file(file: &Path) -> FileState {
+    match fs::read(file) {
+        Ok(text) => FileState::Text(text),
+        Err(e) if [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory].contains(&e.kind()) => FileState::Gone,
+        Err(e) => FileState::Unreadable(e.to_string()),
+    }
+}
+
+fn tell_list(news: News, sink: &mut dyn Sink) {
+    sink.config(ConfigEvent::Begin);
+    for event in news.configs {
+        sink.config(event);
+    }
+    sink.config(ConfigEvent::End);
+    let mut events = news.events;
+    for kind in Kind::ALL {
+        sink.event(Event::Begin(kind));
+        for event in events.extract_if(.., |event| kind_of(event) == kind) {
+            sink.event(event);
+        }
+        sink.event(Event::End(kind));
+    }
+    for report in news.reports {
+        sink.report(report);
+    }
+}
+
+fn tell_changes(news: News, sink: &mut dyn Sink) {
+    for event in news.configs {
+        sink.config(event);
+    }
+    for event in news.events {
+        sink.event(event);
+    }
+    for report in news.reports {
+        sink.report(report);
+    }
+}
+
+fn kind_of(event: &Event) -> Kind {
+    match event {
+        Event::Begin(kind) | Event::End(kind) | Event::Apply(kind, ..) | Event::Delete(kind, ..) => *kind,
+    }
+}

@@ -1,0 +1,160 @@
+//! The directory: what is found in it, and who announces changes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::tree::{self, Entry, Found};
+use super::watch::{Change, Watches};
+use crate::source::{Problem, Report};
+
+/// The file whose content is a token: once it changes, everything that was done
+/// before is told, and then the token.
+pub(super) const TOKEN_FILE: &str = ".sync";
+
+/// What a scan found at a path and below it.
+#[derive(Debug, Default)]
+pub(super) struct Scan {
+    /// Manifests, in order.
+    pub(super) files: Vec<PathBuf>,
+    /// What could not be read; what is known of it is neither confirmed nor gone.
+    pub(super) unreadable: Vec<PathBuf>,
+    pub(super) reports: Vec<Report>,
+}
+
+/// Who announces changes.
+#[derive(Debug)]
+enum Announcer {
+    /// Nobody is to: the directory is only listed.
+    Unwanted,
+    Watches(Watches),
+    /// Nobody can, which was told.
+    Nobody,
+}
+
+/// A directory of manifests.
+#[derive(Debug)]
+pub(super) struct Directory {
+    path: PathBuf,
+    announcer: Announcer,
+    has_links: bool,
+    /// What cannot be read, as it was told.
+    unreadable: BTreeMap<PathBuf, Problem>,
+}
+
+impl Directory {
+    pub(super) fn new(path: PathBuf) -> Self {
+        Self { path, announcer: Announcer::Unwanted, has_links: false, unreadable: BTreeMap::new() }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn token_path(&self) -> PathBuf {
+        self.path.join(TOKEN_FILE)
+    }
+
+    /// Whether changes must be looked for because nobody announces them.
+    pub(super) fn is_silent(&self) -> bool {
+        matches!(self.announcer, Announcer::Nobody)
+    }
+
+    /// Whether the directory itself was away or closed at the last scan.
+    pub(super) fn is_away(&self) -> bool {
+        self.unreadable.contains_key(&self.path)
+    }
+
+    /// Whether links are among what is read.
+    pub(super) fn has_links(&self) -> bool {
+        self.has_links
+    }
+
+    /// Whether a path is the directory, the token, or below the directory by
+    /// names that are not hidden.
+    pub(super) fn is_read(&self, path: &Path) -> bool {
+        let Ok(below) = path.strip_prefix(&self.path) else {
+            return false;
+        };
+        let mut names = below.components();
+        below == Path::new(TOKEN_FILE) || !names.any(|name| tree::is_hidden(Path::new(&name)))
+    }
+
+    /// From now on has changes announced, on a thread of the announcer. A scan
+    /// must follow: it is what sets the watches.
+    pub(super) fn announce(&mut self, tell: impl Fn(Change) + Send + 'static) -> Option<Report> {
+        match Watches::new(tell) {
+            Ok(watches) => {
+                self.announcer = Announcer::Watches(watches);
+                None
+            }
+            Err(e) => Some(self.fall_silent(&e)),
+        }
+    }
+
+    /// Stops announcing.
+    pub(super) fn stop_announcing(&mut self) {
+        self.announcer = Announcer::Unwanted;
+    }
+
+    fn fall_silent(&mut self, reason: &notify::Error) -> Report {
+        self.announcer = Announcer::Nobody;
+        Report::Raised(Problem::Polling { reason: reason.to_string() })
+    }
+
+    /// Takes note that a path went: another directory may come in its place.
+    pub(super) fn went(&mut self, path: &Path) {
+        if let Announcer::Watches(watches) = &mut self.announcer {
+            watches.keep_below(path, &BTreeSet::new());
+        }
+    }
+
+    /// Finds what is at a path or below it, and watches the directories there.
+    pub(super) fn scan(&mut self, path: &Path) -> Scan {
+        let is_whole = path == self.path;
+        let mut failure = None;
+        let announcer = &mut self.announcer;
+        let mut found = tree::walk(path, |directory, inode| {
+            let Announcer::Watches(watches) = announcer else {
+                return Entry::Enter;
+            };
+            // A walk of the whole directory itself knows what it has entered.
+            if !is_whole && watches.path_of(inode).is_some_and(|watched| !watched.starts_with(path)) {
+                return Entry::Skip;
+            }
+            if let Err(e) = watches.watch(directory, inode) {
+                failure = Some(e);
+            }
+            Entry::Enter
+        });
+        if is_whole && found.directories.is_empty() && found.unreadable.is_empty() {
+            found.unreadable.push((path.to_owned(), io::ErrorKind::NotFound.into()));
+        }
+        if let Announcer::Watches(watches) = &mut self.announcer {
+            watches.keep_below(path, &found.directories.iter().map(PathBuf::as_path).collect());
+            if is_whole && let Err(e) = watches.watch_elsewhere(&found.link_targets) {
+                failure = Some(e);
+            }
+        }
+        self.has_links = found.has_links || (self.has_links && !is_whole);
+        let mut reports = self.tell_unreadable(path, &found);
+        reports.extend(failure.map(|e| self.fall_silent(&e)));
+        Scan { files: found.files, unreadable: found.unreadable.into_iter().map(|(path, _)| path).collect(), reports }
+    }
+
+    /// Which paths at a path or below it cannot be read, and which can again.
+    fn tell_unreadable(&mut self, path: &Path, found: &Found) -> Vec<Report> {
+        let problem = |(path, reason): &(PathBuf, io::Error)| {
+            let problem = Problem::Unreadable { path: path.clone(), reason: reason.to_string() };
+            (path.clone(), problem)
+        };
+        let now: BTreeMap<PathBuf, Problem> = found.unreadable.iter().map(problem).collect();
+        let before: BTreeMap<_, _> = self.unreadable.extract_if(.., |known, _| known.starts_with(path)).collect();
+        let cleared = before.iter().filter(|(path, problem)| now.get(*path) != Some(problem));
+        let raised = now.iter().filter(|(path, problem)| before.get(*path) != Some(problem));
+        let mut reports: Vec<_> = cleared.map(|(_, problem)| Report::Cleared(problem.clone())).collect();
+        reports.extend(raised.map(|(_, problem)| Report::Raised(problem.clone())));
+        self.unreadable.extend(now);
+        reports
+    }
+}

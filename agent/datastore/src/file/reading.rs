@@ -1,0 +1,147 @@
+//! A file's bytes to the objects that it names.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use smol_str::SmolStr;
+
+use super::digest::Digest;
+use crate::admit::{Admitted, admit};
+use crate::convert::{Converted, Settings, convert};
+use crate::manifest::{Document, Layer, ObjectRef, Refusal, ResourceKind, read_documents};
+use crate::source::Place;
+
+/// Names an object of a kind that is read.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct ObjectId {
+    kind: ResourceKind,
+    /// Empty for objects of the cluster.
+    namespace: SmolStr,
+    name: SmolStr,
+}
+
+impl ObjectId {
+    /// An object of the cluster.
+    pub(super) fn of_cluster(kind: ResourceKind, name: SmolStr) -> Self {
+        Self { kind, namespace: SmolStr::default(), name }
+    }
+
+    fn of(object: &ObjectRef) -> Option<Self> {
+        Some(Self {
+            kind: object.resource_kind()?,
+            namespace: object.namespace.as_deref().unwrap_or_default().into(),
+            name: object.name.as_str().into(),
+        })
+    }
+
+    pub(super) fn to_ref(&self) -> ObjectRef {
+        ObjectRef {
+            kind: self.kind.kind().to_owned(),
+            api_version: self.kind.api_version().to_owned(),
+            namespace: (!self.namespace.is_empty()).then(|| self.namespace.to_string()),
+            name: self.name.to_string(),
+        }
+    }
+}
+
+impl fmt::Display for ObjectId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.to_ref().fmt(f)
+    }
+}
+
+/// What a file names, in the file's order.
+#[derive(Debug, Default)]
+pub(super) struct Reading {
+    pub(super) objects: Vec<Named>,
+    /// Refused documents that name no object that is read.
+    pub(super) nameless: Vec<Refusal>,
+    /// Whether one of those may name anything: it could not be read far enough.
+    pub(super) hides_names: bool,
+    pub(super) skipped: Vec<Skipped>,
+}
+
+/// An object and what became of its document.
+#[derive(Debug)]
+pub(super) struct Named {
+    pub(super) id: ObjectId,
+    /// The line that it begins in.
+    pub(super) line: usize,
+    pub(super) outcome: Outcome,
+}
+
+#[derive(Debug)]
+pub(super) enum Outcome {
+    Admitted { digest: Digest, converted: Converted },
+    Refused(Refusal),
+}
+
+/// A document of a kind that is not read.
+#[derive(Debug)]
+pub(super) struct Skipped {
+    /// The kind, such as `apps/v1 Deployment`.
+    pub(super) kind: String,
+    pub(super) place: Place,
+}
+
+/// Reads, admits and converts everything in a file.
+pub(super) fn read(file: &Path, text: &[u8], settings: &Settings) -> Reading {
+    let mut reading = Reading::default();
+    for document in read_documents(file, text) {
+        let (line, outcome) = match document {
+            Ok(document) => (document.line, take(document, settings)),
+            Err(refusal) => (refusal.line, Taken::Refused(refusal)),
+        };
+        match outcome {
+            Taken::Object(object, outcome) => match ObjectId::of(&object) {
+                Some(id) => reading.objects.push(Named { id, line, outcome }),
+                None => unreachable!("admission takes only kinds that are read"),
+            },
+            Taken::Refused(refusal) => match refusal.object.as_ref().map(ObjectId::of) {
+                Some(Some(id)) => reading.objects.push(Named { id, line, outcome: Outcome::Refused(refusal) }),
+                Some(None) => reading.nameless.push(refusal),
+                None => {
+                    reading.hides_names = true;
+                    reading.nameless.push(refusal);
+                }
+            },
+            Taken::Skipped(skipped) => reading.skipped.push(skipped),
+        }
+    }
+    reading
+}
+
+enum Taken {
+    Object(ObjectRef, Outcome),
+    Refused(Refusal),
+    Skipped(Skipped),
+}
+
+fn take(document: Document, settings: &Settings) -> Taken {
+    let file = Arc::clone(&document.file);
+    let (index, line) = (document.index, document.line);
+    let (kind, object, value) = match admit(document) {
+        Ok(Admitted::Object { kind, object, value }) => (kind, object, value),
+        Ok(Admitted::Skipped { kind }) => {
+            let place = Place { file, line };
+            return Taken::Skipped(Skipped { kind, place });
+        }
+        Err(refusal) => return Taken::Refused(refusal),
+    };
+    let text = serde_json::to_vec(&value).expect("a JSON value has a text");
+    let digest = Digest::of(&text);
+    match convert(kind, value, settings) {
+        Ok(converted) => Taken::Object(object, Outcome::Admitted { digest, converted }),
+        // What cannot be expressed is refused as if admission had found it.
+        Err(e) => Taken::Refused(Refusal {
+            file,
+            index,
+            line,
+            object: Some(object),
+            layer: Layer::Client,
+            field: e.field,
+            reason: e.reason,
+        }),
+    }
+}

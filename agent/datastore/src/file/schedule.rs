@@ -1,0 +1,83 @@
+//! When a path that something happened to is looked at.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use caracal_model::Stamp;
+
+/// A file that is being written is read when it is closed, or when nothing was
+/// written for this long.
+pub(super) const QUIET: Duration = Duration::from_millis(50);
+
+/// What went may come back under the same name at once: editors move a file away
+/// before they write it anew.
+pub(super) const REMOVAL_GRACE: Duration = Duration::from_millis(5);
+
+#[derive(Clone, Copy, Debug)]
+struct Waiting {
+    until: Instant,
+    noticed: Stamp,
+    why: Why,
+}
+
+/// Why a path is not looked at yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Why {
+    /// Somebody may still be writing it.
+    BeingWritten,
+    /// It may come back.
+    Removed,
+}
+
+/// Paths that something happened to.
+#[derive(Debug, Default)]
+pub(super) struct Schedule {
+    due: BTreeMap<PathBuf, Stamp>,
+    waiting: BTreeMap<PathBuf, Waiting>,
+}
+
+impl Schedule {
+    /// The path is to be looked at in the next round.
+    pub(super) fn now(&mut self, path: PathBuf, noticed: Stamp) {
+        self.waiting.remove(&path);
+        let stamp = self.due.entry(path).or_insert(noticed);
+        *stamp = noticed.min(*stamp);
+    }
+
+    /// The path is to be looked at when it has come to rest.
+    pub(super) fn later(&mut self, path: PathBuf, noticed: Stamp, at: Instant, why: Why) {
+        // Something came after what was complete: it is not complete any more.
+        self.due.remove(&path);
+        let until = at
+            + match why {
+                Why::BeingWritten => QUIET,
+                Why::Removed => REMOVAL_GRACE,
+            };
+        self.waiting.insert(path, Waiting { until, noticed, why });
+    }
+
+    /// Whether the path is looked at in the next round.
+    pub(super) fn is_due(&self, path: &Path) -> bool {
+        self.due.contains_key(path)
+    }
+
+    /// Whether somebody may still be writing the path.
+    pub(super) fn is_being_written(&self, path: &Path) -> bool {
+        self.waiting.get(path).is_some_and(|waiting| waiting.why == Why::BeingWritten)
+    }
+
+    /// When the next path has come to rest.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.waiting.values().map(|waiting| waiting.until).min()
+    }
+
+    /// Takes what is to be looked at now.
+    pub(super) fn take_due(&mut self, at: Instant) -> BTreeMap<PathBuf, Stamp> {
+        let rested = self.waiting.extract_if(.., |_, waiting| waiting.until <= at);
+        for (path, waiting) in rested {
+            self.due.insert(path, waiting.noticed);
+        }
+        std::mem::take(&mut self.due)
+    }
+}

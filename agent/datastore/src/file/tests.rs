@@ -1,0 +1,172 @@
+//! What each kind of edit tells: exactly the objects that changed.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use caracal_model::{Event, Key, Object};
+use tempfile::TempDir;
+
+use super::FileSource;
+use crate::convert::Settings;
+use crate::source::{ConfigEvent, Report, Sink, Source, Stopper};
+
+/// Longer than any wait of the source, on a busy machine too.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Everything a source tells, as lines.
+struct Lines(Sender<String>);
+
+impl Lines {
+    fn tell(&self, line: String) {
+        self.0.send(line).expect("the test listens");
+    }
+}
+
+impl Sink for Lines {
+    fn event(&mut self, event: Event) {
+        self.tell(match event {
+            Event::Begin(kind) => format!("begin {kind:?}"),
+            Event::Apply(_, object, _) => format!("apply {}", describe(&object)),
+            Event::Delete(_, key, _) => format!("delete {}", name(&key)),
+            Event::End(kind) => format!("end {kind:?}"),
+        });
+    }
+
+    fn config(&mut self, event: ConfigEvent) {
+        self.tell(match event {
+            ConfigEvent::Begin => "begin config".to_owned(),
+            ConfigEvent::Apply(config) => format!("apply config {} {:?}", config.name, config.spec),
+            ConfigEvent::Delete(name) => format!("delete config {name}"),
+            ConfigEvent::End => "end config".to_owned(),
+        });
+    }
+
+    fn report(&mut self, report: Report) {
+        self.tell(match report {
+            Report::Raised(problem) => format!("raised {problem}"),
+            Report::Cleared(problem) => format!("cleared {problem}"),
+            Report::SkippedKind { kind, place } => format!("skipped {kind} at {place}"),
+        });
+    }
+
+    fn settled(&mut self) {
+        self.tell("settled".to_owned());
+    }
+
+    fn synced(&mut self, token: &str) {
+        self.tell(format!("synced {token}"));
+    }
+}
+
+fn name(key: &Key) -> String {
+    match key {
+        Key::WorkloadEndpoint(key) => format!("endpoint {key}"),
+        Key::HostEndpoint(key) => format!("host endpoint {}", key.name),
+        Key::Policy(key) => format!("policy {key}"),
+        Key::Profile(name) => format!("profile {name}"),
+        Key::Tier(name) => format!("tier {name}"),
+        Key::NetworkSet(key) => format!("set {}", key.0),
+        Key::Node(name) => format!("node {name}"),
+    }
+}
+
+/// The object's name, and what tells the versions in these tests apart.
+fn describe(object: &Object) -> String {
+    let version = match object {
+        Object::NetworkSet(_, set) => format!(" {:?}", set.nets),
+        Object::WorkloadEndpoint(key, endpoint) => format!(" on {} {:?}", key.host, endpoint.ipv4_nets),
+        _ => String::new(),
+    };
+    name(&object.key()) + &version
+}
+
+/// A source that follows a temporary directory.
+struct Followed {
+    directory: TempDir,
+    lines: Receiver<String>,
+    stopper: Stopper,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Followed {
+    /// Starts following a directory with these files, and forgets the first list.
+    fn start(files: &[(&str, &str)]) -> Self {
+        let directory = TempDir::new().expect("a temporary directory");
+        for (name, text) in files {
+            put(&directory.path().join(name), text);
+        }
+        let (tell, lines) = channel();
+        let mut source = FileSource::open(directory.path(), Settings::default()).expect("it exists");
+        let stopper = source.stopper();
+        let thread = std::thread::spawn(move || source.run(&mut Lines(tell)).expect("it is listed"));
+        let followed = Self { directory, lines, stopper, thread: Some(thread) };
+        followed.until("settled");
+        followed
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// The lines up to one that is as given, which is left out.
+    fn until(&self, last: &str) -> Vec<String> {
+        let mut lines = Vec::new();
+        loop {
+            let line = self.lines.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("{last} after {lines:?}"));
+            if line == last {
+                return lines;
+            }
+            lines.push(self.without_directory(&line));
+        }
+    }
+
+    fn without_directory(&self, line: &str) -> String {
+        line.replace(&format!("{}/", self.directory.path().display()), "")
+    }
+
+    /// Does something to the directory, and answers with all that is told of it.
+    fn after(&self, edit: impl FnOnce(&Path)) -> Vec<String> {
+        edit(self.directory.path());
+        let token = "done";
+        put(&self.path(".sync"), token);
+        let mut lines = self.until(&format!("synced {token}"));
+        put(&self.path(".sync"), "");
+        self.until("synced ");
+        lines.retain(|line| line != "settled");
+        lines
+    }
+}
+
+impl Drop for Followed {
+    fn drop(&mut self) {
+        self.stopper.stop();
+        let ended = self.thread.take().expect("it is taken once").join();
+        assert!(ended.is_ok() || std::thread::panicking());
+    }
+}
+
+/// Writes a file as a careful program does: elsewhere, and then renamed.
+fn put(path: &Path, text: &str) {
+    let directory = path.parent().expect("a file is in a directory");
+    fs::create_dir_all(directory).expect("created");
+    let hidden = directory.join(".written");
+    fs::write(&hidden, text).expect("written");
+    fs::rename(hidden, path).expect("renamed");
+}
+
+fn set(name: &str, net: &str) -> String {
+    format!(
+        "apiVersion: projectcalico.org/v3\nkind: GlobalNetworkSet\nmetadata: {{name: {name}}}\nspec: {{nets: [{net}]}}\n"
+    )
+}
+
+#[test]
+fn a_new_file_is_told() {
+    let followed = Followed::start(&[]);
+    let lines = followed.after(|directory| put(&directory.join("a.yaml"), &set("a", "10.0.0.0/8")));
+    assert_eq!(lines, ["apply set a [10.0.0.0/8]"]);
+}

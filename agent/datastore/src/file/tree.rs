@@ -1,0 +1,108 @@
+//! The manifests below a directory.
+
+use std::collections::HashSet;
+use std::fs::{self, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// What tells one directory from another, whatever its path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Inode {
+    device: u64,
+    number: u64,
+}
+
+impl Inode {
+    pub(super) fn of(metadata: &Metadata) -> Self {
+        Self { device: metadata.dev(), number: metadata.ino() }
+    }
+}
+
+/// What a walk found.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// Manifests, in order of their paths.
+    pub(super) files: Vec<PathBuf>,
+    /// Directories that were entered.
+    pub(super) directories: Vec<PathBuf>,
+    /// Where symbolic links lead to: the directories of the files behind them.
+    pub(super) link_targets: Vec<PathBuf>,
+    /// Whether there are symbolic links at all.
+    pub(super) has_links: bool,
+    /// What could not be read. What is known of these paths is neither confirmed nor gone.
+    pub(super) unreadable: Vec<(PathBuf, io::Error)>,
+}
+
+/// Whether a name is one that is not read.
+pub(super) fn is_hidden(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
+}
+
+/// Whether a name is that of a manifest.
+pub(super) fn is_manifest(path: &Path) -> bool {
+    !is_hidden(path)
+        && path
+            .extension()
+            .and_then(|extension| extension.to_str())
+            .is_some_and(|extension| ["yaml", "yml", "json"].contains(&extension))
+}
+
+/// Finds the manifests at a path or below it, entering each directory once,
+/// however many links lead to it. `enter` is told of each directory before it is
+/// listed, so that it can be watched without a gap, and may keep the walk out.
+pub(super) fn walk(top: &Path, mut enter: impl FnMut(&Path, Inode) -> Entry) -> Found {
+    let mut found = Found::default();
+    let mut seen = HashSet::new();
+    let mut open = vec![top.to_owned()];
+    while let Some(path) = open.pop() {
+        if let Err(reason) = visit(&path, &mut found, &mut seen, &mut open, &mut enter)
+            && reason.kind() != io::ErrorKind::NotFound
+        {
+            found.unreadable.push((path, reason));
+        }
+    }
+    found.files.sort_unstable();
+    found
+}
+
+/// Whether a walk goes into a directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Entry {
+    Enter,
+    Skip,
+}
+
+fn visit(
+    path: &Path,
+    found: &mut Found,
+    seen: &mut HashSet<Inode>,
+    open: &mut Vec<PathBuf>,
+    enter: &mut impl FnMut(&Path, Inode) -> Entry,
+) -> io::Result<()> {
+    let is_link = fs::symlink_metadata(path)?.is_symlink();
+    found.has_links |= is_link;
+    let metadata = fs::metadata(path)?;
+    if metadata.is_dir() {
+        let inode = Inode::of(&metadata);
+        if !seen.insert(inode) || enter(path, inode) == Entry::Skip {
+            return Ok(());
+        }
+        found.directories.push(path.to_owned());
+        let mut names = Vec::new();
+        for entry in fs::read_dir(path)? {
+            names.push(entry?.path());
+        }
+        // The stack gives them back in order.
+        names.sort_unstable_by(|a, b| b.cmp(a));
+        open.extend(names.into_iter().filter(|name| !is_hidden(name)));
+        return Ok(());
+    }
+    if is_manifest(path) && metadata.is_file() {
+        if is_link && let Some(directory) = fs::canonicalize(path)?.parent() {
+            found.link_targets.push(directory.to_owned());
+        }
+        found.files.push(path.to_owned());
+    }
+    Ok(())
+}

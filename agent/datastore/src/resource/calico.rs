@@ -1,0 +1,151 @@
+//! projectcalico.org/v3: policies, tiers, sets, endpoints, profiles, configuration.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use smol_str::SmolStr;
+
+use super::{IntOrString, ObjectMeta, Rule};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub(crate) enum PolicyType {
+    Ingress,
+    Egress,
+}
+
+/// NetworkPolicy and GlobalNetworkPolicy; the fields that only the latter has
+/// are unset in the former.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Policy {
+    pub(crate) metadata: ObjectMeta,
+    #[serde(default)]
+    pub(crate) spec: PolicySpec,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct PolicySpec {
+    pub(crate) tier: SmolStr,
+    pub(crate) order: Option<f64>,
+    pub(crate) ingress: Vec<Rule>,
+    pub(crate) egress: Vec<Rule>,
+    pub(crate) selector: SmolStr,
+    pub(crate) namespace_selector: SmolStr,
+    pub(crate) service_account_selector: SmolStr,
+    pub(crate) types: Vec<PolicyType>,
+    pub(crate) performance_hints: Vec<SmolStr>,
+    pub(crate) do_not_track: bool,
+    #[serde(rename = "preDNAT")]
+    pub(crate) pre_dnat: bool,
+    pub(crate) apply_on_forward: bool,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Tier {
+    pub(crate) metadata: ObjectMeta,
+    #[serde(default)]
+    pub(crate) spec: TierSpec,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct TierSpec {
+    pub(crate) order: Option<f64>,
+    pub(crate) default_action: SmolStr,
+}
+
+/// NetworkSet and GlobalNetworkSet.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct NetworkSet {
+    pub(crate) metadata: ObjectMeta,
+    #[serde(default)]
+    pub(crate) spec: NetworkSetSpec,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct NetworkSetSpec {
+    pub(crate) nets: Vec<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct HostEndpoint {
+    pub(crate) metadata: ObjectMeta,
+    #[serde(default)]
+    pub(crate) spec: HostEndpointSpec,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct HostEndpointSpec {
+    pub(crate) node: SmolStr,
+    pub(crate) interface_name: SmolStr,
+    #[serde(rename = "expectedIPs")]
+    pub(crate) expected_ips: Vec<String>,
+    pub(crate) profiles: Vec<SmolStr>,
+    pub(crate) ports: Vec<EndpointPort>,
+}
+
+/// A named port of an endpoint.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct EndpointPort {
+    #[serde(default)]
+    pub(crate) name: SmolStr,
+    pub(crate) protocol: IntOrString,
+    pub(crate) port: i64,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct WorkloadEndpoint {
+    pub(crate) metadata: ObjectMeta,
+    #[serde(default)]
+    pub(crate) spec: WorkloadEndpointSpec,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct WorkloadEndpointSpec {
+    pub(crate) orchestrator: SmolStr,
+    pub(crate) interface_name: SmolStr,
+    pub(crate) mac: SmolStr,
+    pub(crate) ip_networks: Vec<String>,
+    #[serde(rename = "ipNATs")]
+    pub(crate) ip_nats: Vec<IpNat>,
+    pub(crate) profiles: Vec<SmolStr>,
+    pub(crate) ports: Vec<EndpointPort>,
+    pub(crate) service_account_name: SmolStr,
+    pub(crate) allow_spoofed_source_prefixes: Vec<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct IpNat {
+    #[serde(rename = "internalIP")]
+    pub(crate) internal_ip: String,
+    #[serde(rename = "externalIP")]
+    pub(crate) external_ip: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Profile {
+    pub(crate) metadata: ObjectMeta,
+    #[serde(default)]
+    pub(crate) spec: ProfileSpec,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct ProfileSpec {
+    pub(crate) ingress: Vec<Rule>,
+    pub(crate) egress: Vec<Rule>,
+    pub(crate) labels_to_apply: BTreeMap<SmolStr, SmolStr>,
+}
+
+/// FelixConfiguration; its fields are looked up in the parameter table.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct FelixConfiguration {
+    pub(crate) metadata: ObjectMeta,
+    #[serde(default)]
+    pub(crate) spec: Map<String, Value>,
+}

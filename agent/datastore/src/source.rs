@@ -1,0 +1,233 @@
+//! What a source of resources tells, and how it is run.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use caracal_model::Event;
+use serde_json::{Map, Value};
+use smol_str::SmolStr;
+
+use crate::manifest::{ObjectRef, Refusal};
+use crate::resource::ObjectMeta;
+
+/// A FelixConfiguration resource, its fields not yet interpreted.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FelixConfiguration {
+    /// `default`, `node.NAME`, or any other name if it has a node selector.
+    pub name: SmolStr,
+    /// Which nodes it is for; empty if its name says so.
+    pub node_selector: String,
+    /// RFC 3339; among resources that select a node the oldest counts.
+    pub creation_timestamp: Option<String>,
+    /// Annotations; `config.projectcalico.org/NAME` sets parameters.
+    pub annotations: BTreeMap<SmolStr, String>,
+    /// The fields of `spec`, `nodeSelector` among them.
+    pub spec: Map<String, Value>,
+}
+
+impl FelixConfiguration {
+    pub(crate) fn new(meta: ObjectMeta, spec: Map<String, Value>) -> Self {
+        let node_selector = spec.get("nodeSelector").and_then(Value::as_str).unwrap_or_default();
+        Self {
+            name: meta.name,
+            node_selector: node_selector.to_owned(),
+            creation_timestamp: meta.creation_timestamp,
+            annotations: meta.annotations,
+            spec,
+        }
+    }
+}
+
+/// One event about FelixConfiguration resources. Between `Begin` and `End` a
+/// source repeats all of them.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ConfigEvent {
+    /// A list starts.
+    Begin,
+    /// The resource exists and looks so.
+    Apply(FelixConfiguration),
+    /// The resource of this name does not exist.
+    Delete(SmolStr),
+    /// The list is complete.
+    End,
+}
+
+/// Where an object is written down.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// The file.
+    pub file: Arc<Path>,
+    /// The line that the object begins in, counted from 1.
+    pub line: usize,
+}
+
+impl fmt::Display for Place {
+    /// `FILE:LINE`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file.display(), self.line)
+    }
+}
+
+/// What is in force instead of something that was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InForce {
+    /// Nothing: the object was never admitted, or it cannot be told which one it is.
+    Nothing,
+    /// An earlier version, or one from another place.
+    OtherVersion,
+}
+
+/// Something that is wrong with what a source reads. It stays until it is mended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Problem {
+    /// A document is not taken.
+    Refused {
+        /// Where and why.
+        refusal: Refusal,
+        /// What is in force instead.
+        in_force: InForce,
+    },
+    /// An object is written down twice; the first place counts.
+    Duplicate {
+        /// The object.
+        object: ObjectRef,
+        /// The place that counts.
+        used: Place,
+        /// The place that does not.
+        ignored: Place,
+    },
+    /// An object is admitted, but as if it did not exist: a pod whose addresses cannot be read.
+    Broken {
+        /// The object.
+        object: ObjectRef,
+        /// Where it is written down.
+        place: Place,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A file or a directory cannot be read. What it last said stays in force.
+    Unreadable {
+        /// The file or directory.
+        path: PathBuf,
+        /// The operating system's answer.
+        reason: String,
+    },
+    /// Changes are not announced, so they are looked for, and noticed late.
+    Polling {
+        /// Why they are not announced.
+        reason: String,
+    },
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused { refusal, in_force } => match in_force {
+                InForce::Nothing => write!(f, "{refusal}"),
+                InForce::OtherVersion => write!(f, "{refusal}; another version stays in force"),
+            },
+            Self::Duplicate { object, used, ignored } => {
+                write!(f, "{ignored}: {object} is also at {used}, which counts")
+            }
+            Self::Broken { object, place, reason } => {
+                write!(f, "{place}: {object} is as if it did not exist: {reason}")
+            }
+            Self::Unreadable { path, reason } => {
+                write!(f, "cannot read {}: {reason}; what it last said stays in force", path.display())
+            }
+            Self::Polling { reason } => write!(f, "changes are noticed late, by looking for them: {reason}"),
+        }
+    }
+}
+
+/// News about the state of what a source reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// Something is wrong.
+    Raised(Problem),
+    /// It is not any more. The problem is the one that was raised.
+    Cleared(Problem),
+    /// A kind of resource is not read. Told once for each kind.
+    SkippedKind {
+        /// The resource's `apiVersion` and `kind`, such as `apps/v1 Deployment`.
+        kind: String,
+        /// Where the first one is written down.
+        place: Place,
+    },
+}
+
+/// What a source tells goes here.
+///
+/// Calls come from one thread and block the source.
+pub trait Sink {
+    /// An object came, changed or went, or a list begins or ends.
+    fn event(&mut self, event: Event);
+
+    /// The same for configuration.
+    fn config(&mut self, event: ConfigEvent);
+
+    /// News about what is wrong.
+    fn report(&mut self, report: Report);
+
+    /// Nothing more is known now: the events so far lead to a state worth acting on.
+    fn settled(&mut self);
+
+    /// Everything that was done before this token was given has been told.
+    /// Always right after [`settled`](Self::settled).
+    fn synced(&mut self, token: &str);
+}
+
+/// A source of resources.
+pub trait Source: Send {
+    /// Ends [`run`](Self::run) from another thread.
+    fn stopper(&self) -> Stopper;
+
+    /// Tells everything there is: configuration first, then a whole list of
+    /// each kind, in the order of [`caracal_model::Kind::ALL`].
+    ///
+    /// # Errors
+    /// If the source cannot be read at all.
+    fn list(&mut self, sink: &mut dyn Sink) -> Result<(), SourceError>;
+
+    /// [Lists](Self::list), and then tells every change until it is stopped.
+    ///
+    /// # Errors
+    /// If the source cannot be read at all when it starts. Later troubles are reported.
+    fn run(&mut self, sink: &mut dyn Sink) -> Result<(), SourceError>;
+}
+
+/// Ends a running source.
+#[derive(Clone)]
+pub struct Stopper(Arc<dyn Fn() + Send + Sync>);
+
+impl Stopper {
+    pub(crate) fn new(stop: impl Fn() + Send + Sync + 'static) -> Self {
+        Self(Arc::new(stop))
+    }
+
+    /// Asks the source to end; returns at once.
+    pub fn stop(&self) {
+        (self.0)();
+    }
+}
+
+impl fmt::Debug for Stopper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Stopper")
+    }
+}
+
+/// A source cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// The directory cannot be read.
+    #[error("cannot read the manifests below {}: {reason}; create the directory or name another", .directory.display())]
+    Directory {
+        /// The directory.
+        directory: PathBuf,
+        /// The operating system's answer.
+        reason: std::io::Error,
+    },
+}
