@@ -14,6 +14,8 @@ mod expr;
 mod list;
 mod name;
 mod object;
+#[cfg(test)]
+mod oracle;
 mod rule;
 mod set;
 mod socket;

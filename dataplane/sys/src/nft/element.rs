@@ -152,8 +152,8 @@ impl SetHeader {
     #[must_use]
     pub fn new(table: &TableId, set: &Name) -> Self {
         let mut out = Writer::default();
-        out.text(NFTA_ANY_TABLE, &table.name);
         out.text(NFTA_SET_ELEM_LIST_SET, set);
+        out.text(NFTA_ANY_TABLE, &table.name);
         Self { family: table.family.number(), attrs: out.bytes().into() }
     }
 }

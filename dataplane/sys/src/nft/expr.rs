@@ -338,7 +338,8 @@ impl Expr {
             }
             Self::Object { kind, name } => {
                 out.be32(objref::TYPE, kind.code());
-                out.text(objref::NAME, name);
+                // Without a NUL, as libnftnl has it; the kernel takes both.
+                out.attr(objref::NAME, name.as_bytes());
             }
             Self::Fib { input, result, dreg } => {
                 out.be32(fib::FLAGS, input.bits());

@@ -32,9 +32,11 @@ impl Rule {
     }
 
     pub(super) fn encode(&self, out: &mut Writer) {
-        out.nest(NFTA_RULE_EXPRESSIONS, |out| self.exprs.iter().for_each(|expr| expr.encode(out)));
         if let Some(comment) = &self.comment {
             userdata::put_comment(out, NFTA_RULE_USERDATA, comment);
+        }
+        if !self.exprs.is_empty() {
+            out.nest(NFTA_RULE_EXPRESSIONS, |out| self.exprs.iter().for_each(|expr| expr.encode(out)));
         }
     }
 }

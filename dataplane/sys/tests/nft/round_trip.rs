@@ -333,6 +333,10 @@ fn every_element_comes_back_as_it_was_sent() {
             elements.sort();
             assert_eq!(listed, elements, "{set}");
         }
+        // nft 1.0.6 dies of a signal when it lists an interval set over several fields.
+        sandbox.must(|batch| {
+            batch.drop_set("ports");
+        });
         sandbox.nft(&["list", "ruleset"]);
     });
 }
