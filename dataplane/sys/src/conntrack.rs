@@ -200,6 +200,3 @@ fn listed_family(addrs: &BTreeSet<IpAddr>) -> Option<u8> {
 fn flags(flags: libc::c_int) -> u16 {
     u16::try_from(flags).expect("netlink flags have 16 bits")
 }
-
-#[cfg(test)]
-mod tests;

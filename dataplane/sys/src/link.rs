@@ -219,6 +219,3 @@ impl Link {
         Some(Self { name, index: IfIndex(message.header.index), up })
     }
 }
-
-#[cfg(test)]
-mod tests;

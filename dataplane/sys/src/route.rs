@@ -207,6 +207,3 @@ fn on_link(message: &RouteMessage) -> io::Result<Option<Route>> {
     };
     Ok(Some(Route { destination, interface, protocol: header.protocol.into(), metric }))
 }
-
-#[cfg(test)]
-mod tests;
