@@ -1,0 +1,141 @@
+//! Steps to messages, and refusals back to objects.
+
+use std::io;
+
+use caracal_program::{DriverError, Receipt};
+use caracal_sys::nft::{self, CommitError, Guard, Place, Refused, SetHeader, TooLong};
+
+use super::{NftablesDriver, RefusedObjects, Standing};
+use crate::encode;
+use crate::ir::Element;
+use crate::model::{Model, Object};
+use crate::plan::Step;
+
+/// A transaction that was not carried out.
+#[derive(Debug)]
+pub(super) struct Failure {
+    /// What the kernel refused, and why; empty if it named nothing of the model.
+    pub(super) objects: RefusedObjects,
+    /// Whether the ruleset changed between reading and writing.
+    pub(super) stale: bool,
+    pub(super) error: DriverError,
+}
+
+impl NftablesDriver {
+    /// Sends steps as one transaction, whatever the generation.
+    pub(super) fn send(&mut self, steps: &[Step]) -> Result<Receipt, Failure> {
+        self.send_guarded(steps, Guard::Any)
+    }
+
+    /// Sends steps as one transaction.
+    pub(super) fn send_guarded(&mut self, steps: &[Step], guard: Guard) -> Result<Receipt, Failure> {
+        self.batch.restart(guard);
+        for step in steps {
+            self.encode(step).map_err(|error| Failure {
+                objects: RefusedObjects::default(),
+                stale: false,
+                error: DriverError::Refused { what: step.to_string(), source: io::Error::other(error) },
+            })?;
+        }
+        if self.batch.is_empty() {
+            return Ok(Receipt::default());
+        }
+        match self.socket.commit(&mut self.batch) {
+            Ok(commit) => {
+                self.known.generation = self.known.generation.wrapping_add(1);
+                self.count_objects(steps);
+                self.retry = None;
+                Ok(Receipt {
+                    outcomes: Vec::new(),
+                    messages: commit.messages,
+                    bytes: self.batch.len(),
+                    transactions: 1,
+                })
+            }
+            Err(error) => {
+                self.standing = Standing::Unknown;
+                Err(self.failure(steps, error))
+            }
+        }
+    }
+
+    fn encode(&mut self, step: &Step) -> Result<nft::Op, TooLong> {
+        let batch = &mut self.batch;
+        match step {
+            Step::AddTable => {
+                let ownership = match self.known.owned {
+                    true => nft::Ownership::OwnedPersistent,
+                    false => nft::Ownership::Shared,
+                };
+                batch.add_table(&nft::Table { ownership, comment: None })
+            }
+            Step::DeleteTable => batch.delete_table(),
+            Step::AddSet(spec) => batch.add_set(&encode::set(spec)),
+            Step::AddChain(chain) => batch.add_chain(&encode::chain(chain)),
+            Step::AddElements(spec, elements) => {
+                let header = SetHeader::new(&self.table, &spec.name);
+                batch.add_elements(&header, elements.iter().flat_map(|e| encode::element(e, spec.kind)))
+            }
+            Step::DeleteElements(spec, elements) => {
+                let header = SetHeader::new(&self.table, &spec.name);
+                batch.delete_elements(&header, elements.iter().flat_map(|e| encode::element(e, spec.kind)))
+            }
+            Step::FlushChain(name) => batch.flush_chain(name),
+            Step::AddRule(chain, rule) => batch.add_rule(chain, Place::Last, &encode::rule(rule)),
+            Step::DeleteChain(name) => batch.delete_chain(name),
+            Step::DeleteSet(name) => batch.delete_set(name),
+        }
+    }
+
+    fn count_objects(&mut self, steps: &[Step]) {
+        for step in steps {
+            match step {
+                Step::AddSet(_) | Step::AddChain(_) => self.known.objects += 1,
+                Step::DeleteSet(_) | Step::DeleteChain(_) => self.known.objects -= 1,
+                Step::DeleteTable => self.known.objects = 0,
+                Step::AddTable
+                | Step::AddElements(..)
+                | Step::DeleteElements(..)
+                | Step::FlushChain(_)
+                | Step::AddRule(..) => {}
+            }
+        }
+    }
+
+    fn failure(&self, steps: &[Step], error: CommitError) -> Failure {
+        let stale = matches!(error, CommitError::Stale);
+        let objects = match (&error, &self.model) {
+            (CommitError::Refused(refused), Some(model)) => {
+                refused.iter().flat_map(|refused| blamed(model, steps, refused)).collect()
+            }
+            _ => RefusedObjects::default(),
+        };
+        let what = format!("a transaction of {} steps", steps.len());
+        let error = match error {
+            CommitError::Refused(refused) if refused.iter().any(|r| r.errno == nix::errno::Errno::EPERM) => {
+                let source = io::Error::from(io::ErrorKind::PermissionDenied);
+                DriverError::Unavailable { what: "write access to the table inet caracal".into(), source }
+            }
+            error => DriverError::Refused { what, source: io::Error::other(error) },
+        };
+        Failure { objects, stale, error }
+    }
+}
+
+/// The objects of the model that a refused message is about, each with the reason.
+fn blamed(model: &Model, steps: &[Step], refused: &Refused) -> Vec<(Object, String)> {
+    let reason = format!("the kernel refused to {refused}");
+    let Some(step) = refused.op.and_then(|op| steps.get(op.index())) else { return Vec::new() };
+    let objects = match (step, refused.element) {
+        // A deletion that fails says that the kernel is not as we think: it is read back.
+        (Step::DeleteChain(_) | Step::DeleteSet(_) | Step::DeleteElements(..) | Step::DeleteTable, _) => Vec::new(),
+        (Step::AddElements(spec, elements), Some(element)) if Model::is_dispatch(&spec.name) => {
+            match elements.get(element) {
+                Some(Element::Interface(name, _)) => vec![Object::Interface(name.as_str().into())],
+                _ => Vec::new(),
+            }
+        }
+        (step, _) => step.object().map(|name| model.objects_of(name)).unwrap_or_default(),
+    };
+    objects.into_iter().map(|object| (object, reason.clone())).collect()
+}

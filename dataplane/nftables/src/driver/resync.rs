@@ -1,0 +1,173 @@
+//! Reading back, adopting, repairing.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use caracal_program::{DriverError, PolicyStore, Receipt, Sweep};
+use caracal_sys::nft::{Guard, Name};
+
+use super::commit::Failure;
+use super::{LONGEST_PAUSE, NftablesDriver, POLL, RefusedObjects, Standing, unanswered};
+use crate::adopt::{self, Way};
+use crate::model::{Affected, Model};
+use crate::plan::{Garbage, Step, plan};
+use crate::readback::Found;
+
+/// How often the kernel is read again when others change it meanwhile, or when
+/// it refuses objects that can be left out.
+const ATTEMPTS: usize = 5;
+
+/// `NFT_TABLE_F_OWNER` of `linux/netfilter/nf_tables.h`.
+const TABLE_OWNED: u32 = 2;
+
+impl NftablesDriver {
+    /// After a failed transaction: leaves out what the kernel named, and brings
+    /// everything else into force.
+    pub(super) fn recover(&mut self, store: &PolicyStore, failure: Failure) -> Result<Receipt, DriverError> {
+        self.postpone();
+        if failure.objects.is_empty() {
+            tracing::warn!(error = %failure.error, "the kernel refused a transaction; reading back what it holds");
+        }
+        let mut refused = self.model.take().map(Model::into_refused).unwrap_or_default();
+        note(&mut refused, failure.objects);
+        self.read_back(store, Self::sweep_for(store), refused)
+    }
+
+    /// Reads back what the kernel holds and brings it to what is desired.
+    pub(super) fn read_back(
+        &mut self,
+        store: &PolicyStore,
+        sweep: Sweep,
+        mut refused: RefusedObjects,
+    ) -> Result<Receipt, DriverError> {
+        let mut last = None;
+        for _ in 0..ATTEMPTS {
+            match self.attempt(store, sweep, refused.clone())? {
+                Ok(mut receipt) => {
+                    self.standing = match sweep {
+                        Sweep::Keep => Standing::Kept,
+                        Sweep::Remove => Standing::Whole,
+                    };
+                    self.retry = None;
+                    self.outcomes.retain(|id, _| store.workload(id).is_none());
+                    receipt.outcomes = self.report(store, &Affected::All);
+                    return Ok(receipt);
+                }
+                Err(Failure { stale: true, error, .. }) => last = Some(error),
+                Err(Failure { objects, error, .. }) => {
+                    let nothing_new = objects.keys().all(|object| refused.contains_key(object));
+                    note(&mut refused, objects);
+                    last = Some(error);
+                    if nothing_new {
+                        break;
+                    }
+                }
+            }
+        }
+        self.postpone();
+        Err(last.unwrap_or_else(|| DriverError::Refused {
+            what: "to hold still while the table was read".into(),
+            source: io::Error::from(io::ErrorKind::WouldBlock),
+        }))
+    }
+
+    fn attempt(
+        &mut self,
+        store: &PolicyStore,
+        sweep: Sweep,
+        refused: RefusedObjects,
+    ) -> Result<Result<Receipt, Failure>, DriverError> {
+        self.standing = Standing::Unknown;
+        let generation = self.socket.generation().map_err(|error| unanswered("the generation", error))?;
+        let found = Found::read(&mut self.socket, &self.table).map_err(|error| unanswered("the table", error))?;
+        let version = |first: &Name| found.as_ref().map_or(0, |found| found.version(first));
+        let (mut model, desired) = Model::build(store, &self.settings, refused, version);
+        let wants_ownership = self.wants_ownership();
+        let (steps, leftovers) = match &found {
+            None => {
+                self.known = super::Known { owned: wants_ownership, ..super::Known::default() };
+                let mut steps = vec![Step::AddTable];
+                steps.extend(plan(desired, Garbage::default()));
+                (steps, Garbage::default())
+            }
+            Some(found) => {
+                let is_ours = self.known.owned && self.known.table == Some(found.table.handle);
+                let is_ownable = found.table.flags & TABLE_OWNED != 0;
+                self.known.objects = found.table.objects;
+                self.known.owned = wants_ownership && is_ownable;
+                // A table that nobody owns cannot become owned by a change of flags.
+                let way = match wants_ownership && !is_ownable && sweep == Sweep::Remove {
+                    true => Way::Rebuild(desired),
+                    false => adopt::compare(&mut self.socket, &self.table, found, desired, sweep)
+                        .map_err(|error| unanswered("the elements of sets", error))?,
+                };
+                let takes_over = self.known.owned && !is_ours;
+                match way {
+                    Way::Change(edits, leftovers) => {
+                        let mut steps = Vec::new();
+                        steps.extend(takes_over.then_some(Step::AddTable));
+                        steps.extend(plan(edits, Garbage::default()));
+                        (steps, leftovers)
+                    }
+                    Way::Rebuild(edits) => {
+                        let mut steps = Vec::new();
+                        // Only its owner may delete an owned table.
+                        steps.extend(takes_over.then_some(Step::AddTable));
+                        steps.extend([Step::DeleteTable, Step::AddTable]);
+                        steps.extend(plan(edits, Garbage::default()));
+                        self.known.owned = wants_ownership;
+                        (steps, Garbage::default())
+                    }
+                }
+            }
+        };
+        model.discard(leftovers);
+        self.model = Some(model);
+        self.known.generation = generation;
+        let sent = self.send_guarded(&steps, Guard::Generation(generation));
+        if sent.is_ok() {
+            let table = self.socket.table(&self.table).map_err(|error| unanswered("the table", error))?;
+            self.known.table = table.map(|table| table.handle);
+        }
+        Ok(sent)
+    }
+
+    /// Whether somebody else's transaction left our table alone, as far as counts tell.
+    pub(super) fn is_intact(&mut self) -> Result<bool, DriverError> {
+        let table = self.socket.table(&self.table).map_err(|error| unanswered("the table", error))?;
+        Ok(table.is_some_and(|table| {
+            Some(table.handle) == self.known.table && (self.known.owned || table.objects == self.known.objects)
+        }))
+    }
+
+    pub(super) fn remove_table(&mut self) -> Result<(), DriverError> {
+        let found = self.socket.table(&self.table).map_err(|error| unanswered("the table", error))?;
+        if let Some(found) = found {
+            let is_ours = self.known.owned && self.known.table == Some(found.handle);
+            let takes_over = found.flags & TABLE_OWNED != 0 && !is_ours && self.features.owned_persistent;
+            let mut steps = Vec::new();
+            self.known.owned |= takes_over;
+            steps.extend(takes_over.then_some(Step::AddTable));
+            steps.push(Step::DeleteTable);
+            self.send(&steps).map_err(|failure| failure.error)?;
+        }
+        self.model = None;
+        self.outcomes.clear();
+        self.known = super::Known::default();
+        self.standing = Standing::Unknown;
+        Ok(())
+    }
+
+    /// Makes the next attempt wait, twice as long each time.
+    fn postpone(&mut self) {
+        let pause = self.retry.map_or(POLL, |(_, pause)| (pause * 2).min(LONGEST_PAUSE));
+        self.retry = Some((Instant::now() + Duration::from(pause), pause));
+    }
+}
+
+fn note(refused: &mut RefusedObjects, objects: RefusedObjects) {
+    for (object, reason) in objects {
+        tracing::warn!(?object, reason, "closing what the kernel refused");
+        refused.insert(object, reason);
+    }
+}

@@ -1,0 +1,84 @@
+//! Programs and endpoints as chains.
+
+use caracal_program::{AdminState, Direction, EndOfTier, PolicyId, Program, ProgramTier};
+
+use super::deny_all;
+use crate::ir::{Chain, IfName, Match, Name, Rule, Statement, Verdict};
+use crate::names;
+use crate::settings::Settings;
+
+/// Lowers a program: tiers in order, then profiles, then a denial. Its own chain
+/// comes first, then those of tiers.
+///
+/// `passes` says whether a policy has a rule that leaves its tier. A tier with
+/// such a policy is a chain of its own: the policy sets the scratch bit and
+/// returns, and the rule after the jump, seeing the bit, clears it and leaves
+/// the chain.
+pub(crate) fn lower_program(program: &Program, passes: impl Fn(&PolicyId) -> bool, settings: &Settings) -> Vec<Chain> {
+    let direction = program.direction();
+    let name = names::program(direction, program.key());
+    let mut rules = Vec::new();
+    let mut tiers = Vec::new();
+    for (index, tier) in program.tiers().iter().enumerate() {
+        if tier.enforced().next().is_none() {
+            continue;
+        }
+        if tier.enforced().any(&passes) {
+            let chain = names::tier(&name, index);
+            rules.push(jump(&chain, &tier.name));
+            let mut inside = vec![Rule::new().then(Statement::ClearMark(settings.pass_mark()))];
+            walk_tier(&mut inside, direction, tier, &passes, settings);
+            tiers.push(Chain { name: chain, base: None, rules: inside });
+        } else {
+            walk_tier(&mut rules, direction, tier, |_| false, settings);
+        }
+    }
+    for profile in program.profiles() {
+        rules.push(jump(&names::profile(direction, profile), &format!("profile {profile}")));
+    }
+    rules.push(deny_all(settings, &format!("no policy or profile allows this {direction}")));
+    let mut chains = vec![Chain { name, base: None, rules }];
+    chains.append(&mut tiers);
+    chains
+}
+
+fn walk_tier(
+    rules: &mut Vec<Rule>,
+    direction: Direction,
+    tier: &ProgramTier,
+    passes: impl Fn(&PolicyId) -> bool,
+    settings: &Settings,
+) {
+    for policy in tier.enforced() {
+        rules.push(jump(&names::policy(direction, policy), &format!("tier {}", tier.name)));
+        if passes(policy) {
+            let pass = settings.pass_mark();
+            rules
+                .push(Rule::new().when(Match::MarkBit(pass)).then(Statement::ClearMark(pass)).verdict(Verdict::Return));
+        }
+    }
+    match tier.end {
+        EndOfTier::Deny => rules.push(deny_all(settings, &format!("end of tier {}", tier.name))),
+        EndOfTier::Pass => {}
+    }
+}
+
+fn jump(chain: &Name, comment: &str) -> Rule {
+    Rule::new().verdict(Verdict::Jump(chain.clone())).comment(names::comment(comment))
+}
+
+/// The chain that leads from an interface to its program: one rule, so that
+/// another program means another rule and nothing else.
+pub(crate) fn lower_stub(
+    direction: Direction,
+    interface: &IfName,
+    state: AdminState,
+    program: &Program,
+    settings: &Settings,
+) -> Chain {
+    let rule = match state {
+        AdminState::Active => Rule::new().verdict(Verdict::Goto(names::program(direction, program.key()))),
+        AdminState::Down => deny_all(settings, "the endpoint is down"),
+    };
+    Chain { name: names::stub(direction, interface), base: None, rules: vec![rule] }
+}

@@ -1,0 +1,545 @@
+//! The desired state, compiled piece by piece.
+//!
+//! Interfaces use programs, programs use lists of rules (of policies and
+//! profiles), lists use sets. Each piece is compiled once, however many use it,
+//! and again only when something that it depends on has changed; of its result
+//! only names and hashes are kept.
+
+mod fault;
+mod work;
+
+use std::hash::{BuildHasher, RandomState};
+
+use caracal_program::{Change, Direction, PolicyId, PolicyStore, ProfileName, Program, ProgramKey, SetId, WorkloadId};
+use rustc_hash::{FxHashMap, FxHashSet};
+use smol_str::SmolStr;
+
+pub(crate) use fault::Object;
+use work::Work;
+
+use crate::edits::{ChainEdit, Edits, ElementEdit};
+use crate::ir::{Chain, Element, IfName, Name, Set, SetKind, SetSpec, Verdict};
+use crate::lower::{self, PassMeans, RuleList, base_chains, lower_program, lower_rules, lower_stub};
+use crate::names;
+use crate::plan::Garbage;
+use crate::sets::{SetTable, Shape};
+use crate::settings::Settings;
+
+/// Rules of a policy or profile in one direction.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct ListKey {
+    pub(crate) owner: Owner,
+    pub(crate) direction: Direction,
+}
+
+/// Whose rules they are.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Owner {
+    Policy(PolicyId),
+    Profile(ProfileName),
+}
+
+/// A chain as the kernel holds it: its name, and a hash of its content that only
+/// this process can compute.
+type Written = (Name, u64);
+
+#[derive(Debug, Default)]
+struct ListState {
+    chains: Vec<Written>,
+    /// The sets that the rules name.
+    sets: Vec<SetId>,
+    /// The shared sets that the chains look up.
+    shared: Vec<Name>,
+    /// Whether a rule leaves the tier.
+    passes: bool,
+    users: FxHashSet<ProgramKey>,
+}
+
+#[derive(Debug)]
+struct ProgramState {
+    program: std::sync::Arc<Program>,
+    chains: Vec<Written>,
+    lists: Vec<ListKey>,
+    /// How many stubs lead here.
+    users: usize,
+}
+
+#[derive(Debug)]
+struct InterfaceState {
+    endpoint: WorkloadId,
+    programs: [ProgramKey; 2],
+    stubs: [Written; 2],
+}
+
+/// Whose outcome an update may have changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Affected {
+    These(Vec<WorkloadId>),
+    All,
+}
+
+/// What an update comes down to.
+#[derive(Debug)]
+pub(crate) struct Update {
+    pub(crate) edits: Edits,
+    /// What the update before left without users.
+    pub(crate) garbage: Garbage,
+    pub(crate) affected: Affected,
+}
+
+/// The desired state.
+#[derive(Debug)]
+pub(crate) struct Model {
+    settings: Settings,
+    sets: SetTable<ListKey>,
+    /// Sets shared by rules with equal lists, and how many lists of rules use them.
+    shared: FxHashMap<Name, usize>,
+    lists: FxHashMap<ListKey, ListState>,
+    programs: FxHashMap<ProgramKey, ProgramState>,
+    interfaces: FxHashMap<SmolStr, InterfaceState>,
+    hasher: RandomState,
+    garbage: Garbage,
+    /// Lists of rules that deny because they cannot be expressed, and why.
+    faults: FxHashMap<ListKey, String>,
+    /// What the kernel refused, and why. It denies.
+    refused: FxHashMap<Object, String>,
+    /// Members of sets that were too big to copy when a rule changed with them.
+    uncopied: u64,
+}
+
+impl Model {
+    /// Compiles everything in a store. `versions` says for the first name of an
+    /// IP set's kernel set which version of it the kernel holds.
+    pub(crate) fn build(
+        store: &PolicyStore,
+        settings: &Settings,
+        refused: FxHashMap<Object, String>,
+        versions: impl Fn(&Name) -> u32,
+    ) -> (Self, Edits) {
+        let mut model = Self {
+            settings: settings.clone(),
+            sets: SetTable::new(settings.ipv6),
+            shared: FxHashMap::default(),
+            lists: FxHashMap::default(),
+            programs: FxHashMap::default(),
+            interfaces: FxHashMap::default(),
+            hasher: RandomState::new(),
+            garbage: Garbage::default(),
+            faults: FxHashMap::default(),
+            refused,
+            uncopied: 0,
+        };
+        let mut work = Work::default();
+        for direction in Direction::ALL {
+            let name = names::dispatch(direction);
+            work.edits.sets.push(SetSpec { name, kind: SetKind::Interfaces });
+        }
+        work.edits.chains.extend(base_chains(settings).into_iter().map(ChainEdit::Create));
+        for (id, set) in store.ip_sets() {
+            if !model.refused.contains_key(&Object::Set(id.clone())) {
+                model.sets.replace(id, set, &versions, &mut work.edits);
+            }
+        }
+        for endpoint in store.workloads() {
+            work.interface(&endpoint.interface);
+        }
+        let update = model.carry_out(store, work);
+        (model, update.edits)
+    }
+
+    /// Compiles what changed. `store` is the state after the changes.
+    pub(crate) fn update(&mut self, store: &PolicyStore, changes: &[Change]) -> Update {
+        let mut work = Work::after(std::mem::take(&mut self.garbage));
+        for change in changes {
+            self.take(store, change, &mut work);
+        }
+        self.carry_out(store, work)
+    }
+
+    /// Members of sets that were edited in place although a rule that uses them
+    /// changed in the same revision, because copying them would take too long.
+    pub(crate) const fn uncopied(&self) -> u64 {
+        self.uncopied
+    }
+
+    /// Whether something waits for a later transaction to be deleted.
+    pub(crate) const fn has_garbage(&self) -> bool {
+        !self.garbage.chains.is_empty() || !self.garbage.sets.is_empty()
+    }
+
+    /// Has the next transaction delete what the kernel holds and nobody wants.
+    pub(crate) fn discard(&mut self, leftovers: Garbage) {
+        self.garbage.chains.extend(leftovers.chains);
+        self.garbage.sets.extend(leftovers.sets);
+    }
+
+    fn take(&mut self, store: &PolicyStore, change: &Change, work: &mut Work) {
+        match change {
+            Change::Nothing | Change::HostEndpoint(_) | Change::Config | Change::InSync => {}
+            Change::SetMembers { id, added, removed } => {
+                let Some(set) = store.ip_set(id) else { return };
+                let shape = if self.forgive(&Object::Set(id.clone())) {
+                    self.sets.replace(id, set, &free_version(&work.garbage), &mut work.edits);
+                    Shape::Changed
+                } else {
+                    let free = free_version(&work.garbage);
+                    self.sets.change(id, set, (added, removed), &free, &mut work.edits)
+                };
+                match shape {
+                    Shape::Same => work.edited_sets.push(id.clone()),
+                    Shape::Changed => work.lists.extend(self.sets.users_of(id).iter().cloned()),
+                }
+            }
+            Change::SetReplaced(id) => {
+                let Some(set) = store.ip_set(id) else { return };
+                self.forgive(&Object::Set(id.clone()));
+                self.sets.replace(id, set, &free_version(&work.garbage), &mut work.edits);
+                work.lists.extend(self.sets.users_of(id).iter().cloned());
+            }
+            Change::SetRemoved(id) => {
+                self.forgive(&Object::Set(id.clone()));
+                work.lists.extend(self.sets.users_of(id).iter().cloned());
+                self.sets.remove(id, &mut work.edits);
+            }
+            Change::Policy(id) => self.take_rules(&Owner::Policy(id.clone()), work),
+            Change::Profile(name) => self.take_rules(&Owner::Profile(name.clone()), work),
+            Change::Endpoint { id, interfaces } => {
+                work.endpoints.push(id.clone());
+                for interface in interfaces {
+                    self.forgive(&Object::Interface(interface.clone()));
+                    work.interface(interface);
+                }
+            }
+        }
+    }
+
+    fn take_rules(&mut self, owner: &Owner, work: &mut Work) {
+        for direction in Direction::ALL {
+            let key = ListKey { owner: owner.clone(), direction };
+            self.forgive(&Object::List(key.clone()));
+            if self.lists.contains_key(&key) {
+                work.lists.insert(key.clone());
+                work.changed_rules.push(key);
+            }
+        }
+    }
+
+    fn carry_out(&mut self, store: &PolicyStore, mut work: Work) -> Update {
+        let faults_before = self.faults.len();
+        for interface in work.interfaces() {
+            self.choose_programs(store, &interface, &mut work);
+        }
+        self.copy_edited_sets(store, &mut work);
+        for key in std::mem::take(&mut work.lists) {
+            self.compile_list(store, &key, &mut work);
+        }
+        for key in std::mem::take(&mut work.programs) {
+            self.compile_program(key, &mut work);
+        }
+        for interface in work.interfaces() {
+            self.compile_interface(store, &interface, &mut work);
+        }
+        for key in std::mem::take(&mut work.released) {
+            self.release_program(key, &mut work);
+        }
+        let Work { edits, garbage, endpoints, faults_changed, .. } = work;
+        self.garbage = Garbage { chains: edits.unused_chains.clone(), sets: edits.unused_sets.clone() };
+        let affected = match faults_changed || faults_before != self.faults.len() {
+            true => Affected::All,
+            false => Affected::These(endpoints),
+        };
+        Update { edits, garbage, affected }
+    }
+
+    /// Finds out which programs an interface needs from now on, so that they are
+    /// compiled before its stubs lead to them.
+    fn choose_programs(&mut self, store: &PolicyStore, interface: &SmolStr, work: &mut Work) {
+        if let Some(before) = self.interfaces.get(interface) {
+            work.endpoints.push(before.endpoint.clone());
+            work.released.extend(before.programs);
+        }
+        let Some(endpoint) = self.enforced(store, interface) else { return };
+        work.endpoints.push(endpoint.id.clone());
+        for direction in Direction::ALL {
+            let program = endpoint.program(direction);
+            let key = program.key();
+            if let Some(state) = self.programs.get_mut(&key) {
+                state.users += 1;
+                continue;
+            }
+            let policies = program.tiers().iter().flat_map(|tier| tier.enforced()).cloned().map(Owner::Policy);
+            let profiles = program.profiles().iter().cloned().map(Owner::Profile);
+            let lists: Vec<_> = policies.chain(profiles).map(|owner| ListKey { owner, direction }).collect();
+            for list in &lists {
+                let state = self.lists.entry(list.clone()).or_insert_with(|| {
+                    work.lists.insert(list.clone());
+                    ListState::default()
+                });
+                state.users.insert(key);
+            }
+            let state = ProgramState { program: program.clone(), chains: Vec::new(), lists, users: 1 };
+            self.programs.insert(key, state);
+            work.programs.insert(key);
+        }
+    }
+
+    /// The endpoint whose policy an interface enforces, if the kernel can be told.
+    fn enforced<'s>(
+        &self,
+        store: &'s PolicyStore,
+        interface: &SmolStr,
+    ) -> Option<&'s std::sync::Arc<caracal_program::WorkloadEndpoint>> {
+        let legal = IfName::new(interface).is_ok() && !self.refused.contains_key(&Object::Interface(interface.clone()));
+        store.active_on(interface).filter(|_| legal)
+    }
+
+    /// A rule that changes together with the members of a set that it looked up
+    /// before would, for packets on their way, meet members of the new revision.
+    /// Such a set gets a new name.
+    fn copy_edited_sets(&mut self, store: &PolicyStore, work: &mut Work) {
+        if work.edited_sets.is_empty() {
+            return;
+        }
+        for key in std::mem::take(&mut work.changed_rules) {
+            let Some(state) = self.lists.get(&key) else { continue };
+            let edited: Vec<SetId> = work.edited_sets.iter().filter(|id| state.sets.contains(id)).cloned().collect();
+            if edited.is_empty() || self.is_written(&state.chains, &self.lower_list(store, &key).chains) {
+                continue;
+            }
+            for id in edited {
+                let Some(set) = store.ip_set(&id) else { continue };
+                self.uncopied += self.sets.copy(&id, set, &mut work.edits) as u64;
+                work.lists.extend(self.sets.users_of(&id).iter().cloned());
+            }
+        }
+    }
+
+    fn lower_list(&self, store: &PolicyStore, key: &ListKey) -> lower::LoweredRules {
+        let ListKey { owner, direction } = key;
+        let refused = self.refused.get(&Object::List(key.clone())).map(String::as_str);
+        let (chain, rules, title, prefix, pass) = match owner {
+            Owner::Policy(id) => {
+                let policy = store.policy(id);
+                (
+                    names::policy(*direction, id),
+                    policy.map(|policy| policy.rules(*direction)),
+                    format!("{id} {direction}"),
+                    log_prefix(self.settings.log_prefix(), policy.map_or("", |policy| &policy.tier), id),
+                    PassMeans::NextTier,
+                )
+            }
+            Owner::Profile(name) => {
+                let id = PolicyId { kind: "Profile".into(), namespace: SmolStr::default(), name: name.clone() };
+                (
+                    names::profile(*direction, name),
+                    store.profile(name).map(|profile| profile.rules(*direction)),
+                    format!("profile {name} {direction}"),
+                    log_prefix(self.settings.log_prefix(), "", &id),
+                    PassMeans::NextProfile,
+                )
+            }
+        };
+        match (refused, rules) {
+            (Some(why), _) => lower::closed(chain, &format!("{title}: {why}"), &self.settings),
+            (None, None) => lower::closed(chain, &format!("{title}: not known"), &self.settings),
+            (None, Some(rules)) => {
+                let list = RuleList { chain, title, rules, log_prefix: prefix, pass };
+                lower_rules(&list, &self.sets, &self.settings)
+            }
+        }
+    }
+
+    fn compile_list(&mut self, store: &PolicyStore, key: &ListKey, work: &mut Work) {
+        let Some(mut state) = self.lists.remove(key) else { return };
+        let lowered = self.lower_list(store, key);
+        let rules = match &key.owner {
+            Owner::Policy(id) => store.policy(id).map(|policy| policy.rules(key.direction)),
+            Owner::Profile(name) => store.profile(name).map(|profile| profile.rules(key.direction)),
+        };
+        let rules = rules.map(AsRef::as_ref).unwrap_or_default();
+
+        let mut sets: Vec<SetId> = rules.iter().flat_map(caracal_program::Rule::set_ids).cloned().collect();
+        sets.sort_unstable();
+        sets.dedup();
+        for id in &sets {
+            self.sets.users_of(id).insert(key.clone());
+        }
+        for id in state.sets.iter().filter(|id| sets.binary_search(id).is_err()) {
+            self.sets.users_of(id).remove(key);
+            self.sets.forget_unused(id);
+        }
+        state.sets = sets;
+
+        let shared: Vec<Name> = lowered.lists.iter().map(|set| set.spec.name.clone()).collect();
+        for set in lowered.lists {
+            self.share(set, work);
+        }
+        for name in std::mem::replace(&mut state.shared, shared) {
+            self.unshare(name, work);
+        }
+
+        let passes = rules.iter().any(|rule| rule.action == caracal_program::Action::Pass);
+        if std::mem::replace(&mut state.passes, passes) != passes {
+            work.programs.extend(state.users.iter().copied());
+        }
+        state.chains = self.write(&state.chains, lowered.chains, work);
+        self.note_faults(key, lowered.faults, work);
+        self.lists.insert(key.clone(), state);
+    }
+
+    fn compile_program(&mut self, key: ProgramKey, work: &mut Work) {
+        let Some(mut state) = self.programs.remove(&key) else { return };
+        let direction = state.program.direction();
+        let chains = match self.refused.get(&Object::Program(key)) {
+            Some(why) => lower::closed(names::program(direction, key), why, &self.settings).chains,
+            None => {
+                let passes = |id: &PolicyId| {
+                    let list = ListKey { owner: Owner::Policy(id.clone()), direction };
+                    self.lists.get(&list).is_some_and(|list| list.passes)
+                };
+                lower_program(&state.program, passes, &self.settings)
+            }
+        };
+        state.chains = self.write(&state.chains, chains, work);
+        self.programs.insert(key, state);
+    }
+
+    fn compile_interface(&mut self, store: &PolicyStore, interface: &SmolStr, work: &mut Work) {
+        let before = self.interfaces.remove(interface);
+        let name = IfName::new(interface);
+        let (Some(endpoint), Ok(name)) = (self.enforced(store, interface).cloned(), name) else {
+            let (Some(before), Ok(name)) = (before, IfName::new(interface)) else { return };
+            for direction in Direction::ALL {
+                let stub = names::stub(direction, &name);
+                work.dispatch(direction, None, Some(Element::Interface(name, Verdict::Jump(stub))));
+            }
+            work.edits.unused_chains.extend(before.stubs.into_iter().map(|(stub, _)| stub));
+            return;
+        };
+        let state = endpoint.state;
+        let stubs = Direction::ALL.map(|direction| {
+            let program = endpoint.program(direction);
+            let stub = lower_stub(direction, &name, state, program, &self.settings);
+            if before.is_none() {
+                let entry = Element::Interface(name, Verdict::Jump(stub.name.clone()));
+                work.dispatch(direction, Some(entry), None);
+            }
+            let old: &[Written] = before.as_ref().map_or(&[], |before| &before.stubs);
+            let old: Vec<Written> = old.iter().filter(|(held, _)| *held == stub.name).cloned().collect();
+            self.write(&old, vec![stub], work).remove(0)
+        });
+        let programs = Direction::ALL.map(|direction| endpoint.program(direction).key());
+        let next = InterfaceState { endpoint: endpoint.id.clone(), programs, stubs };
+        self.interfaces.insert(interface.clone(), next);
+    }
+
+    fn release_program(&mut self, key: ProgramKey, work: &mut Work) {
+        let Some(state) = self.programs.get_mut(&key) else { return };
+        state.users -= 1;
+        if state.users > 0 {
+            return;
+        }
+        let Some(state) = self.programs.remove(&key) else { return };
+        self.forgive(&Object::Program(key));
+        work.edits.unused_chains.extend(state.chains.into_iter().map(|(name, _)| name));
+        for list in state.lists {
+            // A program that names a policy twice has left its list before.
+            let Some(held) = self.lists.get_mut(&list) else { continue };
+            held.users.remove(&key);
+            if !held.users.is_empty() {
+                continue;
+            }
+            let Some(held) = self.lists.remove(&list) else { continue };
+            self.note_faults(&list, Vec::new(), work);
+            work.edits.unused_chains.extend(held.chains.into_iter().map(|(name, _)| name));
+            for id in held.sets {
+                self.sets.users_of(&id).remove(&list);
+                self.sets.forget_unused(&id);
+            }
+            for name in held.shared {
+                self.unshare(name, work);
+            }
+        }
+    }
+
+    /// Counts one more use of a shared set.
+    fn share(&mut self, set: Set, work: &mut Work) {
+        let users = self.shared.entry(set.spec.name.clone()).or_insert(0);
+        *users += 1;
+        if *users > 1 {
+            return;
+        }
+        let revived = |names: &mut Vec<Name>| {
+            let at = names.iter().position(|name| *name == set.spec.name)?;
+            Some(names.remove(at))
+        };
+        // Equal names are equal sets: one that is still there can stay.
+        if revived(&mut work.garbage.sets).or_else(|| revived(&mut work.edits.unused_sets)).is_none() {
+            work.edits.sets.push(set.spec.clone());
+            work.edits.change(ElementEdit { set: set.spec, add: set.elements, delete: Vec::new() });
+        }
+    }
+
+    /// Counts one use less of a shared set.
+    fn unshare(&mut self, name: Name, work: &mut Work) {
+        let Some(users) = self.shared.get_mut(&name) else { return };
+        *users -= 1;
+        if *users == 0 {
+            self.shared.remove(&name);
+            work.edits.unused_sets.push(name);
+        }
+    }
+
+    /// Has chains written that the kernel does not hold as they must be.
+    fn write(&self, old: &[Written], chains: Vec<Chain>, work: &mut Work) -> Vec<Written> {
+        let written: Vec<Written> = chains.iter().map(|chain| self.hash(chain)).collect();
+        for (chain, now) in chains.into_iter().zip(&written) {
+            let held = old.iter().find(|(name, _)| *name == chain.name);
+            let revived = work.garbage.chains.iter().position(|name| *name == chain.name);
+            match (held, revived) {
+                (Some(held), _) if held == now => {}
+                (Some(_), _) => work.edits.chains.push(ChainEdit::Rewrite(chain)),
+                (None, Some(at)) => {
+                    work.garbage.chains.remove(at);
+                    work.edits.chains.push(ChainEdit::Rewrite(chain));
+                }
+                (None, None) => work.edits.chains.push(ChainEdit::Create(chain)),
+            }
+        }
+        let gone = old.iter().filter(|(name, _)| written.iter().all(|(kept, _)| kept != name));
+        work.edits.unused_chains.extend(gone.map(|(name, _)| name.clone()));
+        written
+    }
+
+    fn is_written(&self, old: &[Written], chains: &[Chain]) -> bool {
+        old.len() == chains.len() && chains.iter().zip(old).all(|(chain, held)| self.hash(chain) == *held)
+    }
+
+    fn hash(&self, chain: &Chain) -> Written {
+        (chain.name.clone(), self.hasher.hash_one(chain))
+    }
+}
+
+/// The first version of a set's name that waits for no deletion.
+fn free_version(garbage: &Garbage) -> impl Fn(&Name) -> u32 {
+    |first| {
+        let versions = garbage.sets.iter().filter_map(|name| names::ip_set_version(first, name));
+        versions.max().map_or(0, |version| version + 1)
+    }
+}
+
+/// `%t`, `%k`, `%n` and `%p` stand for tier, kind, name and namespace/name.
+fn log_prefix(template: &str, tier: &str, id: &PolicyId) -> crate::ir::LogPrefix {
+    let path = match id.namespace.is_empty() {
+        true => id.name.to_string(),
+        false => format!("{}/{}", id.namespace, id.name),
+    };
+    let text = template.replace("%t", tier).replace("%k", &id.kind).replace("%n", &id.name).replace("%p", &path);
+    names::log_prefix(&format!("{text}: "))
+}
+
+impl InterfaceState {
+    fn programs(&self) -> [ProgramKey; 2] {
+        self.programs
+    }
+}

@@ -1,0 +1,92 @@
+//! What cannot be put into force, and whom that closes.
+
+use caracal_program::{Direction, Outcome, PolicyStore, ProgramKey, SetId, WorkloadEndpoint, WorkloadId};
+use smol_str::SmolStr;
+
+use super::work::Work;
+use super::{ListKey, Model};
+use crate::ir::{IfName, Name};
+use crate::names;
+
+/// Something that the kernel can refuse.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Object {
+    /// An IP set: every rule that names it denies.
+    Set(SetId),
+    /// A policy's or profile's rules: all of them deny.
+    List(ListKey),
+    /// A program: it denies.
+    Program(ProgramKey),
+    /// An interface: it is in no map.
+    Interface(SmolStr),
+}
+
+impl Model {
+    /// The objects that a chain or set of the kernel stands for. A shared set is
+    /// every list of rules that uses it.
+    pub(crate) fn objects_of(&self, name: &Name) -> Vec<Object> {
+        let has = |chains: &[super::Written]| chains.iter().any(|(chain, _)| chain == name);
+        let mut found: Vec<Object> = self.sets.owner_of(name).cloned().map(Object::Set).into_iter().collect();
+        let lists = self.lists.iter().filter(|(_, list)| has(&list.chains) || list.shared.contains(name));
+        found.extend(lists.map(|(key, _)| Object::List(key.clone())));
+        let programs = self.programs.iter().filter(|(_, program)| has(&program.chains));
+        found.extend(programs.map(|(key, _)| Object::Program(*key)));
+        let interfaces = self.interfaces.iter().filter(|(_, interface)| has(&interface.stubs));
+        found.extend(interfaces.map(|(interface, _)| Object::Interface(interface.clone())));
+        found
+    }
+
+    /// The interface of an entry in a map of interfaces.
+    pub(crate) fn is_dispatch(name: &Name) -> bool {
+        Direction::ALL.into_iter().any(|direction| names::dispatch(direction) == *name)
+    }
+
+    /// What was refused, and why.
+    pub(crate) fn into_refused(self) -> rustc_hash::FxHashMap<Object, String> {
+        self.refused
+    }
+
+    /// Gives an object another chance. Says whether it was refused before.
+    pub(super) fn forgive(&mut self, object: &Object) -> bool {
+        !self.refused.is_empty() && self.refused.remove(object).is_some()
+    }
+
+    pub(super) fn note_faults(&mut self, key: &ListKey, faults: Vec<String>, work: &mut Work) {
+        let before = match faults.into_iter().next() {
+            Some(fault) => self.faults.insert(key.clone(), fault.clone()).is_none_or(|before| before != fault),
+            None => self.faults.remove(key).is_some(),
+        };
+        work.faults_changed |= before;
+    }
+
+    /// What became of an endpoint, now that the kernel holds the model.
+    pub(crate) fn outcome(&self, store: &PolicyStore, id: &WorkloadId) -> Outcome {
+        match store.workload(id) {
+            None => Outcome::Removed,
+            Some(endpoint) if !store.is_active(endpoint) => Outcome::Shadowed,
+            Some(endpoint) => match self.reason(endpoint) {
+                Some(reason) => Outcome::Quarantined { reason },
+                None => Outcome::Programmed,
+            },
+        }
+    }
+
+    /// Why an endpoint is closed, if something of it could not be put into force.
+    fn reason(&self, endpoint: &WorkloadEndpoint) -> Option<String> {
+        if let Err(error) = IfName::new(&endpoint.interface) {
+            return Some(error.to_string());
+        }
+        if self.faults.is_empty() && self.refused.is_empty() {
+            return None;
+        }
+        if let Some(why) = self.refused.get(&Object::Interface(endpoint.interface.clone())) {
+            return Some(why.clone());
+        }
+        let programs = self.interfaces.get(&endpoint.interface)?.programs();
+        programs.into_iter().find_map(|key| {
+            let lists = &self.programs.get(&key)?.lists;
+            let refused = self.refused.get(&Object::Program(key));
+            refused.or_else(|| lists.iter().find_map(|list| self.faults.get(list))).cloned()
+        })
+    }
+}

@@ -1,0 +1,65 @@
+//! What one update has still to do.
+
+use std::collections::BTreeSet;
+
+use caracal_program::{Direction, ProgramKey, SetId, WorkloadId};
+use smol_str::SmolStr;
+
+use super::ListKey;
+use crate::edits::{Edits, ElementEdit};
+use crate::ir::{Element, SetKind, SetSpec};
+use crate::names;
+use crate::plan::Garbage;
+
+/// What one update has still to do, each thing once and in a fixed order.
+#[derive(Debug, Default)]
+pub(super) struct Work {
+    pub(super) edits: Edits,
+    /// What the update before left without users, less what is wanted again.
+    pub(super) garbage: Garbage,
+    interfaces: BTreeSet<SmolStr>,
+    /// Lists of rules to compile.
+    pub(super) lists: BTreeSet<ListKey>,
+    /// Lists whose own rules changed.
+    pub(super) changed_rules: Vec<ListKey>,
+    /// Sets whose members changed in place.
+    pub(super) edited_sets: Vec<SetId>,
+    /// Programs to compile.
+    pub(super) programs: BTreeSet<ProgramKey>,
+    /// Programs that a stub led to before, once for each stub.
+    pub(super) released: Vec<ProgramKey>,
+    /// Endpoints whose outcome may differ.
+    pub(super) endpoints: Vec<WorkloadId>,
+    /// Whether a list of rules has become faulty, or is so no longer.
+    pub(super) faults_changed: bool,
+}
+
+impl Work {
+    /// Nothing to do yet.
+    pub(super) fn after(garbage: Garbage) -> Self {
+        Self { garbage, ..Self::default() }
+    }
+
+    pub(super) fn interface(&mut self, interface: &SmolStr) {
+        self.interfaces.insert(interface.clone());
+    }
+
+    pub(super) fn interfaces(&self) -> Vec<SmolStr> {
+        self.interfaces.iter().cloned().collect()
+    }
+
+    /// Changes an interface's entry in the map of a direction.
+    pub(super) fn dispatch(&mut self, direction: Direction, add: Option<Element>, delete: Option<Element>) {
+        let set = SetSpec { name: names::dispatch(direction), kind: SetKind::Interfaces };
+        match self.edits.elements.iter_mut().find(|edit| edit.set == set) {
+            Some(edit) => {
+                edit.add.extend(add);
+                edit.delete.extend(delete);
+            }
+            None => {
+                let (add, delete) = (add.into_iter().collect(), delete.into_iter().collect());
+                self.edits.elements.push(ElementEdit { set, add, delete });
+            }
+        }
+    }
+}

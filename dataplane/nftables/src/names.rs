@@ -1,0 +1,213 @@
+//! Names of kernel objects and texts of comments.
+//!
+//! A name depends only on what it names, so that a restarted agent finds its
+//! objects again, and says it in words where it can. Names that the kernel
+//! (`NFT_NAME_MAXLEN`, 256) or nft's grammar would refuse are given as a hash.
+
+use std::fmt::Write as _;
+
+use caracal_net::{Cidr, Family, PortRange};
+use caracal_program::{Direction, PolicyId, ProgramKey};
+use sha2::{Digest, Sha256};
+
+use crate::ir::{Comment, IfName, LogPrefix, Name, SetKind};
+
+/// The longest name that is spelled out; the rest of the kernel's 255 bytes is
+/// for suffixes.
+const LONGEST: usize = 160;
+
+/// The longest comment ([`Comment`]).
+const LONGEST_COMMENT: usize = 127;
+
+/// The longest log prefix ([`LogPrefix`]).
+const LONGEST_PREFIX: usize = 126;
+
+/// The second part of a hashed name. No name that is spelled out has it.
+const HASHED: &str = "hash";
+
+/// The base chain that judges forwarded packets of a direction.
+#[must_use]
+pub fn base(direction: Direction) -> Name {
+    named(match direction {
+        Direction::Egress => "forward-egress",
+        Direction::Ingress => "forward-ingress",
+    })
+}
+
+/// The verdict map from workload interfaces to their endpoints' chains.
+#[must_use]
+pub fn dispatch(direction: Direction) -> Name {
+    named(match direction {
+        Direction::Egress => "from-workload",
+        Direction::Ingress => "to-workload",
+    })
+}
+
+/// The chain of one rule that leads from an interface to its program.
+#[must_use]
+pub fn stub(direction: Direction, interface: &IfName) -> Name {
+    let class = match direction {
+        Direction::Egress => "from",
+        Direction::Ingress => "to",
+    };
+    spelled(class, &[interface.as_str()])
+}
+
+/// The chain of a program.
+#[must_use]
+pub fn program(direction: Direction, key: ProgramKey) -> Name {
+    named(format!("program-{direction}/{key}"))
+}
+
+/// The chain of a program's tier that has a chain of its own.
+#[must_use]
+pub fn tier(program: &str, index: usize) -> Name {
+    named(format!("{program}/tier-{index}"))
+}
+
+/// The chain of a policy's rules.
+#[must_use]
+pub fn policy(direction: Direction, id: &PolicyId) -> Name {
+    spelled(&format!("policy-{direction}"), &[&id.kind, &id.namespace, &id.name])
+}
+
+/// The chain of a profile's rules.
+#[must_use]
+pub fn profile(direction: Direction, name: &str) -> Name {
+    spelled(&format!("profile-{direction}"), &[name])
+}
+
+/// A chain that holds the alternatives of one rule of another chain.
+#[must_use]
+pub fn alternatives(chain: &str, rule: usize, family: Option<Family>, step: usize) -> Name {
+    let family = family.map_or("", |family| match family {
+        Family::V4 => "-v4",
+        Family::V6 => "-v6",
+    });
+    named(format!("{chain}/{rule}{family}-{step}"))
+}
+
+/// The kernel's set for one kind of members of an IP set. Version 0 is the
+/// first; each copy of the set gets the next.
+#[must_use]
+pub fn ip_set(kind: SetKind, id: &str, version: u32) -> Name {
+    let (prefix, rest) = id.split_once(':').unwrap_or(("", id));
+    let name = spelled(class_of(kind), &[prefix, rest]);
+    match version {
+        0 => name,
+        _ => named(format!("{name}/v{version}")),
+    }
+}
+
+/// The version of a set of [`ip_set`]'s whose version 0 has the name `first`;
+/// `None` if `name` is another set's.
+#[must_use]
+pub fn ip_set_version(first: &str, name: &str) -> Option<u32> {
+    match name.strip_prefix(first)?.strip_prefix("/v") {
+        Some(version) => version.parse().ok().filter(|version| *version > 0),
+        None => (first == name).then_some(0),
+    }
+}
+
+/// The shared set of a rule's prefixes. Equal lists have equal names.
+#[must_use]
+pub fn net_list(kind: SetKind, nets: &[Cidr]) -> Name {
+    let mut text = String::new();
+    for net in nets {
+        write!(text, "{net},").expect("a string takes any text");
+    }
+    named(format!("{}-list/{}", class_of(kind), digest(&text)))
+}
+
+/// The shared set of a rule's ports, spelled out if the list is short.
+#[must_use]
+pub fn port_list(kind: SetKind, ports: &[PortRange]) -> Name {
+    let mut text = String::new();
+    for (i, range) in ports.iter().enumerate() {
+        let sep = if i == 0 { "" } else { "_" };
+        match range.first() == range.last() {
+            true => write!(text, "{sep}{}", range.first()),
+            false => write!(text, "{sep}{}-{}", range.first(), range.last()),
+        }
+        .expect("a string takes any text");
+    }
+    spelled(class_of(kind), &[&text])
+}
+
+/// The set of protocols whose header begins with two ports.
+#[must_use]
+pub fn protocols_with_ports() -> Name {
+    named("protocols-with-ports")
+}
+
+/// A text as the comment of a rule: characters that nft cannot quote are
+/// replaced, and what is too long is cut and told apart by a hash.
+#[must_use]
+pub fn comment(text: &str) -> Comment {
+    Comment::new(quotable(text, LONGEST_COMMENT)).expect("the text was cut to a comment's length")
+}
+
+/// A text, not empty, as the prefix of a Log statement.
+#[must_use]
+pub fn log_prefix(text: &str) -> LogPrefix {
+    LogPrefix::new(quotable(text, LONGEST_PREFIX)).expect("the text was cut to a prefix's length")
+}
+
+fn named(text: impl AsRef<str>) -> Name {
+    Name::new(text.as_ref()).expect("every name is made of parts that were cut")
+}
+
+fn quotable(text: &str, longest: usize) -> String {
+    let plain: String =
+        text.chars().map(|c| if matches!(c, ' '..='~') && !matches!(c, '"' | '\\') { c } else { '?' }).collect();
+    if plain.len() <= longest {
+        return plain;
+    }
+    let hash = &digest(text)[..8];
+    format!("{}~{hash}", &plain[..longest - 1 - hash.len()])
+}
+
+fn class_of(kind: SetKind) -> &'static str {
+    match kind {
+        SetKind::Addrs(Family::V4) => "addrs4",
+        SetKind::Addrs(Family::V6) => "addrs6",
+        SetKind::Nets(Family::V4) => "nets4",
+        SetKind::Nets(Family::V6) => "nets6",
+        SetKind::AddrPorts(Family::V4) => "addrports4",
+        SetKind::AddrPorts(Family::V6) => "addrports6",
+        SetKind::Ports => "ports",
+        SetKind::PortRanges => "portranges",
+        SetKind::Protocols => "protocols",
+        SetKind::Interfaces => "interfaces",
+    }
+}
+
+/// `class/part/part…`, or `class/hash/…` if the parts have characters outside
+/// nft's identifiers or are too long together.
+fn spelled(class: &str, parts: &[&str]) -> Name {
+    let legal = |part: &&str| part.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
+    let joined = parts.join("/");
+    let plain = parts.iter().all(legal) && parts.first() != Some(&HASHED) && joined.len() <= LONGEST;
+    named(match plain {
+        true => format!("{class}/{joined}"),
+        // The lengths keep ("a/b", "c") and ("a", "b/c") apart.
+        false => {
+            let lengths: Vec<_> = parts.iter().map(|part| part.len().to_string()).collect();
+            format!("{class}/{HASHED}/{}", digest(&format!("{}:{joined}", lengths.join(","))))
+        }
+    })
+}
+
+/// 128 bits of SHA-256, as 32 hexadecimal digits: nobody can choose texts with
+/// equal digests.
+fn digest(text: &str) -> String {
+    let digest: [u8; 32] = Sha256::digest(text).into();
+    let mut out = String::with_capacity(32);
+    for byte in &digest[..16] {
+        write!(out, "{byte:02x}").expect("a string takes any text");
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,138 @@
+//! The order of a transaction.
+//!
+//! The kernel takes a batch whole or not at all, but checks each message against
+//! those before it: what is named must be there, what is deleted must not be in
+//! use. Chains and sets that lost their users in one batch are deleted by a later
+//! one: a packet that is on its way may still walk them.
+
+use std::fmt;
+
+use crate::edits::{ChainEdit, Edits};
+use crate::ir::{Base, Chain, Element, Hook, Name, Rule, SetKind, SetSpec, TABLE};
+
+/// One step of a transaction: one call of the batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    AddTable,
+    DeleteTable,
+    AddSet(SetSpec),
+    AddChain(Chain),
+    AddElements(SetSpec, Vec<Element>),
+    DeleteElements(SetSpec, Vec<Element>),
+    FlushChain(Name),
+    AddRule(Name, Rule),
+    DeleteChain(Name),
+    DeleteSet(Name),
+}
+
+/// Chains and sets that the batch before left without users.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Garbage {
+    pub(crate) chains: Vec<Name>,
+    pub(crate) sets: Vec<Name>,
+}
+
+/// Puts edits in order, and the removal of what the batch before left behind.
+pub(crate) fn plan(edits: Edits, garbage: Garbage) -> Vec<Step> {
+    let Edits { sets, elements, chains, unused_chains: _, unused_sets: _ } = edits;
+    let mut steps = Vec::new();
+    steps.extend(sets.into_iter().map(Step::AddSet));
+    for chain in &chains {
+        if let ChainEdit::Create(chain) = chain {
+            steps.push(Step::AddChain(Chain { name: chain.name.clone(), base: chain.base, rules: Vec::new() }));
+        }
+    }
+
+    let mut entries = Vec::new();
+    let mut deletions = Vec::new();
+    for edit in elements {
+        let (add, delete) = (edit.add, edit.delete);
+        match edit.set.kind {
+            SetKind::Interfaces => entries.push((edit.set, add, delete)),
+            // A range that comes may overlap one that goes: the kernel must lose that first.
+            kind if kind.is_interval() => {
+                push_elements(&mut steps, Step::DeleteElements, &edit.set, delete);
+                push_elements(&mut steps, Step::AddElements, &edit.set, add);
+            }
+            _ => {
+                push_elements(&mut steps, Step::AddElements, &edit.set, add);
+                push_elements(&mut deletions, Step::DeleteElements, &edit.set, delete);
+            }
+        }
+    }
+    for edit in chains {
+        let (chain, flush) = match edit {
+            ChainEdit::Create(chain) => (chain, false),
+            ChainEdit::Rewrite(chain) => (chain, true),
+        };
+        if flush {
+            steps.push(Step::FlushChain(chain.name.clone()));
+        }
+        steps.extend(chain.rules.into_iter().map(|rule| Step::AddRule(chain.name.clone(), rule)));
+    }
+    for (map, add, delete) in entries {
+        push_elements(&mut steps, Step::DeleteElements, &map, delete);
+        push_elements(&mut steps, Step::AddElements, &map, add);
+    }
+    steps.append(&mut deletions);
+
+    let Garbage { chains, sets } = garbage;
+    // Rules hold sets, and maps hold chains.
+    steps.extend(chains.iter().cloned().map(Step::FlushChain));
+    steps.extend(sets.into_iter().map(Step::DeleteSet));
+    steps.extend(chains.into_iter().map(Step::DeleteChain));
+    steps
+}
+
+fn push_elements(
+    steps: &mut Vec<Step>,
+    step: fn(SetSpec, Vec<Element>) -> Step,
+    set: &SetSpec,
+    elements: Vec<Element>,
+) {
+    if !elements.is_empty() {
+        steps.push(step(set.clone(), elements));
+    }
+}
+
+impl Step {
+    /// The chain or set that the step is about; none for the table.
+    pub(crate) fn object(&self) -> Option<&Name> {
+        match self {
+            Self::AddTable | Self::DeleteTable => None,
+            Self::AddSet(spec) | Self::AddElements(spec, _) | Self::DeleteElements(spec, _) => Some(&spec.name),
+            Self::AddChain(chain) => Some(&chain.name),
+            Self::FlushChain(name) | Self::AddRule(name, _) | Self::DeleteChain(name) | Self::DeleteSet(name) => {
+                Some(name)
+            }
+        }
+    }
+}
+
+impl fmt::Display for Step {
+    /// As a command of nft, shortened.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let elements = |f: &mut fmt::Formatter<'_>, verb: &str, spec: &SetSpec, elements: &[Element]| {
+            write!(f, "{verb} element inet {TABLE} {} {{", spec.name)?;
+            for (i, element) in elements.iter().enumerate() {
+                write!(f, "{} {element}", if i == 0 { "" } else { "," })?;
+            }
+            f.write_str(" }")
+        };
+        match self {
+            Self::AddTable => write!(f, "add table inet {TABLE}"),
+            Self::DeleteTable => write!(f, "delete table inet {TABLE}"),
+            Self::AddSet(spec) => write!(f, "add set inet {TABLE} {}", spec.name),
+            Self::AddChain(Chain { name, base: None, .. }) => write!(f, "add chain inet {TABLE} {name}"),
+            Self::AddChain(Chain { name, base: Some(Base { hook: Hook::Forward, priority }), .. }) => {
+                write!(f, "add chain inet {TABLE} {name} {{ hook forward priority {} }}", priority.0)
+            }
+            Self::AddElements(spec, list) => elements(f, "add", spec, list),
+            Self::DeleteElements(spec, list) => elements(f, "delete", spec, list),
+            Self::FlushChain(name) => write!(f, "flush chain inet {TABLE} {name}"),
+            Self::AddRule(name, rule) => write!(f, "add rule inet {TABLE} {name} {rule}"),
+            Self::DeleteChain(name) => write!(f, "delete chain inet {TABLE} {name}"),
+            Self::DeleteSet(name) => write!(f, "delete set inet {TABLE} {name}"),
+        }
+    }
+}

@@ -1,0 +1,377 @@
+//! IP sets as kernel sets.
+//!
+//! An IP set is up to four sets of the kernel: for each family the addresses,
+//! hashed, and the prefixes, as intervals; or, for addresses with ports, one for
+//! each family. Each is made when its first member comes, and stays while the IP
+//! set does: a set that flapped between two forms would have its rules rewritten
+//! each time.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use caracal_net::Family;
+use caracal_program::{IpSet, Member, SetId, SetKind as IpSetKind};
+use rustc_hash::{FxHashMap, FxHashSet};
+use smallvec::SmallVec;
+
+use crate::edits::{Edits, ElementEdit};
+use crate::ir::{Element, Name, SetKind, SetSpec};
+use crate::lower::SetObjects;
+use crate::names;
+use crate::settings::Ipv6;
+
+/// A set that is edited in the same revision as a rule that uses it is copied if
+/// it has at most this many members.
+pub(crate) const MOST_COPIED: usize = 10_000;
+
+/// One of an IP set's kernel sets.
+#[derive(Debug)]
+pub(crate) struct Object {
+    pub(crate) spec: SetSpec,
+    version: u32,
+    /// The intervals that the kernel holds, for a kind that has them.
+    ranges: Ranges,
+}
+
+/// Disjoint ranges of addresses in order, both ends included.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Ranges {
+    v4: Vec<(u32, u32)>,
+    v6: Vec<(u128, u128)>,
+}
+
+/// An IP set as the kernel knows it.
+#[derive(Debug, Default)]
+pub(crate) struct SetState<U> {
+    /// Whether the store holds the set.
+    known: bool,
+    objects: SmallVec<[Object; 2]>,
+    /// What looks the set up.
+    pub(crate) users: FxHashSet<U>,
+}
+
+/// All IP sets.
+#[derive(Debug)]
+pub(crate) struct SetTable<U> {
+    sets: FxHashMap<SetId, SetState<U>>,
+    ipv6: Ipv6,
+}
+
+impl<U> SetObjects for SetTable<U> {
+    fn is_known(&self, id: &SetId) -> bool {
+        self.sets.get(id).is_some_and(|set| set.known)
+    }
+
+    fn object(&self, id: &SetId, kind: SetKind) -> Option<&Name> {
+        let set = self.sets.get(id)?;
+        set.objects.iter().find(|object| object.spec.kind == kind).map(|object| &object.spec.name)
+    }
+}
+
+/// The version that a kernel set may have, from its name at version 0.
+pub(crate) type Versions<'a> = dyn Fn(&Name) -> u32 + 'a;
+
+/// Whether rules that use a set must be lowered again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// The rules find the members where they were.
+    Same,
+    /// A part of the set is elsewhere, new or gone.
+    Changed,
+}
+
+impl<U> SetTable<U> {
+    pub(crate) fn new(ipv6: Ipv6) -> Self {
+        Self { sets: FxHashMap::default(), ipv6 }
+    }
+
+    /// The users of a set; also of one that is not known.
+    pub(crate) fn users_of(&mut self, id: &SetId) -> &mut FxHashSet<U> {
+        &mut self.sets.entry(id.clone()).or_insert_with(SetState::new).users
+    }
+
+    /// The set that a kernel set belongs to.
+    pub(crate) fn owner_of(&self, name: &str) -> Option<&SetId> {
+        self.sets.iter().find(|(_, set)| set.objects.iter().any(|o| &*o.spec.name == name)).map(|(id, _)| id)
+    }
+
+    /// Drops what is kept of a set that does not exist and that nothing names.
+    pub(crate) fn forget_unused(&mut self, id: &SetId) {
+        if self.sets.get(id).is_some_and(|set| !set.known && set.users.is_empty()) {
+            self.sets.remove(id);
+        }
+    }
+
+    /// Takes the members that came and went. An object that lacks for a member
+    /// is made and filled from `set`, which is the state after the change.
+    pub(crate) fn change(
+        &mut self,
+        id: &SetId,
+        set: &IpSet,
+        (added, removed): (&[Member], &[Member]),
+        free: &Versions<'_>,
+        edits: &mut Edits,
+    ) -> Shape {
+        let ipv6 = self.ipv6;
+        let state = self.sets.entry(id.clone()).or_insert_with(SetState::new);
+        let mut shape = Shape::Same;
+        let mut batches: SmallVec<[(SetKind, Vec<Element>, Vec<Element>); 2]> = SmallVec::new();
+        for (member, is_new) in added.iter().map(|m| (m, true)).chain(removed.iter().map(|m| (m, false))) {
+            let kind = kind_of(member);
+            if !kinds(ipv6, set.kind()).any(|wanted| wanted == kind) {
+                continue;
+            }
+            let at = match batches.iter().position(|(known, ..)| *known == kind) {
+                Some(at) => at,
+                None => {
+                    batches.push((kind, Vec::new(), Vec::new()));
+                    batches.len() - 1
+                }
+            };
+            let (_, add, delete) = &mut batches[at];
+            // Of prefixes, only those that no other covers are in the kernel: see below.
+            if !kind.is_interval() {
+                if is_new { add } else { delete }.push(element_of(member));
+            }
+        }
+        for (kind, mut add, mut delete) in batches {
+            let Some(object) = state.objects.iter_mut().find(|object| object.spec.kind == kind) else {
+                state.make(id, kind, free(&names::ip_set(kind, id, 0)), set, edits);
+                shape = Shape::Changed;
+                continue;
+            };
+            if kind.is_interval() {
+                (add, delete) = object.ranges.follow(Ranges::of(kind, set));
+            }
+            edits.change(ElementEdit { set: object.spec.clone(), add, delete });
+        }
+        shape
+    }
+
+    /// Takes a set whole: one that is new, or of another kind than before.
+    pub(crate) fn replace(&mut self, id: &SetId, set: &IpSet, free: &Versions<'_>, edits: &mut Edits) {
+        let ipv6 = self.ipv6;
+        let state = self.sets.entry(id.clone()).or_insert_with(SetState::new);
+        state.known = true;
+        let old = std::mem::take(&mut state.objects);
+        for kind in kinds(ipv6, set.kind()).filter(|kind| has_members(*kind, set)) {
+            let held = old.iter().find(|object| object.spec.kind == kind).map(|object| object.version + 1);
+            let next = held.unwrap_or_else(|| free(&names::ip_set(kind, id, 0)));
+            state.make(id, kind, next, set, edits);
+        }
+        edits.unused_sets.extend(old.into_iter().map(|object| object.spec.name));
+    }
+
+    /// Puts the objects of a set that this revision edits under new names, so that
+    /// rules of the revision before go on seeing the members of then. Says how
+    /// many members are in objects that are too big for it.
+    pub(crate) fn copy(&mut self, id: &SetId, set: &IpSet, edits: &mut Edits) -> usize {
+        let Some(state) = self.sets.get_mut(id) else { return 0 };
+        let mut too_big = 0;
+        for object in &mut state.objects {
+            let Some(at) = edits.elements.iter().position(|edit| edit.set == object.spec) else { continue };
+            let members = count(object.spec.kind, set);
+            if members > MOST_COPIED {
+                too_big += members;
+                continue;
+            }
+            edits.elements.remove(at);
+            let kind = object.spec.kind;
+            let next = Object::new(id, kind, object.version + 1, set);
+            let old = std::mem::replace(object, next);
+            edits.sets.push(object.spec.clone());
+            edits.change(ElementEdit {
+                set: object.spec.clone(),
+                add: elements(kind, set).collect(),
+                delete: Vec::new(),
+            });
+            edits.unused_sets.push(old.spec.name);
+        }
+        too_big
+    }
+
+    /// Forgets a set that is gone.
+    pub(crate) fn remove(&mut self, id: &SetId, edits: &mut Edits) {
+        if let Some(state) = self.sets.get_mut(id) {
+            state.known = false;
+            edits.unused_sets.extend(state.objects.drain(..).map(|object| object.spec.name));
+        }
+        self.forget_unused(id);
+    }
+}
+
+impl<U> SetState<U> {
+    fn new() -> Self {
+        Self { known: false, objects: SmallVec::new(), users: FxHashSet::default() }
+    }
+
+    fn make(&mut self, id: &SetId, kind: SetKind, version: u32, set: &IpSet, edits: &mut Edits) {
+        let object = Object::new(id, kind, version, set);
+        edits.sets.push(object.spec.clone());
+        let add = elements(kind, set).collect();
+        edits.change(ElementEdit { set: object.spec.clone(), add, delete: Vec::new() });
+        self.objects.push(object);
+    }
+}
+
+impl Object {
+    fn new(id: &SetId, kind: SetKind, version: u32, set: &IpSet) -> Self {
+        let name = names::ip_set(kind, id, version);
+        Self { spec: SetSpec { name, kind }, version, ranges: Ranges::of(kind, set) }
+    }
+}
+
+impl Ranges {
+    fn of(kind: SetKind, set: &IpSet) -> Self {
+        match kind {
+            SetKind::Nets(Family::V4) => Self { v4: disjoint_v4(set), v6: Vec::new() },
+            SetKind::Nets(Family::V6) => Self { v4: Vec::new(), v6: disjoint_v6(set) },
+            SetKind::Addrs(_)
+            | SetKind::AddrPorts(_)
+            | SetKind::Ports
+            | SetKind::PortRanges
+            | SetKind::Protocols
+            | SetKind::Interfaces => Self::default(),
+        }
+    }
+
+    /// Becomes `next`; what must be added and deleted for it. Ranges that touch
+    /// are not joined, so that one prefix more or less is never another element's
+    /// business.
+    fn follow(&mut self, next: Self) -> (Vec<Element>, Vec<Element>) {
+        let (add4, delete4) = difference(&self.v4, &next.v4);
+        let (add6, delete6) = difference(&self.v6, &next.v6);
+        *self = next;
+        let join = |v4: Vec<(u32, u32)>, v6: Vec<(u128, u128)>| {
+            v4.into_iter().map(range_v4).chain(v6.into_iter().map(range_v6)).collect()
+        };
+        (join(add4, add6), join(delete4, delete6))
+    }
+}
+
+/// What only `new` has, and what only `old` has; both are in order.
+fn difference<T: Ord + Copy>(old: &[T], new: &[T]) -> (Vec<T>, Vec<T>) {
+    let (mut added, mut removed) = (Vec::new(), Vec::new());
+    let (mut old, mut new) = (old.iter().peekable(), new.iter().peekable());
+    loop {
+        match (old.peek(), new.peek()) {
+            (None, None) => return (added, removed),
+            (Some(o), Some(n)) if o == n => {
+                old.next();
+                new.next();
+            }
+            (Some(o), Some(n)) if o < n => removed.extend(old.next()),
+            (Some(_), None) => removed.extend(old.next()),
+            (_, Some(_)) => added.extend(new.next()),
+        }
+    }
+}
+
+fn disjoint_v4(set: &IpSet) -> Vec<(u32, u32)> {
+    let mut out: Vec<(u32, u32)> = Vec::with_capacity(set.v4_nets().len());
+    for net in set.v4_nets() {
+        let (IpAddr::V4(first), IpAddr::V4(last)) = (net.addr(), net.last_addr()) else { continue };
+        // Prefixes come in order, one before those that it covers.
+        if out.last().is_none_or(|(_, end)| *end < first.to_bits()) {
+            out.push((first.to_bits(), last.to_bits()));
+        }
+    }
+    out
+}
+
+fn disjoint_v6(set: &IpSet) -> Vec<(u128, u128)> {
+    let mut out: Vec<(u128, u128)> = Vec::with_capacity(set.v6_nets().len());
+    for net in set.v6_nets() {
+        let (IpAddr::V6(first), IpAddr::V6(last)) = (net.addr(), net.last_addr()) else { continue };
+        if out.last().is_none_or(|(_, end)| *end < first.to_bits()) {
+            out.push((first.to_bits(), last.to_bits()));
+        }
+    }
+    out
+}
+
+fn range_v4((first, last): (u32, u32)) -> Element {
+    Element::Net(Ipv4Addr::from_bits(first).into(), Ipv4Addr::from_bits(last).into())
+}
+
+fn range_v6((first, last): (u128, u128)) -> Element {
+    Element::Net(Ipv6Addr::from_bits(first).into(), Ipv6Addr::from_bits(last).into())
+}
+
+/// The kinds of kernel sets that an IP set may have.
+fn kinds(ipv6: Ipv6, kind: IpSetKind) -> impl Iterator<Item = SetKind> {
+    let kinds: [&'static [SetKind]; 2] = match kind {
+        IpSetKind::Net => [
+            &[SetKind::Addrs(Family::V4), SetKind::Nets(Family::V4)],
+            &[SetKind::Addrs(Family::V6), SetKind::Nets(Family::V6)],
+        ],
+        IpSetKind::IpPort => [&[SetKind::AddrPorts(Family::V4)], &[SetKind::AddrPorts(Family::V6)]],
+    };
+    let [v4, v6] = kinds;
+    let v6 = match ipv6 {
+        Ipv6::On => v6,
+        Ipv6::Off => &[],
+    };
+    v4.iter().chain(v6).copied()
+}
+
+/// The number of a set's members of one kind.
+fn count(kind: SetKind, set: &IpSet) -> usize {
+    match kind {
+        SetKind::Addrs(Family::V4) => set.v4_hosts().len(),
+        SetKind::Addrs(Family::V6) => set.v6_hosts().len(),
+        SetKind::Nets(Family::V4) => set.v4_nets().len(),
+        SetKind::Nets(Family::V6) => set.v6_nets().len(),
+        SetKind::AddrPorts(Family::V4) => set.v4_ports().len(),
+        SetKind::AddrPorts(Family::V6) => set.v6_ports().len(),
+        SetKind::Ports | SetKind::PortRanges | SetKind::Protocols | SetKind::Interfaces => 0,
+    }
+}
+
+fn has_members(kind: SetKind, set: &IpSet) -> bool {
+    count(kind, set) > 0
+}
+
+/// The elements that a kernel set of one kind must hold, in order.
+pub(crate) fn elements(kind: SetKind, set: &IpSet) -> Box<dyn Iterator<Item = Element> + '_> {
+    match kind {
+        SetKind::Addrs(Family::V4) => {
+            Box::new(set.v4_hosts().iter().map(|bits| Element::Addr(Ipv4Addr::from_bits(*bits).into())))
+        }
+        SetKind::Addrs(Family::V6) => {
+            Box::new(set.v6_hosts().iter().map(|bits| Element::Addr(Ipv6Addr::from_bits(*bits).into())))
+        }
+        SetKind::Nets(Family::V4) => Box::new(disjoint_v4(set).into_iter().map(range_v4)),
+        SetKind::Nets(Family::V6) => Box::new(disjoint_v6(set).into_iter().map(range_v6)),
+        SetKind::AddrPorts(Family::V4) => Box::new(
+            set.v4_ports()
+                .iter()
+                .map(|(bits, proto, port)| Element::AddrPort(Ipv4Addr::from_bits(*bits).into(), *proto, *port)),
+        ),
+        SetKind::AddrPorts(Family::V6) => Box::new(
+            set.v6_ports()
+                .iter()
+                .map(|(bits, proto, port)| Element::AddrPort(Ipv6Addr::from_bits(*bits).into(), *proto, *port)),
+        ),
+        SetKind::Ports | SetKind::PortRanges | SetKind::Protocols | SetKind::Interfaces => Box::new(std::iter::empty()),
+    }
+}
+
+/// The kind of kernel set that a member belongs to.
+fn kind_of(member: &Member) -> SetKind {
+    match member {
+        Member::Net(net) if net.is_host() => SetKind::Addrs(net.family()),
+        Member::Net(net) => SetKind::Nets(net.family()),
+        Member::IpPort(addr, ..) => SetKind::AddrPorts(Family::of(*addr)),
+    }
+}
+
+fn element_of(member: &Member) -> Element {
+    match member {
+        Member::Net(net) if net.is_host() => Element::Addr(net.addr()),
+        Member::Net(net) => Element::net(net),
+        Member::IpPort(addr, protocol, port) => Element::AddrPort(*addr, *protocol, *port),
+    }
+}
+
+#[cfg(test)]
+mod tests;

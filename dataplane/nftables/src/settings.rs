@@ -1,0 +1,187 @@
+//! What a person may choose about the ruleset.
+
+use caracal_net::{Mark, MarkMask};
+use smol_str::SmolStr;
+
+use crate::ir::IfName;
+
+/// How a denied packet ends (Felix's `NftablesFilterDenyAction`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DenyAction {
+    /// Silently.
+    Drop,
+    /// With an ICMP "port unreachable" to the sender.
+    Reject,
+}
+
+/// What happens to packets that connection tracking calls invalid
+/// (Felix's `DisableConntrackInvalidCheck`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InvalidPackets {
+    /// They are dropped.
+    Drop,
+    /// Policy decides.
+    Judge,
+}
+
+/// Whether rules and sets for IPv6 are programmed (Felix's `Ipv6Support`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ipv6 {
+    /// They are.
+    On,
+    /// They are not: an IPv6 packet of a workload meets only rules that name
+    /// no address.
+    Off,
+}
+
+/// Whether the table belongs to this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ownership {
+    /// The table carries the flags `owner` and `persist` if the kernel has both
+    /// (6.9): others cannot change it while we live, `nft flush ruleset` skips
+    /// it, and it survives our end.
+    Owned,
+    /// Anybody with the capability may edit the table.
+    Shared,
+}
+
+/// What a person may choose.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    interface_prefixes: Vec<SmolStr>,
+    pass_mark: Mark,
+    log_prefix: SmolStr,
+    /// How a denied packet ends.
+    pub deny: DenyAction,
+    /// What happens to invalid packets.
+    pub invalid: InvalidPackets,
+    /// Whether IPv6 is programmed.
+    pub ipv6: Ipv6,
+    /// Whether the table belongs to this process.
+    pub ownership: Ownership,
+}
+
+/// A value cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SettingsError {
+    /// Without a prefix no interface is a workload's.
+    #[error("InterfacePrefix is empty; name at least one prefix of workload interfaces")]
+    NoPrefix,
+    /// A prefix that no interface can have.
+    #[error("InterfacePrefix {0:?} cannot begin the name of an interface (1 to 14 printable characters)")]
+    Prefix(String),
+    /// The mark mask leaves no bit to work with.
+    #[error("NftablesMarkMask is 0; it needs at least one bit")]
+    NoMark,
+}
+
+impl Default for Settings {
+    /// Felix's defaults; the table is owned where the kernel can.
+    fn default() -> Self {
+        Self {
+            interface_prefixes: vec!["cali".into()],
+            pass_mark: Mark(1 << MarkMask::FELIX_DEFAULT.0.trailing_zeros()),
+            log_prefix: "calico-packet".into(),
+            deny: DenyAction::Drop,
+            invalid: InvalidPackets::Drop,
+            ipv6: Ipv6::On,
+            ownership: Ownership::Owned,
+        }
+    }
+}
+
+impl Settings {
+    /// Sets the beginnings of workload interfaces' names. An interface that
+    /// begins so and belongs to no endpoint carries nothing.
+    ///
+    /// # Errors
+    /// [`SettingsError::NoPrefix`] without any, [`SettingsError::Prefix`] for
+    /// one that no interface can have.
+    pub fn with_interface_prefixes<S: AsRef<str>>(
+        mut self,
+        prefixes: impl IntoIterator<Item = S>,
+    ) -> Result<Self, SettingsError> {
+        let mut kept: Vec<SmolStr> = Vec::new();
+        for prefix in prefixes {
+            let prefix = prefix.as_ref();
+            if IfName::new(prefix).is_err() || prefix.len() > 14 {
+                return Err(SettingsError::Prefix(prefix.to_owned()));
+            }
+            kept.push(prefix.into());
+        }
+        kept.sort();
+        kept.dedup();
+        if kept.is_empty() {
+            return Err(SettingsError::NoPrefix);
+        }
+        self.interface_prefixes = kept;
+        Ok(self)
+    }
+
+    /// Takes the lowest bit of the mask as the scratch bit that a Pass leaves
+    /// for the end of its tier.
+    ///
+    /// # Errors
+    /// [`SettingsError::NoMark`] if the mask is empty.
+    pub fn with_mark_mask(mut self, mask: MarkMask) -> Result<Self, SettingsError> {
+        self.pass_mark = mask.lowest_bit().ok_or(SettingsError::NoMark)?;
+        Ok(self)
+    }
+
+    /// Sets the text before the lines that Log rules write. `%t`, `%k`, `%n`
+    /// and `%p` stand for the policy's tier, kind, name and namespace/name.
+    #[must_use]
+    pub fn with_log_prefix(mut self, prefix: &str) -> Self {
+        self.log_prefix = prefix.into();
+        self
+    }
+
+    /// The beginnings of workload interfaces' names, sorted.
+    #[must_use]
+    pub fn interface_prefixes(&self) -> &[SmolStr] {
+        &self.interface_prefixes
+    }
+
+    /// The scratch bit.
+    #[must_use]
+    pub const fn pass_mark(&self) -> Mark {
+        self.pass_mark
+    }
+
+    /// The text before logged lines.
+    #[must_use]
+    pub fn log_prefix(&self) -> &str {
+        &self.log_prefix
+    }
+
+    /// Whether an interface is a workload's by its name.
+    #[must_use]
+    pub fn is_workload(&self, interface: &str) -> bool {
+        self.interface_prefixes.iter().any(|prefix| interface.starts_with(prefix.as_str()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prefixes_are_checked_and_sorted() {
+        let with = |prefixes: &[&str]| Settings::default().with_interface_prefixes(prefixes);
+        assert_eq!(with(&[]), Err(SettingsError::NoPrefix));
+        for bad in ["", "a b", "a*", "a/b", "fifteen-letters"] {
+            assert_eq!(with(&["cali", bad]), Err(SettingsError::Prefix(bad.to_owned())));
+        }
+        let settings = with(&["tap", "cali", "tap"]).expect("both are prefixes");
+        assert_eq!(settings.interface_prefixes(), ["cali", "tap"]);
+        assert!(settings.is_workload("tap0") && !settings.is_workload("eth0"));
+    }
+
+    #[test]
+    fn the_scratch_bit_is_the_lowest_of_the_mask() {
+        assert_eq!(Settings::default().pass_mark(), Mark(0x0001_0000));
+        let settings = Settings::default().with_mark_mask(MarkMask(0xf0));
+        assert_eq!(settings.map(|s| s.pass_mark()), Ok(Mark(0x10)));
+        assert_eq!(Settings::default().with_mark_mask(MarkMask(0)), Err(SettingsError::NoMark));
+    }
+}

@@ -1,0 +1,217 @@
+//! Stores for tests, and namespaces to load them in.
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+use caracal_program::{Change, PolicyStore, coalesce};
+use caracal_proto::felix::{self, to_dataplane::Payload};
+use caracal_sys::netns::NetNs;
+
+/// A store and what has changed in it since it was last asked.
+#[derive(Default)]
+pub(crate) struct World {
+    pub(crate) store: PolicyStore,
+    changes: Vec<Change>,
+}
+
+/// A tier of an endpoint: name, default action, policies inbound and outbound.
+pub(crate) type Tier<'a> = (&'a str, &'a str, &'a [&'a str], &'a [&'a str]);
+
+impl World {
+    /// Changes since the last call, as one revision.
+    pub(crate) fn changes(&mut self) -> Vec<Change> {
+        coalesce(std::mem::take(&mut self.changes))
+    }
+
+    pub(crate) fn tell(&mut self, payload: Payload) -> &mut Self {
+        let message = felix::ToDataplane { sequence_number: 0, payload: Some(payload) };
+        self.changes.push(self.store.apply(&message).expect("a message that can be understood"));
+        self
+    }
+
+    pub(crate) fn in_sync(&mut self) -> &mut Self {
+        self.tell(Payload::InSync(felix::InSync {}))
+    }
+
+    pub(crate) fn set(&mut self, id: &str, members: &[&str]) -> &mut Self {
+        let kind = match members.iter().any(|member| member.contains(',')) || id.starts_with("n:") {
+            true => felix::ip_set_update::IpSetType::IpAndPort,
+            false => felix::ip_set_update::IpSetType::Net,
+        };
+        let members = members.iter().map(ToString::to_string).collect();
+        self.tell(Payload::IpsetUpdate(felix::IpSetUpdate { id: id.into(), members, r#type: kind.into() }))
+    }
+
+    pub(crate) fn members(&mut self, id: &str, added: &[&str], removed: &[&str]) -> &mut Self {
+        let [added_members, removed_members] = [added, removed].map(|m| m.iter().map(ToString::to_string).collect());
+        self.tell(Payload::IpsetDeltaUpdate(felix::IpSetDeltaUpdate { id: id.into(), added_members, removed_members }))
+    }
+
+    pub(crate) fn remove_set(&mut self, id: &str) -> &mut Self {
+        self.tell(Payload::IpsetRemove(felix::IpSetRemove { id: id.into() }))
+    }
+
+    pub(crate) fn policy(&mut self, id: &str, inbound: &[felix::Rule], outbound: &[felix::Rule]) -> &mut Self {
+        let policy = felix::Policy {
+            inbound_rules: inbound.to_vec(),
+            outbound_rules: outbound.to_vec(),
+            tier: "default".into(),
+            ..felix::Policy::default()
+        };
+        let id = Some(policy_id(id));
+        self.tell(Payload::ActivePolicyUpdate(felix::ActivePolicyUpdate { id, policy: Some(policy) }))
+    }
+
+    pub(crate) fn remove_policy(&mut self, id: &str) -> &mut Self {
+        let id = Some(policy_id(id));
+        self.tell(Payload::ActivePolicyRemove(felix::ActivePolicyRemove { id }))
+    }
+
+    pub(crate) fn profile(&mut self, name: &str, inbound: &[felix::Rule], outbound: &[felix::Rule]) -> &mut Self {
+        let profile = felix::Profile { inbound_rules: inbound.to_vec(), outbound_rules: outbound.to_vec() };
+        let id = Some(felix::ProfileId { name: name.into() });
+        self.tell(Payload::ActiveProfileUpdate(felix::ActiveProfileUpdate { id, profile: Some(profile) }))
+    }
+
+    pub(crate) fn endpoint(&mut self, pod: &str, interface: &str, tiers: &[Tier<'_>], profiles: &[&str]) -> &mut Self {
+        self.endpoint_in_state("active", pod, interface, tiers, profiles)
+    }
+
+    pub(crate) fn endpoint_in_state(
+        &mut self,
+        state: &str,
+        pod: &str,
+        interface: &str,
+        tiers: &[Tier<'_>],
+        profiles: &[&str],
+    ) -> &mut Self {
+        let ids = |policies: &[&str]| policies.iter().map(|id| policy_id(id)).collect();
+        let tiers = tiers.iter().map(|(name, end, ingress, egress)| felix::TierInfo {
+            name: (*name).into(),
+            default_action: (*end).into(),
+            ingress_policies: ids(ingress),
+            egress_policies: ids(egress),
+        });
+        let endpoint = felix::WorkloadEndpoint {
+            state: state.into(),
+            name: interface.into(),
+            tiers: tiers.collect(),
+            profile_ids: profiles.iter().map(ToString::to_string).collect(),
+            ..felix::WorkloadEndpoint::default()
+        };
+        let id = Some(workload_id(pod));
+        self.tell(Payload::WorkloadEndpointUpdate(felix::WorkloadEndpointUpdate { id, endpoint: Some(endpoint) }))
+    }
+
+    pub(crate) fn remove_endpoint(&mut self, pod: &str) -> &mut Self {
+        let id = Some(workload_id(pod));
+        self.tell(Payload::WorkloadEndpointRemove(felix::WorkloadEndpointRemove { id }))
+    }
+}
+
+/// `NAMESPACE/NAME` is a NetworkPolicy, `NAME` a GlobalNetworkPolicy, and
+/// `staged:NAME` a StagedGlobalNetworkPolicy.
+fn policy_id(id: &str) -> felix::PolicyId {
+    let (kind, namespace, name) = match (id.split_once('/'), id.strip_prefix("staged:")) {
+        (_, Some(name)) => ("StagedGlobalNetworkPolicy", "", name),
+        (Some((namespace, name)), None) => ("NetworkPolicy", namespace, name),
+        (None, None) => ("GlobalNetworkPolicy", "", id),
+    };
+    felix::PolicyId { kind: kind.into(), namespace: namespace.into(), name: name.into() }
+}
+
+fn workload_id(pod: &str) -> felix::WorkloadEndpointId {
+    felix::WorkloadEndpointId { orchestrator_id: "k8s".into(), workload_id: pod.into(), endpoint_id: "eth0".into() }
+}
+
+/// A rule that matches every packet.
+pub(crate) fn rule(action: &str) -> felix::Rule {
+    felix::Rule { action: action.into(), ..felix::Rule::default() }
+}
+
+pub(crate) fn protocol(name: &str) -> Option<felix::Protocol> {
+    let number_or_name = match name.parse() {
+        Ok(number) => felix::protocol::NumberOrName::Number(number),
+        Err(_) => felix::protocol::NumberOrName::Name(name.into()),
+    };
+    Some(felix::Protocol { number_or_name: Some(number_or_name) })
+}
+
+/// Ports as `80` or `80:90`.
+pub(crate) fn ports(texts: &[&str]) -> Vec<felix::PortRange> {
+    let range = |text: &&str| {
+        let range: caracal_net::PortRange = text.parse().expect("ports");
+        felix::PortRange { first: range.first().into(), last: range.last().into() }
+    };
+    texts.iter().map(range).collect()
+}
+
+pub(crate) fn texts(texts: &[&str]) -> Vec<String> {
+    texts.iter().map(ToString::to_string).collect()
+}
+
+/// Allows a protocol and ports from a set of sources.
+pub(crate) fn allow_from(set: &str, port: &str) -> felix::Rule {
+    felix::Rule { protocol: protocol("tcp"), dst_ports: ports(&[port]), src_ip_set_ids: texts(&[set]), ..rule("allow") }
+}
+
+/// Runs work in a network namespace of its own; fails without root.
+pub(crate) fn in_namespace<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    NetNs::new().expect("a network namespace; needs root").run(work).expect("the namespace can be entered")
+}
+
+/// Runs nft in the calling thread's namespace.
+pub(crate) fn nft(args: &[&str], input: &str) -> Result<String, String> {
+    let mut child = Command::new("nft")
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("nft is installed");
+    child.stdin.take().expect("the pipe was asked for").write_all(input.as_bytes()).expect("nft reads its input");
+    let out = child.wait_with_output().expect("nft ends");
+    match out.status.success() {
+        true => Ok(String::from_utf8(out.stdout).expect("nft prints UTF-8")),
+        false => Err(String::from_utf8_lossy(&out.stderr).into_owned()),
+    }
+}
+
+/// The table as nft lists it, without its flags, counters at zero, in the order of names.
+pub(crate) fn listing() -> String {
+    let listed = nft(&["-nn", "list", "ruleset"], "").expect("nft lists the ruleset");
+    let mut objects: Vec<String> = Vec::new();
+    for line in
+        listed.lines().filter(|line| !line.trim_start().starts_with("flags owner") && !line.contains("progname"))
+    {
+        let line = strip_counters(line);
+        if line.starts_with("\tset ")
+            || line.starts_with("\tmap ")
+            || line.starts_with("\tchain ")
+            || objects.is_empty()
+        {
+            objects.push(String::new());
+        }
+        let object = objects.last_mut().expect("one was pushed");
+        if !line.trim().is_empty() && line != "}" {
+            object.push_str(&sorted_elements(&line));
+            object.push('\n');
+        }
+    }
+    objects.sort();
+    objects.concat()
+}
+
+fn strip_counters(line: &str) -> String {
+    let mut words: Vec<&str> = line.split(' ').collect();
+    while let Some(at) = words.iter().position(|word| *word == "packets") {
+        words.drain(at..at + 4);
+    }
+    words.join(" ")
+}
+
+/// The kernel lists elements of hash sets in no order; nft prints them over
+/// several lines, each of which is a piece here.
+fn sorted_elements(line: &str) -> String {
+    line.to_owned()
+}
