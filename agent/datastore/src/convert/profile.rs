@@ -23,13 +23,23 @@ pub(super) fn of_namespace(namespace: &Namespace) -> Converted {
     Converted::Object(Kind::Namespace, Object::Profile(name, allow_all(labels)))
 }
 
+/// The longest value of a label (Kubernetes, "Labels and Selectors").
+const MAX_LABEL_VALUE: usize = 63;
+
 /// Converts a service account: its pods inherit its labels, and nothing else.
+/// If its name is no label value, they inherit nothing: Felix refuses such a
+/// profile's labels as a whole, and knows of no such service account.
 pub(super) fn of_service_account(account: &ServiceAccount) -> Converted {
     let meta = &account.metadata;
     let prefix = model::SERVICE_ACCOUNT_PROFILE_PREFIX;
     let name = format_smolstr!("{prefix}{}.{}", meta.namespace, meta.name);
+    let labels = if meta.name.len() > MAX_LABEL_VALUE {
+        Labels::new()
+    } else {
+        inherited(model::SERVICE_ACCOUNT_LABEL_PREFIX, &meta.labels, &meta.name)
+    };
     let profile = model::Profile {
-        labels: inherited(model::SERVICE_ACCOUNT_LABEL_PREFIX, &meta.labels, &meta.name),
+        labels,
         inbound_rules: Vec::new(),
         outbound_rules: Vec::new(),
     };

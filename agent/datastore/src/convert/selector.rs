@@ -137,5 +137,5 @@ fn of_service_accounts(accounts: Option<&ServiceAccountMatch>) -> Result<String,
         return Ok(by_name);
     }
     let by_label = prefixed(selector, SERVICE_ACCOUNT_LABEL_PREFIX, "serviceAccounts.selector")?;
-    Ok(if by_name.is_empty() { by_label } else { format!("({by_name}) && ({by_label})") })
+    Ok(if by_name.is_empty() { by_label } else { format!("({by_label}) && ({by_name})") })
 }
