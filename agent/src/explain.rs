@@ -1,0 +1,192 @@
+//! `caracal explain`: what happens to a packet, and why.
+//!
+//! The cluster is calculated as if every workload were local, so that both ends
+//! of a packet have their rule programs, whichever nodes they are on; the
+//! reference evaluator does the rest.
+
+mod answer;
+mod cluster;
+mod question;
+mod text;
+mod wants;
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use caracal_calc_graph::Locality;
+use caracal_datastore::{ConfigEvent, FileSource, Report, Sink, Source as _};
+use caracal_model::{Event, Object};
+use caracal_net::Port;
+use clap::Args;
+use serde::Serialize;
+
+pub use answer::Answer;
+pub use cluster::{Cluster, JudgeError};
+pub use question::{LineError, Party, Question, QuestionError, SOURCE_PORT, Service};
+
+use crate::cli::{Datastore, Global, Output};
+use crate::configuration::Configuration;
+use crate::control::{Calculator, log_report};
+
+/// `caracal explain`.
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// Where policy and endpoints come from: `file:DIR`, a directory of manifests (YAML or JSON,
+    /// subfolders too)
+    #[arg(long, value_name = "URL")]
+    pub datastore: Datastore,
+
+    /// Who sends: a pod, or an address; an address that a pod has means that pod
+    #[arg(long, value_name = "NAMESPACE/POD|IP", required_unless_present = "batch")]
+    pub from: Option<Party>,
+
+    /// Who is to receive
+    #[arg(long, value_name = "NAMESPACE/POD|IP", required_unless_present = "batch")]
+    pub to: Option<Party>,
+
+    /// The destination's port with the protocol: 80/tcp, 53/udp, 5060/sctp. For other protocols:
+    /// icmp (a ping), TYPE/icmp, TYPE:CODE/icmpv6, /47
+    #[arg(long, value_name = "PORT/PROTOCOL", required_unless_present = "batch")]
+    pub port: Option<Service>,
+
+    /// The source's port
+    #[arg(long, value_name = "PORT", default_value_t = SOURCE_PORT)]
+    pub source_port: Port,
+
+    /// Answer the questions in a file, or on standard input (-): JSON lines in, JSON lines out
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["from", "to", "port", "source_port"])]
+    pub batch: Option<PathBuf>,
+
+    /// How to print the answer; a batch is always answered in JSON
+    #[arg(long, value_enum, default_value_t = Output::Text, value_name = "FORMAT")]
+    pub output: Output,
+}
+
+/// What `caracal explain --help` ends with.
+pub const EXPLAIN_HELP: &str = "\
+Examples:
+  caracal explain --datastore file:./manifests --from shop/web --to shop/db --port 5432/tcp
+  caracal explain --datastore file:./manifests --from 192.0.2.7 --to shop/web --port 80/tcp --output json
+  echo '{\"from\": \"shop/web\", \"to\": \"10.0.0.3\", \"port\": \"53/udp\"}' | caracal explain --datastore file:./manifests --batch -
+
+The packet is the first one of a connection. The verdict is that of the source's egress policy and of the \
+destination's ingress policy together, whichever nodes they are on; an address that no pod has is outside of \
+the cluster and has no policy. Rules are counted from 0, in the order in which they are enforced.
+
+Each line of a batch is {\"from\": TEXT, \"to\": TEXT, \"port\": TEXT}, with \"sourcePort\": N if it matters. Its \
+answer is one line, {\"verdict\": \"allow\"|\"deny\", ...} or {\"error\": TEXT}, in the same order.
+
+Exit status: 0 if there is an answer, whatever the verdict, 1 if there is none.";
+
+/// Answers one question, or a batch of them from `input` or a file.
+///
+/// # Errors
+/// If the datastore cannot be read, or the single question has no answer. A line
+/// of a batch without an answer is no failure.
+pub fn run(global: &Global, args: &ExplainArgs, input: impl BufRead, mut output: impl Write) -> anyhow::Result<()> {
+    let ExplainArgs { datastore, from, to, port, source_port, batch, output: format } = args;
+    let cluster = read(global, datastore)?;
+    if let Some(file) = batch {
+        return if file.as_os_str() == "-" {
+            answer_lines(&cluster, input, output)
+        } else {
+            let file = File::open(file).with_context(|| format!("cannot read the questions in {}", file.display()))?;
+            answer_lines(&cluster, BufReader::new(file), output)
+        };
+    }
+    let (Some(from), Some(to), Some(service)) = (from, to, port) else {
+        anyhow::bail!("give --from, --to and --port, or --batch");
+    };
+    let question = Question { from: from.clone(), to: to.clone(), service: *service, source_port: *source_port };
+    let answer = cluster.judge(&question)?;
+    match format {
+        Output::Json => {
+            serde_json::to_writer(&mut output, &answer)?;
+            writeln!(output)?;
+        }
+        Output::Text => text::print(&cluster, &answer, &mut output)?,
+    }
+    Ok(())
+}
+
+fn answer_lines(cluster: &Cluster, input: impl BufRead, mut output: impl Write) -> anyhow::Result<()> {
+    for line in input.lines() {
+        let line = line?;
+        if line.trim().is_empty() {
+            continue;
+        }
+        // One write a line, so that whoever waits for the answer gets all of it.
+        let mut text = answer_line(cluster, &line)?;
+        text.push(b'\n');
+        output.write_all(&text)?;
+        output.flush()?;
+    }
+    Ok(())
+}
+
+#[derive(Serialize)]
+struct NoAnswer {
+    error: String,
+}
+
+fn answer_line(cluster: &Cluster, line: &str) -> serde_json::Result<Vec<u8>> {
+    let no_answer = |error: String| serde_json::to_vec(&NoAnswer { error });
+    match Question::from_line(line) {
+        Ok(question) => match cluster.judge(&question) {
+            Ok(answer) => serde_json::to_vec(&answer),
+            Err(error) => no_answer(error.to_string()),
+        },
+        Err(error) => no_answer(error.to_string()),
+    }
+}
+
+/// Reads a datastore once and calculates the policy of every node.
+fn read(global: &Global, datastore: &Datastore) -> anyhow::Result<Cluster> {
+    let configuration = Configuration::load(global.config_file.as_deref(), None)?;
+    let Datastore::File(dir) = datastore;
+    let mut source = FileSource::open(dir, configuration.convert_settings())?;
+    let mut reading =
+        Reading { calculator: Calculator::new(Locality::Everywhere, configuration), cluster: Cluster::new() };
+    source.list(&mut reading)?;
+    let Reading { mut calculator, mut cluster } = reading;
+    let mut result = Ok(());
+    calculator.flush(&mut |message| {
+        if result.is_ok() {
+            result = cluster.apply(&message);
+        }
+    });
+    result.context("what this program calculated is not what it understands")?;
+    Ok(cluster)
+}
+
+/// A cluster that is being read.
+struct Reading {
+    calculator: Calculator,
+    cluster: Cluster,
+}
+
+impl Sink for Reading {
+    fn event(&mut self, event: Event) {
+        if let Event::Apply(_, Object::WorkloadEndpoint(key, endpoint), _) = &event {
+            self.cluster.set_labels(key.workload.clone(), endpoint.labels.clone());
+        }
+        self.calculator.on_event(event);
+    }
+
+    fn config(&mut self, event: ConfigEvent) {
+        self.calculator.on_config(event);
+    }
+
+    fn report(&mut self, report: Report) {
+        log_report(&report);
+    }
+
+    fn settled(&mut self) {}
+
+    fn synced(&mut self, _token: &str) {}
+}
+
+#[cfg(test)]
+mod tests;

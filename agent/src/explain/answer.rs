@@ -1,0 +1,269 @@
+//! The answer to a question, as programs read it.
+
+use std::net::IpAddr;
+
+use caracal_net::Port;
+use caracal_program::{Action, Cause, Decision, EndOfTier, Field, PolicyId, Step, Verdict};
+use serde::{Serialize, Serializer};
+
+use super::cluster::End;
+use super::{Question, Service};
+
+/// What happens to a packet, and why.
+#[derive(Serialize)]
+pub struct Answer<'a> {
+    #[serde(serialize_with = "verdict")]
+    pub(super) verdict: Verdict,
+    pub(super) from: Address<'a>,
+    pub(super) to: Address<'a>,
+    #[serde(serialize_with = "text")]
+    pub(super) port: Service,
+    #[serde(skip)]
+    pub(super) source_port: Port,
+    /// What the source's policy says.
+    pub(super) egress: Side<'a>,
+    /// What the destination's policy says.
+    pub(super) ingress: Side<'a>,
+}
+
+/// An end of the packet.
+#[derive(Serialize)]
+pub(super) struct Address<'a> {
+    pub(super) address: IpAddr,
+    /// `NAMESPACE/NAME`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) workload: Option<&'a str>,
+}
+
+/// What one side's policy says.
+#[derive(Serialize)]
+pub(super) struct Side<'a> {
+    #[serde(serialize_with = "verdict")]
+    pub(super) verdict: Verdict,
+    pub(super) reason: Reason,
+    /// The tier that decided.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) tier: Option<&'a str>,
+    /// The policy that decided, or that is missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) policy: Option<Policy<'a>>,
+    /// The profile that decided, or that is missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) profile: Option<&'a str>,
+    /// The index of the rule that decided, counted from 0 in its direction.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) rule: Option<usize>,
+    /// The IP set that is missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) set: Option<&'a str>,
+    /// What was looked at, in order.
+    pub(super) trail: Vec<Stage<'a>>,
+}
+
+/// Why a side decides as it does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Reason {
+    /// A rule of a policy matched.
+    PolicyRule,
+    /// No rule of a tier's policies matched.
+    EndOfTier,
+    /// A rule of a profile matched.
+    ProfileRule,
+    /// No tier and no profile decided.
+    NoProfile,
+    /// The endpoint is administratively down.
+    EndpointDown,
+    /// Not a workload: its policy is not ours to know.
+    Outside,
+    /// A workload that sends to itself.
+    SameWorkload,
+    /// A policy, profile or IP set that is named is not there.
+    Incomplete,
+}
+
+/// A policy's name.
+#[derive(Clone, Copy, Serialize)]
+pub(super) struct Policy<'a> {
+    pub(super) kind: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub(super) namespace: &'a str,
+    pub(super) name: &'a str,
+    #[serde(skip)]
+    pub(super) id: &'a PolicyId,
+}
+
+impl<'a> From<&'a PolicyId> for Policy<'a> {
+    fn from(id: &'a PolicyId) -> Self {
+        let PolicyId { kind, namespace, name } = id;
+        Self { kind, namespace, name, id }
+    }
+}
+
+/// A tier or a profile that was looked at.
+#[derive(Serialize)]
+#[serde(untagged)]
+pub(super) enum Stage<'a> {
+    Tier {
+        tier: &'a str,
+        policies: Vec<PolicyTrail<'a>>,
+        /// What happened at the end, if the tier was not left before.
+        #[serde(rename = "endOfTier", serialize_with = "end_of_tier", skip_serializing_if = "Option::is_none")]
+        end: Option<EndOfTier>,
+    },
+    Profile {
+        profile: &'a str,
+        rules: Vec<Compared>,
+    },
+}
+
+/// A policy that was looked at.
+#[derive(Serialize)]
+pub(super) struct PolicyTrail<'a> {
+    #[serde(flatten)]
+    pub(super) policy: Policy<'a>,
+    /// Not enforced, so its rules were not looked at.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(super) staged: bool,
+    /// The rules that were looked at.
+    pub(super) rules: Vec<Compared>,
+}
+
+/// A rule that was compared with the packet.
+#[derive(Serialize)]
+pub(super) struct Compared {
+    #[serde(rename = "rule")]
+    pub(super) index: usize,
+    #[serde(serialize_with = "action")]
+    pub(super) action: Action,
+    /// The fields that the packet does not satisfy; none if it matched.
+    #[serde(serialize_with = "fields", skip_serializing_if = "Vec::is_empty")]
+    pub(super) mismatches: Vec<Field>,
+}
+
+impl<'a> Answer<'a> {
+    pub(super) fn new(question: &Question, [from, to]: [End<'a>; 2], egress: Side<'a>, ingress: Side<'a>) -> Self {
+        let verdict = match (egress.verdict, ingress.verdict) {
+            (Verdict::Allow, Verdict::Allow) => Verdict::Allow,
+            (Verdict::Deny, _) | (_, Verdict::Deny) => Verdict::Deny,
+        };
+        Self {
+            verdict,
+            from: Address::of(from),
+            to: Address::of(to),
+            port: question.service,
+            source_port: question.source_port,
+            egress,
+            ingress,
+        }
+    }
+}
+
+impl<'a> Address<'a> {
+    fn of(end: End<'a>) -> Self {
+        Self { address: end.address, workload: end.workload.map(|endpoint| endpoint.id.workload.as_str()) }
+    }
+}
+
+impl<'a> Side<'a> {
+    fn new(verdict: Verdict, reason: Reason) -> Self {
+        Self { verdict, reason, tier: None, policy: None, profile: None, rule: None, set: None, trail: Vec::new() }
+    }
+
+    /// The side of an address that no workload has.
+    pub(super) fn outside() -> Self {
+        Self::new(Verdict::Allow, Reason::Outside)
+    }
+
+    /// Either side of what a workload sends to itself.
+    pub(super) fn same_workload() -> Self {
+        Self::new(Verdict::Allow, Reason::SameWorkload)
+    }
+
+    /// The side of a workload.
+    pub(super) fn decided(decision: Decision<'a>, steps: Vec<Step<'a>>) -> Self {
+        let new = |reason| Self::new(decision.verdict, reason);
+        let mut side = match decision.cause {
+            Cause::PolicyRule { tier, policy, index, rule: _ } => {
+                Self { tier: Some(tier), policy: Some(policy.into()), rule: Some(index), ..new(Reason::PolicyRule) }
+            }
+            Cause::EndOfTier { tier } => Self { tier: Some(tier), ..new(Reason::EndOfTier) },
+            Cause::ProfileRule { profile, index, rule: _ } => {
+                Self { profile: Some(profile), rule: Some(index), ..new(Reason::ProfileRule) }
+            }
+            Cause::NoProfile => new(Reason::NoProfile),
+            Cause::EndpointDown => new(Reason::EndpointDown),
+            Cause::UnknownPolicy(id) => Self { policy: Some(id.into()), ..new(Reason::Incomplete) },
+            Cause::UnknownProfile(name) => Self { profile: Some(name), ..new(Reason::Incomplete) },
+            Cause::UnknownSet(id) => Self { set: Some(id), ..new(Reason::Incomplete) },
+        };
+        side.trail = stages(steps);
+        side
+    }
+}
+
+/// Puts rules below their policies, and policies below their tiers.
+fn stages(steps: Vec<Step<'_>>) -> Vec<Stage<'_>> {
+    let mut stages: Vec<Stage<'_>> = Vec::new();
+    for step in steps {
+        match (step, stages.last_mut()) {
+            (Step::Tier(tier), _) => stages.push(Stage::Tier { tier, policies: Vec::new(), end: None }),
+            (Step::Profile(profile), _) => stages.push(Stage::Profile { profile, rules: Vec::new() }),
+            (Step::Policy(id), Some(Stage::Tier { policies, .. })) => {
+                policies.push(PolicyTrail { policy: id.into(), staged: false, rules: Vec::new() });
+            }
+            (Step::Staged(id), Some(Stage::Tier { policies, .. })) => {
+                policies.push(PolicyTrail { policy: id.into(), staged: true, rules: Vec::new() });
+            }
+            (Step::EndOfTier { tier: _, end: action }, Some(Stage::Tier { end, .. })) => *end = Some(action),
+            (Step::Rule { index, rule, mismatches }, Some(stage)) => {
+                let rules = match stage {
+                    Stage::Tier { policies, .. } => policies.last_mut().map(|policy| &mut policy.rules),
+                    Stage::Profile { rules, .. } => Some(rules),
+                };
+                let rules = rules.expect("a policy begins before its rules");
+                rules.push(Compared { index, action: rule.action, mismatches });
+            }
+            (Step::Policy(_) | Step::Staged(_) | Step::EndOfTier { .. } | Step::Rule { .. }, _) => {
+                unreachable!("a tier begins before its policies and ends after them")
+            }
+        }
+    }
+    stages
+}
+
+pub(super) const fn verdict_text(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Allow => "allow",
+        Verdict::Deny => "deny",
+    }
+}
+
+fn verdict<S: Serializer>(verdict: &Verdict, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(verdict_text(*verdict))
+}
+
+fn action<S: Serializer>(action: &Action, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(match action {
+        Action::Allow => "allow",
+        Action::Deny => "deny",
+        Action::Pass => "pass",
+        Action::Log => "log",
+    })
+}
+
+fn end_of_tier<S: Serializer>(end: &Option<EndOfTier>, serializer: S) -> Result<S::Ok, S::Error> {
+    let text = end.map(|end| match end {
+        EndOfTier::Deny => "deny",
+        EndOfTier::Pass => "pass",
+    });
+    text.serialize(serializer)
+}
+
+fn fields<S: Serializer>(fields: &[Field], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(fields.iter().map(|field| field.as_str()))
+}
+
+fn text<S: Serializer>(value: &impl ToString, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&value.to_string())
+}
