@@ -38,7 +38,14 @@ CARACAL_* variables; later ones win.";
 pub struct Global {
     /// The least severe messages to log: error, warn, info, debug, trace, or a filter such as
     /// `info,caracal_dataplane=debug`. Without it, LogSeverityScreen decides
-    #[arg(long, global = true, value_name = "LEVEL", env = "CARACAL_LOG", hide_env_values = true, help_heading = "General")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "LEVEL",
+        env = "CARACAL_LOG",
+        hide_env_values = true,
+        help_heading = "General"
+    )]
     pub log_level: Option<String>,
 
     /// A file of Felix parameters, `Name = value` lines

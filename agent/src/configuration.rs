@@ -1,12 +1,17 @@
 //! Felix's parameters, as this process has them.
 
+mod resources;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use caracal_calc_graph as graph;
 use caracal_config::{ConfigSources, FileError, NftablesMode, Resolved, Settings, Source, SourceSpoofing};
+use caracal_datastore::{ConfigEvent, convert};
+use caracal_model::Labels;
 use caracal_proto::felix;
+use resources::Resources;
 use smol_str::SmolStr;
 use tracing::warn;
 
@@ -42,7 +47,12 @@ pub enum ConfigurationError {
 
 /// The parameters from all their sources, and which of their warnings were given.
 pub struct Configuration {
+    /// Never changes: the datastore may not set it.
+    node: SmolStr,
     sources: ConfigSources,
+    resources: Resources,
+    /// The labels of this node, if the datastore knows it.
+    node_labels: Option<Labels>,
     resolved: Resolved,
     warned: BTreeSet<String>,
 }
@@ -71,22 +81,27 @@ impl Configuration {
     }
 
     fn of(sources: ConfigSources) -> Result<Self, ConfigurationError> {
+        let resolved = sources.resolve();
+        let node: SmolStr = resolved.settings().hostname.into();
+        if node.is_empty() {
+            return Err(ConfigurationError::NoNode);
+        }
         let mut configuration = Self {
-            resolved: sources.resolve(),
+            node,
+            resolved,
             sources,
+            resources: Resources::default(),
+            node_labels: None,
             warned: BTreeSet::new(),
         };
         configuration.warn();
-        if configuration.node().is_empty() {
-            return Err(ConfigurationError::NoNode);
-        }
         Ok(configuration)
     }
 
     /// The node's name.
     #[must_use]
-    pub fn node(&self) -> SmolStr {
-        self.settings().hostname.into()
+    pub fn node(&self) -> &SmolStr {
+        &self.node
     }
 
     /// The parameters that the program uses.
@@ -111,14 +126,23 @@ impl Configuration {
         }
     }
 
+    /// What the conversion of resources needs of them. It is asked once: the
+    /// names of interfaces do not change while their pods run.
+    #[must_use]
+    pub fn convert_settings(&self) -> convert::Settings {
+        let mut settings = convert::Settings::default();
+        if let Some(prefix) = self.settings().interface_prefixes.first() {
+            settings.interface_prefix = prefix.into();
+        }
+        settings
+    }
+
     /// The message that tells the data half.
     #[must_use]
     pub fn message(&self) -> felix::ConfigUpdate {
-        let layers = self.resolved.layers().iter().map(|layer| {
-            let raw = felix::RawConfig {
-                source: layer.source.to_string(),
-                config: layer.texts.clone(),
-            };
+        let layers = self.resolved.layers().iter().filter(|layer| !layer.texts.is_empty());
+        let layers = layers.map(|layer| {
+            let raw = felix::RawConfig { source: layer.source.to_string(), config: layer.texts.clone() };
             (layer.source.number(), raw)
         });
         felix::ConfigUpdate {
@@ -128,7 +152,35 @@ impl Configuration {
         }
     }
 
+    /// Takes an event about a resource.
+    pub fn on_event(&mut self, event: ConfigEvent) {
+        let complete = !matches!(event, ConfigEvent::Begin);
+        self.resources.on_event(event);
+        if complete {
+            self.resolve();
+        }
+    }
+
+    /// Sets the labels of this node, by which resources select it; `None` if
+    /// the datastore does not know the node.
+    pub fn set_node_labels(&mut self, labels: Option<&Labels>) {
+        if self.node_labels.as_ref() != labels {
+            self.node_labels = labels.cloned();
+            self.resolve();
+        }
+    }
+
     fn resolve(&mut self) {
+        for (source, resource) in self.resources.chosen(&self.node, self.node_labels.as_ref()) {
+            match resource {
+                Some(resource) => {
+                    let annotations = resource.annotations.iter();
+                    let annotations = annotations.map(|(name, text)| (name.as_str(), text.as_str()));
+                    self.sources.set_resource(source, &resource.spec, annotations);
+                }
+                None => self.sources.set::<&str, &str>(source, []),
+            }
+        }
         self.resolved = self.sources.resolve();
         self.warn();
     }
@@ -149,10 +201,7 @@ fn read_file(asked: Option<&Path>) -> Result<Option<String>, ConfigurationError>
     match fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),
         Err(error) if asked.is_none() && error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(ConfigurationError::Read {
-            path: path.to_owned(),
-            source,
-        }),
+        Err(source) => Err(ConfigurationError::Read { path: path.to_owned(), source }),
     }
 }
 

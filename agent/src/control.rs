@@ -4,9 +4,23 @@
 //! owns the graph.
 
 mod calculator;
+mod feed;
 mod half;
 mod inbox;
 
+use caracal_datastore::Report;
+use tracing::{info, warn};
+
 pub use calculator::Calculator;
+pub use feed::Feed;
 pub use half::{ControlError, ControlHalf};
-pub use inbox::{Inbox, Input, Outlet, PeerId, Receiver, inbox};
+pub use inbox::{Inbox, Input, News, Outlet, PeerId, Receiver, SourceInbox, inbox};
+
+/// Logs news about what is wrong with what a source reads.
+pub fn log_report(report: &Report) {
+    match report {
+        Report::Raised(problem) => warn!("{problem}"),
+        Report::Cleared(problem) => info!("mended: {problem}"),
+        Report::SkippedKind { kind, place } => warn!("{place}: objects of kind {kind} are skipped"),
+    }
+}

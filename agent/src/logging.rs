@@ -1,5 +1,6 @@
 //! What the program says on standard error.
 
+use std::io::IsTerminal as _;
 use std::sync::Mutex;
 
 use caracal_config::LogSeverity;
@@ -38,12 +39,8 @@ pub struct LevelError {
 /// # Errors
 /// If the level is not a filter.
 pub fn start(level: Option<&str>, reader: Reader) -> Result<Logging, LevelError> {
-    let explicit = level.map(|text| {
-        EnvFilter::try_new(text).map_err(|source| LevelError {
-            text: text.to_owned(),
-            source,
-        })
-    });
+    let explicit =
+        level.map(|text| EnvFilter::try_new(text).map_err(|source| LevelError { text: text.to_owned(), source }));
     let by_default = || match reader {
         Reader::Person => EnvFilter::new("warn"),
         Reader::Log => EnvFilter::new("info"),
@@ -51,17 +48,15 @@ pub fn start(level: Option<&str>, reader: Reader) -> Result<Logging, LevelError>
     let live = explicit.is_none() && reader == Reader::Log;
     let filter = explicit.transpose()?.unwrap_or_else(by_default);
     let (filter, handle) = reload::Layer::new(filter);
-    let format = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
+    let format = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(colours);
     let registry = tracing_subscriber::registry().with(filter);
     // A test may have started logging already; then its choice stands.
     let _ = match reader {
         Reader::Person => registry.with(format.without_time().with_target(false)).try_init(),
         Reader::Log => registry.with(format).try_init(),
     };
-    Ok(Logging {
-        reload: live.then_some(handle),
-        severity: Mutex::new(None),
-    })
+    Ok(Logging { reload: live.then_some(handle), severity: Mutex::new(None) })
 }
 
 impl Logging {

@@ -52,11 +52,7 @@ fn answer_lines(input: impl BufRead, mut output: impl Write) -> anyhow::Result<(
 }
 
 fn answer(line: &str) -> Answer {
-    let invalid = |error: String, column| Answer::Invalid {
-        valid: false,
-        error,
-        column,
-    };
+    let invalid = |error: String, column| Answer::Invalid { valid: false, error, column };
     let question: Question = match serde_json::from_str(line) {
         Ok(question) => question,
         Err(error) => return invalid(format!("not a question: {error}"), None),

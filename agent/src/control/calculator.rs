@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use caracal_calc_graph::{CalcGraph, Locality, Problem};
-use caracal_model::{Event, Key, Kind, Stamp};
+use caracal_datastore::ConfigEvent;
+use caracal_model::{Event, Key, Kind, Object, Stamp};
 use caracal_proto::felix::{self, to_dataplane::Payload};
 use tracing::warn;
 
@@ -19,6 +20,8 @@ pub struct Calculator {
     config_told: bool,
     /// Kinds that the source has listed.
     listed: BTreeSet<Kind>,
+    /// Whether the list of nodes under way has named this one.
+    node_repeated: bool,
     /// Problems of the graph that were logged.
     problems: BTreeMap<(Key, Kind), Problem>,
 }
@@ -33,6 +36,7 @@ impl Calculator {
             config_told: false,
             configuration,
             listed: BTreeSet::new(),
+            node_repeated: false,
             problems: BTreeMap::new(),
         }
     }
@@ -45,10 +49,42 @@ impl Calculator {
 
     /// Takes an event of a source.
     pub fn on_event(&mut self, event: Event) {
-        if let Event::End(kind) = event {
-            self.listed.insert(kind);
+        match &event {
+            Event::Begin(Kind::Node) => self.node_repeated = false,
+            Event::Apply(_, Object::Node(name, node), _) if name == self.configuration.node() => {
+                self.node_repeated = true;
+                self.configuration.set_node_labels(Some(&node.labels));
+                self.take_configuration();
+            }
+            Event::Delete(_, Key::Node(name), _) if name == self.configuration.node() => {
+                self.configuration.set_node_labels(None);
+                self.take_configuration();
+            }
+            Event::End(kind) => {
+                self.listed.insert(*kind);
+                if *kind == Kind::Node && !self.node_repeated {
+                    self.configuration.set_node_labels(None);
+                    self.take_configuration();
+                }
+            }
+            Event::Begin(_) | Event::Apply(..) | Event::Delete(..) => {}
         }
         self.graph.on_event(event);
+    }
+
+    /// Takes an event about configuration.
+    pub fn on_config(&mut self, event: ConfigEvent) {
+        self.configuration.on_event(event);
+        self.take_configuration();
+    }
+
+    fn take_configuration(&mut self) {
+        self.graph.set_settings(self.configuration.graph_settings());
+        let config = self.configuration.message();
+        if config != self.config {
+            self.config = config;
+            self.config_told = false;
+        }
     }
 
     /// Whether the source has listed everything once.
@@ -87,10 +123,7 @@ impl Calculator {
 
     fn tell_config(&mut self, out: &mut dyn FnMut(felix::ToDataplane)) {
         self.config_told = true;
-        out(felix::ToDataplane {
-            sequence_number: 0,
-            payload: Some(Payload::ConfigUpdate(self.config.clone())),
-        });
+        out(felix::ToDataplane { sequence_number: 0, payload: Some(Payload::ConfigUpdate(self.config.clone())) });
     }
 
     /// Says which objects are not in force; each once, and again after it was.

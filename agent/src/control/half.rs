@@ -7,7 +7,7 @@ use caracal_proto::felix;
 use caracal_proto::sync::{Ack, EndpointOutcome, FromData, Hello, endpoint_outcome, refusal};
 use tracing::{debug, info, warn};
 
-use super::{Calculator, Input, Outlet, PeerId, Receiver};
+use super::{Calculator, Input, News, Outlet, PeerId, Receiver, log_report};
 use crate::logging::Logging;
 use crate::sync::{Heard, Refused, Retention, RevisionKind, Session};
 
@@ -17,14 +17,17 @@ const BATCH: usize = 4096;
 
 /// The control half: one thread that owns graph and session.
 ///
-/// A revision goes out as soon as nothing waits in the inbox, unless two are
-/// unacknowledged; then the graph coalesces until one is acknowledged.
+/// A revision goes out as soon as the source has told what belongs together and
+/// nothing waits in the inbox, unless two are unacknowledged; then the graph
+/// coalesces until one is acknowledged.
 pub struct ControlHalf {
     inputs: Receiver,
     calculator: Calculator,
     session: Session,
     peer: Option<(PeerId, Box<dyn Outlet>)>,
     logging: Logging,
+    /// Whether the source has said that more belongs to what it told.
+    unsettled: bool,
 }
 
 /// Why the control half ended by itself.
@@ -46,6 +49,7 @@ impl ControlHalf {
             session: Session::new(fresh_epoch(), retention),
             peer: None,
             logging,
+            unsettled: false,
         }
     }
 
@@ -62,11 +66,7 @@ impl ControlHalf {
                     return Ok(());
                 }
                 taken += 1;
-                next = if taken < BATCH {
-                    self.inputs.try_recv().ok()
-                } else {
-                    None
-                };
+                next = if taken < BATCH { self.inputs.try_recv().ok() } else { None };
             }
             self.flush();
         }
@@ -75,6 +75,7 @@ impl ControlHalf {
 
     fn take(&mut self, input: Input) -> Result<ControlFlow<()>, ControlError> {
         match input {
+            Input::Source(news) => self.news(news)?,
             Input::Attach { peer, hello, outlet } => self.attach(peer, &hello, outlet),
             Input::Frame { peer, frame } => self.frame(peer, frame),
             Input::Detach { peer } => {
@@ -85,6 +86,27 @@ impl ControlHalf {
             Input::Stop => return Ok(ControlFlow::Break(())),
         }
         Ok(ControlFlow::Continue(()))
+    }
+
+    fn news(&mut self, news: News) -> Result<(), ControlError> {
+        match news {
+            News::Event(event) => {
+                self.unsettled = true;
+                self.calculator.on_event(event);
+            }
+            News::Config(event) => {
+                self.unsettled = true;
+                self.calculator.on_config(event);
+                let severity = self.calculator.configuration().settings().log_severity_screen;
+                self.logging.set_severity(severity);
+            }
+            News::Report(report) => log_report(&report),
+            News::Settled => self.unsettled = false,
+            // Asked for by whoever watches the output; nobody does here.
+            News::Synced(_) => {}
+            News::Failed(reason) => return Err(ControlError::Source(reason)),
+        }
+        Ok(())
     }
 
     fn attach(&mut self, peer: PeerId, hello: &Hello, mut outlet: Box<dyn Outlet>) {
@@ -119,6 +141,9 @@ impl ControlHalf {
 
     /// Sends what the data half can take now.
     fn flush(&mut self) {
+        if self.unsettled {
+            return;
+        }
         let (Some(kind), Some((_, outlet))) = (self.session.wants(), &mut self.peer) else {
             return;
         };
@@ -145,13 +170,7 @@ impl ControlHalf {
 }
 
 fn log_ack(ack: &Ack) {
-    let Ack {
-        epoch: _,
-        revision,
-        outcomes,
-        committed: _,
-        error,
-    } = ack;
+    let Ack { epoch: _, revision, outcomes, committed: _, error } = ack;
     if error.is_empty() {
         debug!(revision, "in the kernel");
     } else {
@@ -164,9 +183,10 @@ fn log_ack(ack: &Ack) {
 
 fn log_outcome(outcome: &EndpointOutcome) {
     use endpoint_outcome::Outcome;
-    let id = outcome.id.as_ref().map_or(String::new(), |id| {
-        format!("{}/{}/{}", id.orchestrator_id, id.workload_id, id.endpoint_id)
-    });
+    let id = outcome
+        .id
+        .as_ref()
+        .map_or(String::new(), |id| format!("{}/{}/{}", id.orchestrator_id, id.workload_id, id.endpoint_id));
     let reason = outcome.reason.as_str();
     match outcome.outcome() {
         Outcome::Programmed if reason.is_empty() => debug!(endpoint = id, "programmed"),
@@ -182,3 +202,6 @@ fn log_outcome(outcome: &EndpointOutcome) {
 fn fresh_epoch() -> u64 {
     RandomState::new().hash_one(std::process::id()).max(1)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,17 +1,15 @@
 //! What the graph's thread is told, by whom.
 
-use std::sync::mpsc::{self, TrySendError};
-use std::time::Duration;
+use std::sync::mpsc::{self, RecvError, TryRecvError};
 
+use caracal_datastore::{ConfigEvent, Report};
+use caracal_model::Event;
 use caracal_proto::sync::{FromData, Hello, ToData};
 
 use crate::sync::Refused;
 
-/// Inputs that may wait. A source that is faster than the graph waits for it.
+/// Inputs of a source that may wait. A source that is faster than the graph waits for it.
 const CAPACITY: usize = 4096;
-
-/// How soon to look again whether a full inbox has room.
-const RETRY: Duration = Duration::from_millis(1);
 
 /// One stream of the sync API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +17,7 @@ pub struct PeerId(pub u64);
 
 /// Takes frames for one data half, in order. Dropping it ends the stream.
 pub trait Outlet: Send {
-    /// Sends a frame. It never waits: the protocol bounds what is sent.
+    /// Sends a frame. It must not wait for the graph's thread.
     fn send(&mut self, frame: ToData);
 
     /// Ends the stream with a reason.
@@ -28,6 +26,8 @@ pub trait Outlet: Send {
 
 /// One input of the graph's thread.
 pub enum Input {
+    /// A source tells something.
+    Source(News),
     /// A data half said hello.
     Attach {
         /// Its stream.
@@ -53,34 +53,113 @@ pub enum Input {
     Stop,
 }
 
-/// The writing end of the inbox.
+/// What a source tells.
+pub enum News {
+    /// An object came, changed or went, or a list begins or ends.
+    Event(Event),
+    /// The same for configuration.
+    Config(ConfigEvent),
+    /// Something is wrong, or not any more.
+    Report(Report),
+    /// The events so far lead to a state worth acting on.
+    Settled,
+    /// Everything that was done before this token was given has been told.
+    Synced(String),
+    /// The source has failed for good.
+    Failed(String),
+}
+
+/// The writing end for peers and for whoever ends the loop. It never waits:
+/// what peers may say is bounded by what they are sent.
 #[derive(Clone, Debug)]
-pub struct Inbox(mpsc::SyncSender<Input>);
+pub struct Inbox(mpsc::Sender<Input>);
+
+/// The writing end for sources.
+#[derive(Clone, Debug)]
+pub struct SourceInbox {
+    inbox: Inbox,
+    /// One for each input of a source that waits; the channel's bound is the inbox's.
+    room: mpsc::SyncSender<()>,
+}
 
 /// The reading end.
-pub type Receiver = mpsc::Receiver<Input>;
+#[derive(Debug)]
+pub struct Receiver {
+    inputs: mpsc::Receiver<Input>,
+    room: mpsc::Receiver<()>,
+}
 
 /// A new inbox.
 #[must_use]
-pub fn inbox() -> (Inbox, Receiver) {
-    let (sender, receiver) = mpsc::sync_channel(CAPACITY);
-    (Inbox(sender), receiver)
+pub fn inbox() -> (Inbox, SourceInbox, Receiver) {
+    let (sender, inputs) = mpsc::channel();
+    let (waiting, room) = mpsc::sync_channel(CAPACITY);
+    let inbox = Inbox(sender);
+    let source = SourceInbox { inbox: inbox.clone(), room: waiting };
+    (inbox, source, Receiver { inputs, room })
 }
 
 impl Inbox {
-    /// Sends an input; waits while the inbox is full. What comes after the end is dropped.
+    /// Sends an input. What comes after the end is dropped.
     pub fn send(&self, input: Input) {
         let _ = self.0.send(input);
     }
+}
 
-    /// As [`Inbox::send`], without holding up the runtime's thread.
-    pub async fn send_async(&self, mut input: Input) {
-        loop {
-            match self.0.try_send(input) {
-                Ok(()) | Err(TrySendError::Disconnected(_)) => return,
-                Err(TrySendError::Full(back)) => input = back,
-            }
-            tokio::time::sleep(RETRY).await;
+impl SourceInbox {
+    /// Sends news; waits while too much waits. What comes after the end is dropped.
+    pub fn send(&self, news: News) {
+        if self.room.send(()).is_ok() {
+            self.inbox.send(Input::Source(news));
         }
+    }
+}
+
+impl Receiver {
+    /// The next input; waits for it.
+    ///
+    /// # Errors
+    /// If nobody is left who could send one.
+    pub fn recv(&self) -> Result<Input, RecvError> {
+        self.inputs.recv().inspect(|input| self.make_room(input))
+    }
+
+    /// The next input, if one waits.
+    ///
+    /// # Errors
+    /// If none does.
+    pub fn try_recv(&self) -> Result<Input, TryRecvError> {
+        self.inputs.try_recv().inspect(|input| self.make_room(input))
+    }
+
+    fn make_room(&self, input: &Input) {
+        if matches!(input, Input::Source(_)) {
+            // Each input of a source was announced before it was sent.
+            let _ = self.room.try_recv();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_waits_and_a_peer_does_not() {
+        let (inbox, source, receiver) = inbox();
+        let feeder = std::thread::spawn(move || {
+            for _ in 0..CAPACITY + 1 {
+                source.send(News::Settled);
+            }
+        });
+        for id in 0..CAPACITY as u64 * 2 {
+            inbox.send(Input::Detach { peer: PeerId(id) });
+        }
+        assert!(!feeder.is_finished() || receiver.try_recv().is_ok(), "the source is one too many");
+        let mut left = CAPACITY + 1;
+        while left > 0 {
+            left -= usize::from(matches!(receiver.recv(), Ok(Input::Source(_))));
+        }
+        feeder.join().expect("the source gets through");
     }
 }

@@ -3,13 +3,13 @@
 //! Connects again whenever the connection is gone; meanwhile the data half
 //! keeps what it holds.
 
+mod replies;
+
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc as std_mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
-use std::{fmt, io};
 
 use caracal_proto::sync::dataplane_sync_client::DataplaneSyncClient;
 use caracal_proto::sync::{FromData, Position, ToData};
@@ -20,6 +20,9 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Endpoint;
 use tonic::{Status, Streaming};
 use tracing::{debug, info, warn};
+
+use replies::Said;
+pub use replies::{ReplyReceiver, ReplySender, replies};
 
 use super::{Link, LinkError, MAX_MESSAGE_BYTES, PATIENCE};
 
@@ -32,18 +35,17 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// Pings on an idle connection, so that a control half that hangs is noticed.
 const KEEPALIVE: Duration = Duration::from_secs(5);
 
-/// Replies that wait while there is no connection. What does not fit is
-/// dropped, and a snapshot is asked for: its acknowledgement repeats every outcome.
-const WAITING_REPLIES: usize = 1024;
+/// Frames for the control half that the transport has not taken yet.
+const OUTBOUND: usize = 64;
 
-/// What the data half's loop looks like from here.
-pub struct Receiver {
-    /// Takes frames. It must not block: what is unacknowledged bounds it.
-    pub frames: std_mpsc::Sender<ToData>,
-    /// What the loop says back.
-    pub replies: std_mpsc::Receiver<FromData>,
+/// The data half's loop, seen from here.
+pub struct Loop {
+    /// Takes a frame; may wait. False if the loop has ended.
+    pub frames: Box<dyn Fn(ToData) -> bool + Send>,
     /// The position that the loop holds.
-    pub have: Box<dyn Fn() -> Option<Position> + Send>,
+    pub held: Box<dyn Fn() -> Option<Position> + Send>,
+    /// What the loop says back.
+    pub replies: ReplyReceiver,
 }
 
 /// The running client; it ends when dropped.
@@ -63,51 +65,44 @@ impl Drop for Client {
     }
 }
 
-/// Keeps the loop connected to the control half that serves `socket`, on a thread of its own.
+/// Keeps the loop connected to the control half that serves `socket`, on threads of its own.
 ///
 /// # Errors
-/// If the thread or its runtime cannot be started.
-pub fn spawn(socket: &Path, receiver: Receiver) -> io::Result<Client> {
+/// If the threads or the runtime cannot be started.
+pub fn spawn(socket: &Path, data: Loop) -> io::Result<Client> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (stop, mut stopped) = oneshot::channel();
-    let (replies, waiting) = mpsc::channel(WAITING_REPLIES);
-    let dropped = Arc::new(AtomicBool::new(false));
-    pump(receiver.replies, replies, dropped.clone())?;
+    let (stop, stopped) = oneshot::channel();
     let mut connector = Connector {
         socket: socket.to_owned(),
         link: Link::new(),
-        frames: receiver.frames,
-        replies: waiting,
-        have: receiver.have,
-        dropped,
+        frames: relay(data.frames)?,
+        held: data.held,
+        replies: data.replies,
+        start_over: false,
     };
     let thread = std::thread::Builder::new().name("sync".to_owned()).spawn(move || {
         runtime.block_on(async {
             tokio::select! {
                 () = connector.run() => {}
-                _ = &mut stopped => {}
+                _ = stopped => {}
             }
         });
     })?;
     Ok(Client { stop: Some(stop), thread: Some(thread) })
 }
 
-/// Moves replies to where the runtime can wait for them. The thread ends with the loop.
-fn pump(
-    replies: std_mpsc::Receiver<FromData>,
-    waiting: mpsc::Sender<FromData>,
-    dropped: Arc<AtomicBool>,
-) -> io::Result<()> {
-    std::thread::Builder::new().name("sync-replies".to_owned()).spawn(move || {
-        for reply in replies {
-            match waiting.try_send(reply) {
-                Ok(()) => {}
-                Err(mpsc::error::TrySendError::Full(_)) => dropped.store(true, Ordering::Relaxed),
-                Err(mpsc::error::TrySendError::Closed(_)) => return,
+/// A way to the loop that does not wait, so that pings are answered while the
+/// loop is busy. It needs no bound: what is unacknowledged is one.
+fn relay(frames: Box<dyn Fn(ToData) -> bool + Send>) -> io::Result<std_mpsc::Sender<ToData>> {
+    let (sender, receiver) = std_mpsc::channel();
+    std::thread::Builder::new().name("sync-frames".to_owned()).spawn(move || {
+        for frame in receiver {
+            if !frames(frame) {
+                return;
             }
         }
     })?;
-    Ok(())
+    Ok(sender)
 }
 
 /// Why a connection ended.
@@ -123,6 +118,8 @@ enum Ended {
     Closed,
     #[error(transparent)]
     Link(#[from] LinkError),
+    #[error("the data half gave the connection up: {0}")]
+    GivenUp(String),
     #[error("the data half's loop has ended")]
     LoopGone,
 }
@@ -131,15 +128,10 @@ struct Connector {
     socket: PathBuf,
     link: Link,
     frames: std_mpsc::Sender<ToData>,
-    replies: mpsc::Receiver<FromData>,
-    have: Box<dyn Fn() -> Option<Position> + Send>,
-    dropped: Arc<AtomicBool>,
-}
-
-impl fmt::Debug for Connector {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connector").field("socket", &self.socket).finish_non_exhaustive()
-    }
+    held: Box<dyn Fn() -> Option<Position> + Send>,
+    replies: ReplyReceiver,
+    /// Whether the next connection must start from nothing.
+    start_over: bool,
 }
 
 impl Connector {
@@ -170,7 +162,7 @@ impl Connector {
 
     /// One connection. It ends well only with the data half's loop.
     async fn converse(&mut self, welcomed: &mut bool) -> Result<(), Ended> {
-        let (outbound, stream) = mpsc::channel(WAITING_REPLIES);
+        let (outbound, stream) = mpsc::channel(OUTBOUND);
         let have = self.settled().await;
         if outbound.try_send(self.link.hello(have)).is_err() {
             return Err(Ended::Closed);
@@ -190,14 +182,19 @@ impl Connector {
                     let passed = self.link.receive(frame)?;
                     if deadline.take().is_some() {
                         *welcomed = true;
+                        self.start_over = false;
                         info!(socket = %self.socket.display(), resumed = have.is_some(), "connected to the control half");
                     }
                     if let Some(frame) = passed {
                         self.frames.send(frame).map_err(|_| Ended::LoopGone)?;
                     }
                 }
-                reply = self.replies.recv() => {
-                    let reply = reply.ok_or(Ended::LoopGone)?;
+                said = self.replies.recv() => {
+                    let reply = match said {
+                        Said::Reply(reply) => reply,
+                        Said::GaveUp(reason) => return Err(Ended::GivenUp(reason)),
+                        Said::Nothing => return Err(Ended::LoopGone),
+                    };
                     if outbound.send(reply).await.is_err() {
                         return Err(Ended::Closed);
                     }
@@ -229,13 +226,14 @@ impl Connector {
 
     /// What the loop holds, once it has worked off the frames that it was
     /// given; `None` if it lost its place, or if replies were lost.
-    async fn settled(&self) -> Option<Position> {
-        if self.dropped.swap(false, Ordering::Relaxed) {
+    async fn settled(&mut self) -> Option<Position> {
+        self.start_over |= self.replies.take_lost();
+        if self.start_over {
             return None;
         }
         let passed = self.link.passed()?;
         let deadline = tokio::time::Instant::now() + PATIENCE;
-        while (self.have)() != Some(passed) {
+        while (self.held)() != Some(passed) {
             if tokio::time::Instant::now() >= deadline {
                 return None;
             }

@@ -142,9 +142,9 @@ impl Peer {
             Ok(hello) => {
                 info!(peer = self.id.0, build = hello.build, "the data half is connected");
                 let attach = Input::Attach { peer: self.id, hello, outlet: Box::new(self.queue.clone()) };
-                self.inbox.send_async(attach).await;
+                self.inbox.send(attach);
                 let ended = self.converse(&mut inbound).await;
-                self.inbox.send_async(Input::Detach { peer: self.id }).await;
+                self.inbox.send(Input::Detach { peer: self.id });
                 ended
             }
             Err(refused) => Err(refused),
@@ -182,7 +182,7 @@ impl Peer {
         loop {
             tokio::select! {
                 frame = inbound.message() => match frame {
-                    Ok(Some(frame)) => self.inbox.send_async(Input::Frame { peer: self.id, frame }).await,
+                    Ok(Some(frame)) => self.inbox.send(Input::Frame { peer: self.id, frame }),
                     Ok(None) => return Ok(()),
                     Err(status) if is_broken(&status) => {
                         debug!(peer = self.id.0, "the connection broke: {status}");

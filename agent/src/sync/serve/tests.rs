@@ -3,7 +3,7 @@
 
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::mpsc::{self, TryRecvError};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ struct Control {
 
 impl Control {
     fn start(patience: Duration) -> Self {
-        let (inbox, inputs) = control::inbox();
+        let (inbox, _, inputs) = control::inbox();
         let names = Arc::new(Mutex::new(vec!["first".to_owned()]));
         let known = names.clone();
         std::thread::spawn(move || run_control(&inputs, &known));
@@ -61,7 +61,7 @@ fn run_control(inputs: &control::Receiver, names: &Mutex<Vec<String>>) {
     let mut attached: Option<(PeerId, Box<dyn Outlet>)> = None;
     let mut flushed = 0;
     loop {
-        match inputs.recv_timeout(Duration::from_millis(5)) {
+        match inputs.try_recv() {
             Ok(Input::Attach { peer, hello, mut outlet }) => {
                 if attached.is_some() {
                     outlet.refuse(Refused::new(refusal::Reason::Busy, "taken"));
@@ -84,8 +84,8 @@ fn run_control(inputs: &control::Receiver, names: &Mutex<Vec<String>>) {
                     session.detach();
                 }
             }
-            Ok(Input::Stop) | Err(RecvTimeoutError::Disconnected) => return,
-            Err(RecvTimeoutError::Timeout) => {}
+            Ok(Input::Source(_) | Input::Stop) | Err(TryRecvError::Disconnected) => return,
+            Err(TryRecvError::Empty) => std::thread::sleep(Duration::from_millis(2)),
         }
         let (Some(kind), Some((_, outlet))) = (session.wants(), &mut attached) else {
             continue;
@@ -118,7 +118,7 @@ fn namespace(name: &str) -> felix::ToDataplane {
 /// A data half that lists the names it was told, revision by revision.
 struct Data {
     frames: mpsc::Receiver<ToData>,
-    replies: mpsc::SyncSender<FromData>,
+    replies: connect::ReplySender,
     held: Arc<Mutex<Option<Position>>>,
     epoch: u64,
     _client: connect::Client,
@@ -127,15 +127,15 @@ struct Data {
 impl Data {
     fn start(path: &Path) -> Self {
         let (sender, frames) = mpsc::channel();
-        let (replies, from_data) = mpsc::sync_channel(8);
+        let (replies, said) = connect::replies();
         let held = Arc::new(Mutex::new(None));
         let shared = held.clone();
-        let receiver = connect::Receiver {
-            frames: sender,
-            replies: from_data,
-            have: Box::new(move || *shared.lock().expect("not poisoned")),
+        let data = connect::Loop {
+            frames: Box::new(move |frame| sender.send(frame).is_ok()),
+            held: Box::new(move || *shared.lock().expect("not poisoned")),
+            replies: said,
         };
-        let client = connect::spawn(path, receiver).expect("a thread");
+        let client = connect::spawn(path, data).expect("a thread");
         Self { frames, replies, held, epoch: 0, _client: client }
     }
 
@@ -158,7 +158,7 @@ impl Data {
                 to_data::Frame::Commit(commit) => {
                     let position = Position { epoch: self.epoch, revision: commit.revision };
                     *self.held.lock().expect("not poisoned") = Some(position);
-                    self.replies.send(ack(position)).expect("the client listens");
+                    self.replies.send(ack(position));
                     return (kind.expect("a revision begins"), names);
                 }
                 other => panic!("not for the loop: {other:?}"),
@@ -198,6 +198,25 @@ fn the_data_half_waits_for_a_control_half() {
     let socket = Socket::bind(&path).expect("the path is free");
     let _server = spawn(socket, control.inbox).expect("a thread");
     assert_eq!(data.revision().0, RevisionKind::Snapshot);
+}
+
+#[test]
+fn a_data_half_that_gives_up_or_says_too_much_gets_a_snapshot() {
+    let control = Control::start(PATIENCE);
+    let mut data = Data::start(&control.path());
+    data.revision();
+    data.replies.give_up("it does not add up".to_owned());
+    assert_eq!(data.revision(), (RevisionKind::Snapshot, strings(&["first"])));
+
+    // Replies that find no connection wait, but not without end.
+    drop(control.server);
+    std::thread::sleep(Duration::from_millis(100));
+    for _ in 0..2000 {
+        data.replies.send(FromData { frame: Some(from_data::Frame::Extension(Default::default())) });
+    }
+    let socket = Socket::bind(&control.dir.path().join("sync.sock")).expect("the path is free");
+    let _server = spawn(socket, control.inbox.clone()).expect("a thread");
+    assert_eq!(data.revision(), (RevisionKind::Snapshot, strings(&["first"])));
 }
 
 /// A peer that speaks gRPC, and whatever it likes within it.

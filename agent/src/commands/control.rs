@@ -1,0 +1,36 @@
+//! `caracal control`.
+
+use std::sync::mpsc;
+
+use anyhow::Context as _;
+use tracing::info;
+
+use super::half::ControlThread;
+use super::source::Prepared;
+use crate::cli::{ControlArgs, Global};
+use crate::logging::{self, Reader};
+use crate::signals;
+use crate::sync::socket::Socket;
+use crate::sync::{Retention, serve};
+
+pub(super) fn run(global: &Global, args: &ControlArgs) -> anyhow::Result<()> {
+    let logging = logging::start(global.log_level.as_deref(), Reader::Log)?;
+    let prepared = Prepared::new(global, &args.source)?;
+    info!(node = %prepared.configuration.node(), "{} starts, control half", crate::BUILD);
+    let (end, ended) = mpsc::channel();
+    signals::on_stop({
+        let end = end.clone();
+        move || drop(end.send(Ok(())))
+    })?;
+
+    let socket = Socket::bind(&args.socket)?;
+    let control = ControlThread::start(prepared, Retention::Resumable, logging, end)?;
+    let server = serve::spawn(socket, control.inbox())?;
+    info!(socket = %args.socket.display(), "serving the data half");
+
+    let result = ended.recv().context("every thread has ended")?;
+    drop(server);
+    drop(control);
+    info!("stopped");
+    result
+}

@@ -1,0 +1,90 @@
+//! The halves as threads of a command.
+
+use std::sync::mpsc::Sender;
+use std::thread::JoinHandle;
+
+use anyhow::anyhow;
+
+use super::source::Prepared;
+use crate::control::{Calculator, ControlHalf, Feed, Inbox, Input, inbox};
+use crate::logging::Logging;
+use crate::sync::Retention;
+
+/// The first end of anything ends the command: well if it was asked for.
+pub(super) type End = anyhow::Result<()>;
+
+/// The control half; it ends when dropped.
+pub(super) struct ControlThread {
+    inbox: Inbox,
+    thread: Option<JoinHandle<()>>,
+    /// Dropped last: it may wait for room in the inbox, which ends with the thread.
+    _feed: Feed,
+}
+
+impl ControlThread {
+    /// Opens the datastore and starts the threads. If the control half fails, `end` is told.
+    pub(super) fn start(
+        prepared: Prepared,
+        retention: Retention,
+        logging: Logging,
+        end: Sender<End>,
+    ) -> anyhow::Result<Self> {
+        let source = prepared.open()?;
+        let calculator = Calculator::new(prepared.locality(), prepared.configuration);
+        let (inbox, news, inputs) = inbox();
+        let half = ControlHalf::new(inputs, calculator, retention, logging);
+        let thread = std::thread::Builder::new().name("control".to_owned()).spawn(move || {
+            let guard = EndGuard::new(end, "the control half");
+            match half.run() {
+                Ok(()) => guard.stopped(),
+                Err(error) => guard.failed(&crate::chain(&error)),
+            }
+        })?;
+        let feed = Feed::start(source, news)?;
+        Ok(Self { inbox, thread: Some(thread), _feed: feed })
+    }
+
+    /// Where peers write to.
+    pub(super) fn inbox(&self) -> Inbox {
+        self.inbox.clone()
+    }
+}
+
+impl Drop for ControlThread {
+    fn drop(&mut self) {
+        self.inbox.send(Input::Stop);
+        if let Some(thread) = self.thread.take() {
+            // A panic there was reported there.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Reports the end of a thread, also when it panics.
+pub(super) struct EndGuard {
+    end: Sender<End>,
+    what: &'static str,
+}
+
+impl EndGuard {
+    pub(super) fn new(end: Sender<End>, what: &'static str) -> Self {
+        Self { end, what }
+    }
+
+    /// It has failed.
+    pub(super) fn failed(&self, reason: &str) {
+        // Whoever listens takes the first end only.
+        let _ = self.end.send(Err(anyhow!("{} failed: {reason}", self.what)));
+    }
+
+    /// It was told to end.
+    fn stopped(&self) {
+        let _ = self.end.send(Ok(()));
+    }
+}
+
+impl Drop for EndGuard {
+    fn drop(&mut self) {
+        let _ = self.end.send(Err(anyhow!("{} has ended", self.what)));
+    }
+}

@@ -1,0 +1,68 @@
+//! The datastore's thread.
+
+use std::io;
+use std::thread::JoinHandle;
+
+use caracal_datastore::{ConfigEvent, Report, Sink, Source, Stopper};
+use caracal_model::Event;
+
+use super::{News, SourceInbox};
+
+/// A source that runs on a thread of its own; it ends when dropped.
+#[derive(Debug)]
+pub struct Feed {
+    stopper: Stopper,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Feed {
+    /// Runs a source; what it tells goes to `inbox`.
+    ///
+    /// # Errors
+    /// If the thread cannot be started.
+    pub fn start(mut source: impl Source + 'static, inbox: SourceInbox) -> io::Result<Self> {
+        let stopper = source.stopper();
+        let thread = std::thread::Builder::new().name("datastore".to_owned()).spawn(move || {
+            let mut sink = Forward(inbox);
+            if let Err(error) = source.run(&mut sink) {
+                sink.0.send(News::Failed(crate::chain(&error)));
+            }
+        })?;
+        Ok(Self { stopper, thread: Some(thread) })
+    }
+}
+
+impl Drop for Feed {
+    fn drop(&mut self) {
+        self.stopper.stop();
+        if let Some(thread) = self.thread.take() {
+            // A panic there was reported there.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Puts what a source tells into the inbox.
+struct Forward(SourceInbox);
+
+impl Sink for Forward {
+    fn event(&mut self, event: Event) {
+        self.0.send(News::Event(event));
+    }
+
+    fn config(&mut self, event: ConfigEvent) {
+        self.0.send(News::Config(event));
+    }
+
+    fn report(&mut self, report: Report) {
+        self.0.send(News::Report(report));
+    }
+
+    fn settled(&mut self) {
+        self.0.send(News::Settled);
+    }
+
+    fn synced(&mut self, token: &str) {
+        self.0.send(News::Synced(token.to_owned()));
+    }
+}
