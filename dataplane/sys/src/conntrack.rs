@@ -6,8 +6,9 @@ use std::io;
 use std::net::IpAddr;
 
 use netlink_sys::protocols::NETLINK_NETFILTER;
+use nix::errno::Errno;
 
-use crate::netlink::{NetlinkSocket, malformed};
+use crate::netlink::NetlinkSocket;
 use crate::wire::{Attr, Head, Malformed, Message, Writer};
 
 /// `NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_GET`; entries are listed as `IPCTNL_MSG_CT_NEW`.
@@ -81,13 +82,16 @@ impl ConntrackSocket {
             if message.head.kind != CT_NEW {
                 return Ok(());
             }
-            if let Some(entry) = Entry::of(message).map_err(malformed)?
-                && entry.touches(&addrs).map_err(malformed)?
+            if let Some(entry) = Entry::of(message)?
+                && entry.touches(&addrs)?
             {
                 entry.delete(deletions, deleting.next_seq());
                 tally.asked += 1;
             }
-            if deletions.len() >= BATCH { flush(deleting, deletions, &mut tally) } else { Ok(()) }
+            if deletions.len() >= BATCH {
+                flush(deleting, deletions, &mut tally)?;
+            }
+            Ok(())
         })?;
         flush(deleting, deletions, &mut tally)?;
         Ok(tally.asked - tally.failed)
@@ -102,13 +106,13 @@ fn flush(deleting: &mut NetlinkSocket, deletions: &mut Writer, tally: &mut Tally
     let sent = deleting.send(deletions.bytes());
     deletions.clear();
     sent?;
-    deleting.failures(|error| match error.raw_os_error() {
+    deleting.failures(|_, report| match report.errno {
         // It ended by itself meanwhile.
-        Some(libc::ENOENT) => {
+        Errno::ENOENT => {
             tally.failed += 1;
             Ok(())
         }
-        _ => Err(error),
+        errno => Err(errno.into()),
     })
 }
 

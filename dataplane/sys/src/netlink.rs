@@ -1,10 +1,12 @@
-//! A blocking netlink socket: one request, its answer.
+//! A blocking netlink socket: requests, their answers, reports of errors.
 
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use netlink_sys::{Socket, SocketAddr};
+use nix::errno::Errno;
 
-use crate::wire::{Malformed, Message, Messages, ne32};
+use crate::wire::{Attrs, HEADER, Malformed, Message, Messages, ne32};
 
 /// The kernel fills datagrams of a listing up to 32 KiB.
 const PAGE: usize = 64 * 1024;
@@ -17,13 +19,58 @@ pub(crate) struct NetlinkSocket {
     seq: u32,
 }
 
-/// Whether an answer goes on.
+/// Whether a listing is of one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Whole {
-    /// It is of one piece.
+    /// It is.
     Yes,
     /// What was listed changed meanwhile: entries may be missing or doubled.
     No,
+}
+
+/// An error that the kernel reports of a request (`struct nlmsgerr`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Report {
+    pub(crate) errno: Errno,
+    /// Where in the request its cause is, if the kernel tells (`NLMSGERR_ATTR_OFFS`).
+    pub(crate) offset: Option<usize>,
+}
+
+/// Why a request has no answer.
+#[derive(Debug)]
+pub(crate) enum Unanswered {
+    /// The kernel refused it.
+    Refused(Report),
+    /// The answer makes no sense.
+    Malformed(Malformed),
+    /// The socket failed.
+    Io(io::Error),
+}
+
+impl From<Malformed> for Unanswered {
+    fn from(error: Malformed) -> Self {
+        Self::Malformed(error)
+    }
+}
+
+impl From<io::Error> for Unanswered {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl From<Unanswered> for io::Error {
+    fn from(error: Unanswered) -> Self {
+        match error {
+            Unanswered::Refused(report) => report.errno.into(),
+            Unanswered::Malformed(error) => malformed(error),
+            Unanswered::Io(error) => error,
+        }
+    }
+}
+
+pub(crate) fn malformed(error: Malformed) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
 }
 
 impl NetlinkSocket {
@@ -31,9 +78,10 @@ impl NetlinkSocket {
     pub(crate) fn open(protocol: isize) -> io::Result<Self> {
         let mut socket = Socket::new(protocol)?;
         socket.bind_auto()?;
-        // An error report then does not repeat the request.
+        // An error report then does not repeat the request, but tells what is wrong in it.
         socket.set_cap_ack(true)?;
-        Ok(Self { socket, page: vec![0; PAGE].into_boxed_slice(), seq: 0 })
+        socket.set_ext_ack(true)?;
+        Ok(Self { socket, page: vec![0; PAGE].into(), seq: 0 })
     }
 
     pub(crate) const fn socket(&self) -> &Socket {
@@ -56,22 +104,22 @@ impl NetlinkSocket {
         }
     }
 
-    /// Sends one request, which bears the number given out last, and hands each message of its answer to `take`, up to
-    /// the acknowledgement or the end of the listing. The answer is read to its
-    /// end even if `take` fails: a socket with half a listing takes no other.
+    /// Sends one request, which bears the number given out last, and hands each
+    /// message of its answer to `take`, up to the acknowledgement or the end of
+    /// the listing. The answer is read to its end even if `take` fails: a socket
+    /// with half a listing takes no other.
     pub(crate) fn ask(
         &mut self,
         request: &[u8],
-        mut take: impl FnMut(&Message<'_>) -> io::Result<()>,
-    ) -> io::Result<Whole> {
+        mut take: impl FnMut(&Message<'_>) -> Result<(), Unanswered>,
+    ) -> Result<Whole, Unanswered> {
         let seq = self.seq;
         self.send(request)?;
         let mut whole = Whole::Yes;
         let mut taken = Ok(());
         loop {
-            let page = self.receive(0)?;
-            for message in Messages(page) {
-                let message = message.map_err(malformed)?;
+            for message in Messages(self.receive(0)?) {
+                let message = message?;
                 if message.head.seq != seq {
                     // Left over from a request that failed half way.
                     continue;
@@ -79,30 +127,43 @@ impl NetlinkSocket {
                 if i32::from(message.head.flags) & libc::NLM_F_DUMP_INTR != 0 {
                     whole = Whole::No;
                 }
-                match i32::from(message.head.kind) {
-                    libc::NLMSG_DONE => return taken.map(|()| whole),
-                    libc::NLMSG_ERROR => return taken.and_then(|()| report(&message)).map(|()| whole),
-                    _ => taken = taken.and_then(|()| take(&message)),
+                if !matches!(i32::from(message.head.kind), libc::NLMSG_DONE | libc::NLMSG_ERROR) {
+                    taken = taken.and_then(|()| take(&message));
+                    continue;
                 }
+                return match report(&message)? {
+                    Some(report) => Err(Unanswered::Refused(report)),
+                    None => taken.map(|()| whole),
+                };
             }
         }
     }
 
-    /// The reports of what failed in the requests sent last, without waiting:
-    /// they are all there when sending returns.
-    pub(crate) fn failures(&mut self, mut take: impl FnMut(io::Error) -> io::Result<()>) -> io::Result<()> {
+    /// Hands the reports of what failed in the requests sent last to `take`, with
+    /// the number of the request. Does not wait: they are all there when sending
+    /// returns.
+    ///
+    /// # Errors
+    /// `ENOBUFS` when reports were lost; the others were handed over, and the
+    /// socket can be used on.
+    pub(crate) fn failures(&mut self, mut take: impl FnMut(u32, Report) -> io::Result<()>) -> io::Result<()> {
+        let mut lost = None;
         loop {
             let page = match self.receive(libc::MSG_DONTWAIT) {
                 Ok(page) => page,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return lost.map_or(Ok(()), Err),
+                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
+                    lost = Some(error);
+                    continue;
+                }
                 Err(error) => return Err(error),
             };
             for message in Messages(page) {
                 let message = message.map_err(malformed)?;
                 if i32::from(message.head.kind) == libc::NLMSG_ERROR
-                    && let Err(error) = report(&message)
+                    && let Some(report) = report(&message).map_err(malformed)?
                 {
-                    take(error)?;
+                    take(message.head.seq, report)?;
                 }
             }
         }
@@ -120,15 +181,33 @@ impl NetlinkSocket {
     }
 }
 
-/// The error that a report tells of; an acknowledgement tells of none (`struct nlmsgerr`).
-fn report(message: &Message<'_>) -> io::Result<()> {
-    match ne32(message.body).map(u32::cast_signed) {
-        None => Err(malformed(Malformed("a short error report"))),
-        Some(0) => Ok(()),
-        Some(errno) => Err(io::Error::from_raw_os_error(-errno)),
+impl AsFd for NetlinkSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 }
 
-pub(crate) fn malformed(error: Malformed) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, error)
+/// The error that a report, or the end of a listing, tells of; an acknowledgement
+/// tells of none.
+fn report(message: &Message<'_>) -> Result<Option<Report>, Malformed> {
+    const NLMSGERR_ATTR_OFFS: u16 = 2;
+    let code = ne32(message.body).ok_or(Malformed("a short error report"))?.cast_signed();
+    if code >= 0 {
+        return Ok(None);
+    }
+    let mut offset = None;
+    if i32::from(message.head.flags) & libc::NLM_F_ACK_TLVS != 0 {
+        // The header of the request at fault stands between the error and the attributes.
+        let attrs = match i32::from(message.head.kind) {
+            libc::NLMSG_ERROR => message.body.get(4 + HEADER..),
+            _ => message.body.get(4..),
+        };
+        for attr in Attrs(attrs.unwrap_or_default()) {
+            let attr = attr?;
+            if attr.kind == NLMSGERR_ATTR_OFFS {
+                offset = ne32(attr.payload).and_then(|offset| usize::try_from(offset).ok());
+            }
+        }
+    }
+    Ok(Some(Report { errno: Errno::from_raw(-code), offset }))
 }

@@ -13,8 +13,9 @@ use netlink_packet_route::route::{
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::protocols::NETLINK_ROUTE;
+use nix::errno::Errno;
 
-use crate::netlink::{NetlinkSocket, Whole, malformed};
+use crate::netlink::{NetlinkSocket, Unanswered, Whole, malformed};
 use crate::wire::Malformed;
 
 /// How often a listing is begun anew when routes change under it.
@@ -127,8 +128,8 @@ impl RouteSocket {
                 Ok(Whole::Yes) => return Ok(routes),
                 Ok(Whole::No) => {}
                 // A namespace has no table before its first route.
-                Err(error) if error.raw_os_error() == Some(libc::ENOENT) => return Ok(Vec::new()),
-                Err(error) => return Err(error),
+                Err(Unanswered::Refused(report)) if report.errno == Errno::ENOENT => return Ok(Vec::new()),
+                Err(error) => return Err(error.into()),
             }
         }
         Err(io::Error::new(io::ErrorKind::Interrupted, "routes change faster than they can be listed"))
@@ -136,7 +137,8 @@ impl RouteSocket {
 
     fn change(&mut self, message: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
         let request = self.request(message, NLM_F_ACK | flags);
-        self.0.ask(&request, |_| Ok(())).map(drop)
+        self.0.ask(&request, |_| Ok(()))?;
+        Ok(())
     }
 
     fn request(&mut self, message: RouteNetlinkMessage, flags: u16) -> Vec<u8> {

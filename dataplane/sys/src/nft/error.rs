@@ -7,6 +7,7 @@ use nix::errno::Errno;
 
 use super::batch::{Batch, Op};
 use super::uapi;
+use crate::netlink::Report;
 use crate::wire::{Attr, Attrs, Malformed, Messages};
 
 /// A commit that did not succeed.
@@ -29,10 +30,7 @@ pub enum CommitError {
     /// The kernel's answer was lost: whether the batch was committed shows the generation.
     #[error("the kernel's answer was lost, the outcome is unknown")]
     Unknown,
-    /// The kernel's answer makes no sense; the outcome is unknown.
-    #[error(transparent)]
-    Malformed(#[from] Malformed),
-    /// The socket failed; nothing was done.
+    /// The socket failed, or what the kernel says makes no sense; the outcome is unknown.
     #[error("the netlink socket failed")]
     Io(#[from] io::Error),
 }
@@ -63,7 +61,8 @@ impl fmt::Display for Refused {
 }
 
 impl Refused {
-    pub(super) fn new(batch: &Batch, seq: u32, errno: Errno, offset: Option<usize>) -> Self {
+    pub(super) fn new(batch: &Batch, seq: u32, report: Report) -> Self {
+        let Report { errno, offset } = report;
         let Some((mark, bytes)) = batch.mark(seq) else {
             let message = "the batch".to_owned();
             return Self { op: None, element: None, errno, offset, message };

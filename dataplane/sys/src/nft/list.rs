@@ -10,12 +10,13 @@ use super::name::Name;
 use super::object::Counter;
 use super::rule::ListedRule;
 use super::set::ListedSet;
-use super::socket::{NftSocket, Request, Whole};
+use super::socket::{NftSocket, Request};
 use super::table::{ListedTable, TableFamily, TableId};
 use super::uapi::{
     NFT_OBJECT_COUNTER, NFTA_ANY_TABLE, NFTA_LIST_ELEM, NFTA_OBJ_TYPE, NFTA_RULE_CHAIN, NFTA_SET_ELEM_LIST_ELEMENTS,
     NFTA_SET_ELEM_LIST_SET,
 };
+use crate::netlink::Whole;
 use crate::wire::{Attrs, Malformed, Writer};
 
 /// Whether the attributes of a chain, rule, set or object say that it is in a table.
@@ -42,7 +43,7 @@ impl NftSocket {
             let whole = socket.ask(
                 request,
                 |_| {},
-                |_, attrs| {
+                |attrs| {
                     tables.push(ListedTable::decode(attrs)?);
                     Ok(())
                 },
@@ -62,7 +63,7 @@ impl NftSocket {
         let answer = self.ask(
             request,
             |out| out.text(NFTA_ANY_TABLE, &table.name),
-            |_, attrs| {
+            |attrs| {
                 found = Some(ListedTable::decode(attrs)?);
                 Ok(())
             },
@@ -140,7 +141,7 @@ impl NftSocket {
                 out.text(NFTA_ANY_TABLE, &table.name);
                 out.text(NFTA_SET_ELEM_LIST_SET, set);
             };
-            let whole = socket.ask(request, fill, |_, attrs| {
+            let whole = socket.ask(request, fill, |attrs| {
                 for list in attrs {
                     let list = list?;
                     if list.kind != NFTA_SET_ELEM_LIST_ELEMENTS {
@@ -176,7 +177,7 @@ impl NftSocket {
                 out.text(NFTA_ANY_TABLE, &table.name);
                 fill(out);
             };
-            let whole = socket.ask(request, fill, |_, attrs| {
+            let whole = socket.ask(request, fill, |attrs| {
                 if is_in(table, attrs)? {
                     listed.extend(decode(attrs)?);
                 }

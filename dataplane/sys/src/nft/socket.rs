@@ -4,18 +4,18 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
-use libc::NLM_F_REQUEST;
+use libc::{NLM_F_ACK, NLM_F_REQUEST};
 use netlink_sys::protocols::NETLINK_NETFILTER;
-use netlink_sys::{Socket, SocketAddr};
 use nix::errno::Errno;
 use nix::sys::socket::{setsockopt, sockopt};
 
-use super::batch::{Batch, FIRST_SEQ};
+use super::batch::Batch;
 use super::error::{CommitError, QueryError, Refused};
 use super::name::Name;
 use super::table::{Ownership, Table, TableId};
 use super::uapi;
-use crate::wire::{Attrs, Head, Malformed, Message, Messages, Writer, ne32};
+use crate::netlink::{NetlinkSocket, Unanswered, Whole};
+use crate::wire::{Attrs, Head, Malformed, Writer};
 
 /// What the kernel can do beyond what is always there. Probed, not guessed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,8 +41,6 @@ const BUFFER_MAX: usize = (i32::MAX / 2) as usize;
 const REPORT: usize = 2048;
 /// Above this many messages not every report needs to arrive.
 const REPORTS_MAX: usize = 16 * 1024;
-/// The kernel fills pages of a listing up to 32 KiB.
-const PAGE: usize = 64 * 1024;
 /// How often a listing is begun anew when the ruleset changes under it.
 const ATTEMPTS: usize = 16;
 
@@ -54,13 +52,13 @@ const ATTEMPTS: usize = 16;
 /// milliseconds.
 #[derive(Debug)]
 pub struct NftSocket {
-    socket: Socket,
+    netlink: NetlinkSocket,
     /// Bytes that one send may have.
     send_room: usize,
     /// Bytes of reports that are kept until they are read.
     receive_room: usize,
-    page: Box<[u8]>,
-    seq: u32,
+    /// The question that is asked, with the memory of those before.
+    question: Writer,
 }
 
 impl NftSocket {
@@ -69,11 +67,12 @@ impl NftSocket {
     /// # Errors
     /// When the kernel has no nf_tables, or without `CAP_NET_ADMIN` later.
     pub fn open() -> io::Result<Self> {
-        let mut socket = Socket::new(NETLINK_NETFILTER)?;
-        socket.bind_auto()?;
-        socket.set_ext_ack(true)?;
-        socket.set_cap_ack(true)?;
-        Ok(Self { socket, send_room: 0, receive_room: 0, page: vec![0; PAGE].into(), seq: FIRST_SEQ })
+        Ok(Self {
+            netlink: NetlinkSocket::open(NETLINK_NETFILTER)?,
+            send_room: 0,
+            receive_room: 0,
+            question: Writer::default(),
+        })
     }
 
     /// Sends a batch and waits until the kernel has done all of it or nothing.
@@ -149,7 +148,7 @@ impl NftSocket {
         self.ask(
             request,
             |_| {},
-            |_, attrs| {
+            |attrs| {
                 for attr in attrs {
                     let attr = attr?;
                     if attr.kind == uapi::NFTA_GEN_ID {
@@ -166,8 +165,8 @@ impl NftSocket {
     fn transact(&mut self, bytes: &[u8], messages: usize) -> Result<Duration, CommitError> {
         self.make_room(bytes.len(), messages);
         let start = Instant::now();
-        match self.socket.send_to(bytes, &SocketAddr::new(0, 0), 0) {
-            Ok(_) => Ok(start.elapsed()),
+        match self.netlink.send(bytes) {
+            Ok(()) => Ok(start.elapsed()),
             Err(error) if error.raw_os_error() == Some(libc::EMSGSIZE) => {
                 Err(CommitError::TooBig { bytes: bytes.len() })
             }
@@ -180,101 +179,66 @@ impl NftSocket {
         if bytes > self.send_room && bytes <= BUFFER_MAX {
             // The kernel doubles what it is asked for and takes its own overhead off.
             let room = bytes.next_power_of_two().clamp(1 << 18, BUFFER_MAX);
-            if setsockopt(&self.socket, sockopt::SndBufForce, &room).is_ok() {
+            if setsockopt(&self.netlink, sockopt::SndBufForce, &room).is_ok() {
                 self.send_room = room;
             }
         }
         let reports = messages.min(REPORTS_MAX) * REPORT;
         if reports > self.receive_room {
             let room = reports.next_power_of_two().max(1 << 18);
-            if setsockopt(&self.socket, sockopt::RcvBufForce, &room).is_ok() {
+            if setsockopt(&self.netlink, sockopt::RcvBufForce, &room).is_ok() {
                 self.receive_room = room;
             }
         }
     }
 
-    /// Reads what the kernel had to say about the batch just sent. All of it is
-    /// there when sending returns.
+    /// Reads what the kernel had to say about the batch just sent.
     fn outcome(&mut self, batch: &Batch) -> Result<(), CommitError> {
         let mut refused = Vec::new();
-        let mut lost = false;
-        loop {
-            let len = match receive(&self.socket, &mut self.page, libc::MSG_DONTWAIT) {
-                Ok(len) => len,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
-                    lost = true;
-                    continue;
-                }
-                Err(error) => return Err(error.into()),
-            };
-            for message in Messages(&self.page[..len]) {
-                let message = message?;
-                if let Some((errno, offset)) = report(&message)? {
-                    refused.push(Refused::new(batch, message.head.seq, errno, offset));
-                }
-            }
-        }
+        let read = self.netlink.failures(|seq, report| {
+            refused.push(Refused::new(batch, seq, report));
+            Ok(())
+        });
         // A stale guard is reported on the message that opens the batch.
         if refused.iter().any(|refused| refused.op.is_none() && refused.errno == Errno::ERESTART) {
             return Err(CommitError::Stale);
         }
-        match (refused.is_empty(), lost) {
-            (true, false) => Ok(()),
-            (true, true) => Err(CommitError::Unknown),
-            (false, _) => Err(CommitError::Refused(refused)),
+        // One refusal, and nothing was done, even if reports of others were lost.
+        if !refused.is_empty() {
+            return Err(CommitError::Refused(refused));
         }
+        read.map_err(|error| match error.raw_os_error() {
+            Some(libc::ENOBUFS) => CommitError::Unknown,
+            _ => CommitError::Io(error),
+        })
     }
 
-    /// Asks one question and hands every message of the answer to `take`. Returns
-    /// whether the answer is of one piece: not, if the ruleset changed under it.
+    /// Asks one question and hands every message of the answer to `take`.
     pub(super) fn ask(
         &mut self,
         request: Request,
         fill: impl FnOnce(&mut Writer),
-        mut take: impl FnMut(u8, Attrs<'_>) -> Result<(), Malformed>,
+        mut take: impl FnMut(Attrs<'_>) -> Result<(), Malformed>,
     ) -> Result<Whole, QueryError> {
-        self.seq = self.seq.wrapping_add(1);
-        let seq = self.seq;
-        let flags = NLM_F_REQUEST | request.flags;
+        let flags = NLM_F_REQUEST | if request.flags == 0 { NLM_F_ACK } else { request.flags };
         let head = Head {
             kind: uapi::message(request.number),
             flags: u16::try_from(flags).expect("netlink flags have 16 bits"),
-            seq,
+            seq: self.netlink.next_seq(),
         };
-        let mut writer = Writer::default();
-        let open = writer.begin(head, request.family, 0);
-        fill(&mut writer);
-        writer.end(open).expect("a question is short");
-        self.socket.send_to(writer.bytes(), &SocketAddr::new(0, 0), 0)?;
-
-        let mut whole = Whole::Yes;
-        loop {
-            let len = receive(&self.socket, &mut self.page, 0)?;
-            for message in Messages(&self.page[..len]) {
-                let message = message?;
-                if message.head.seq != seq {
-                    continue;
-                }
-                if i32::from(message.head.flags) & libc::NLM_F_DUMP_INTR != 0 {
-                    whole = Whole::No;
-                }
-                match i32::from(message.head.kind) {
-                    libc::NLMSG_DONE => return Ok(whole),
-                    libc::NLMSG_ERROR => {
-                        let Some((errno, _)) = report(&message)? else { return Ok(whole) };
-                        return Err(QueryError::Refused { what: request.what, errno });
-                    }
-                    _ => {
-                        let (family, attrs) = message.netfilter()?;
-                        take(family, attrs)?;
-                        if request.flags & libc::NLM_F_DUMP == 0 {
-                            return Ok(whole);
-                        }
-                    }
-                }
-            }
-        }
+        self.question.clear();
+        let open = self.question.begin(head, request.family, 0);
+        fill(&mut self.question);
+        self.question.end(open).expect("a question is short");
+        let answer = self.netlink.ask(self.question.bytes(), |message| {
+            let (_, attrs) = message.netfilter()?;
+            Ok(take(attrs)?)
+        });
+        answer.map_err(|error| match error {
+            Unanswered::Refused(report) => QueryError::Refused { what: request.what, errno: report.errno },
+            Unanswered::Malformed(error) => QueryError::Malformed(error),
+            Unanswered::Io(error) => QueryError::Io(error),
+        })
     }
 
     /// Repeats a listing until nothing changed under it.
@@ -294,7 +258,7 @@ impl NftSocket {
 
 impl AsFd for NftSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
+        self.netlink.as_fd()
     }
 }
 
@@ -307,48 +271,4 @@ pub(super) struct Request {
     pub(super) number: i32,
     pub(super) flags: i32,
     pub(super) family: u8,
-}
-
-/// Whether nothing changed while an answer was read.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Whole {
-    Yes,
-    No,
-}
-
-/// One datagram. A datagram longer than the page is an error, not cut.
-fn receive(socket: &Socket, page: &mut [u8], flags: libc::c_int) -> io::Result<usize> {
-    loop {
-        match socket.recv(&mut &mut *page, flags | libc::MSG_TRUNC) {
-            Ok(len) if len > page.len() => return Err(io::Error::other("a netlink datagram is longer than a page")),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            outcome => return outcome,
-        }
-    }
-}
-
-/// The error that a message reports, and the offset of its cause in the message
-/// it is about; `None` for an acknowledgement (`struct nlmsgerr`, `NLMSGERR_ATTR_*`).
-fn report(message: &Message<'_>) -> Result<Option<(Errno, Option<usize>)>, Malformed> {
-    const NLMSGERR_ATTR_OFFS: u16 = 2;
-    if i32::from(message.head.kind) != libc::NLMSG_ERROR {
-        return Ok(None);
-    }
-    let short = Malformed("a short error report");
-    let errno = ne32(message.body).ok_or(short)?.cast_signed();
-    if errno == 0 {
-        return Ok(None);
-    }
-    let mut offset = None;
-    // With NETLINK_CAP_ACK only the header of the message at fault is repeated.
-    let attrs = message.body.get(4 + crate::wire::HEADER..).ok_or(short)?;
-    if i32::from(message.head.flags) & libc::NLM_F_ACK_TLVS != 0 {
-        for attr in Attrs(attrs) {
-            let attr = attr?;
-            if attr.kind == NLMSGERR_ATTR_OFFS {
-                offset = ne32(attr.payload).and_then(|offset| usize::try_from(offset).ok());
-            }
-        }
-    }
-    Ok(Some((Errno::from_raw(-errno), offset)))
 }
