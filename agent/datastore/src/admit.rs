@@ -1,0 +1,154 @@
+//! Admission: what an API server and Calico's client do to an object before it
+//! is stored.
+//!
+//! A directory of manifests has no other gate, so an object passes here or is
+//! refused whole. The steps are a cluster's: decode (every field known and of its
+//! type), the rules on metadata, defaults, then the schema's limits and the rules
+//! between fields.
+
+mod calico;
+mod fields;
+mod format;
+mod kubernetes;
+mod metadata;
+mod schema;
+mod syntax;
+mod violation;
+
+use serde_json::{Map, Value};
+
+use self::schema::Object;
+use self::violation::Violation;
+use crate::manifest::{Document, Layer, ObjectRef, Refusal, ResourceKind};
+
+/// What becomes of a document that is not refused.
+#[derive(Clone, Debug)]
+pub enum Admitted {
+    /// An object that is stored.
+    Object {
+        /// Its kind.
+        kind: ResourceKind,
+        /// Its kind, namespace and name as text.
+        object: ObjectRef,
+        /// It, as stored: defaults and namespace filled in, nulls and what only
+        /// `kubectl` cares for left out, numbers written as text where a number
+        /// may stand made numbers.
+        value: Value,
+    },
+    /// An object of a kind that is not read.
+    Skipped {
+        /// Its kind, such as `apps/v1 Deployment`.
+        kind: String,
+    },
+}
+
+/// Who guards a kind: it decides which layer a refusal is of.
+#[derive(Clone, Copy)]
+enum Gate {
+    /// The API server's own validation.
+    Kubernetes,
+    /// A custom resource's schema, and Calico's client.
+    Calico,
+}
+
+impl Gate {
+    /// The layer of limits: what must be there, how much, how long, which of a few.
+    const fn of_limits(self) -> Layer {
+        match self {
+            Self::Kubernetes => Layer::K8s,
+            Self::Calico => Layer::Crd,
+        }
+    }
+
+    /// The layer of forms: what an address, a name, a selector looks like.
+    const fn of_forms(self) -> Layer {
+        match self {
+            Self::Kubernetes => Layer::K8s,
+            Self::Calico => Layer::Client,
+        }
+    }
+}
+
+/// How objects of one kind are admitted.
+struct Admission {
+    gate: Gate,
+    /// The fields and what may be in them.
+    schema: &'static Object,
+    /// What a name must look like.
+    name: metadata::NameRule,
+    /// Fills in what the schema's own defaults do not.
+    fill_in: fn(&mut Map<String, Value>),
+}
+
+/// Admits the object of a document.
+///
+/// # Errors
+/// If a cluster would refuse it; nothing of it is to be used then.
+pub fn admit(document: Document) -> Result<Admitted, Refusal> {
+    let kind = match kind_of(&document.value) {
+        Ok(Ok(kind)) => kind,
+        Ok(Err(kind)) => return Ok(Admitted::Skipped { kind }),
+        Err(violation) => return Err(refuse(&document, violation)),
+    };
+    let mut document = document;
+    let mut value = std::mem::take(&mut document.value);
+    let outcome = admit_value(kind, &mut value);
+    document.value = value;
+    match (outcome, ObjectRef::of(&document.value)) {
+        (Ok(()), Some(object)) => Ok(Admitted::Object { kind, object, value: document.value }),
+        (Ok(()), None) => Err(refuse(&document, metadata::no_name())),
+        (Err(violation), _) => Err(refuse(&document, violation)),
+    }
+}
+
+fn refuse(document: &Document, violation: Violation) -> Refusal {
+    let (layer, field, reason) = violation.into_parts();
+    document.refuse(layer, &field, reason)
+}
+
+/// The kind of an object, or the text of a kind that is not read.
+fn kind_of(value: &Value) -> Result<Result<ResourceKind, String>, Violation> {
+    let Value::Object(fields) = value else {
+        return Err(Violation::new(Layer::Yaml, "not an object: a mapping with apiVersion and kind is expected"));
+    };
+    let text = |field: &'static str| match fields.get(field) {
+        Some(Value::String(text)) if !text.is_empty() => Ok(text),
+        Some(Value::String(_) | Value::Null) | None => Err(Violation::new(Layer::Decode, "is missing").at(field)),
+        Some(_) => Err(Violation::new(Layer::Decode, "is not text").at(field)),
+    };
+    let (api_version, kind) = (text("apiVersion")?, text("kind")?);
+    Ok(ResourceKind::of(api_version, kind).ok_or_else(|| format!("{api_version} {kind}")))
+}
+
+/// How objects of a kind are admitted.
+fn admission(kind: ResourceKind) -> &'static Admission {
+    match kind {
+        ResourceKind::Pod => &kubernetes::pod::ADMISSION,
+        ResourceKind::Namespace => &kubernetes::namespace::ADMISSION,
+        ResourceKind::ServiceAccount => &kubernetes::SERVICE_ACCOUNT,
+        ResourceKind::Node => &kubernetes::node::ADMISSION,
+        ResourceKind::KubernetesNetworkPolicy => &kubernetes::network_policy::ADMISSION,
+        ResourceKind::NetworkPolicy => &calico::policy::NAMESPACED,
+        ResourceKind::GlobalNetworkPolicy => &calico::policy::GLOBAL,
+        ResourceKind::Tier => &calico::tier::ADMISSION,
+        ResourceKind::NetworkSet | ResourceKind::GlobalNetworkSet => &calico::network_set::ADMISSION,
+        ResourceKind::HostEndpoint => &calico::host_endpoint::ADMISSION,
+        ResourceKind::Profile => &calico::profile::ADMISSION,
+        ResourceKind::WorkloadEndpoint => &calico::workload_endpoint::ADMISSION,
+        ResourceKind::FelixConfiguration => &calico::felix_configuration::ADMISSION,
+    }
+}
+
+fn admit_value(kind: ResourceKind, value: &mut Value) -> Result<(), Violation> {
+    let admission = admission(kind);
+    admission.schema.decode(value)?;
+    let Value::Object(object) = value else {
+        return Ok(());
+    };
+    if kind == ResourceKind::WorkloadEndpoint {
+        calico::workload_endpoint::name(object)?;
+    }
+    metadata::settle(kind, admission.name, object)?;
+    (admission.fill_in)(object);
+    admission.schema.check(value, admission.gate)
+}

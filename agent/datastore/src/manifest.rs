@@ -1,0 +1,139 @@
+//! Manifests: text in, one JSON value per object out.
+//!
+//! A file is split at its `---` lines before anything is parsed, so that a
+//! broken document spoils no other one. Lists are expanded into their items, and
+//! what `crd.projectcalico.org/v1` stores is brought into the form of
+//! `projectcalico.org/v3`.
+
+mod kind;
+mod list;
+mod locate;
+mod object;
+mod path;
+mod refusal;
+mod scalar;
+mod split;
+mod stored;
+mod yaml;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+pub use self::kind::{ResourceKind, Scope};
+pub use self::object::ObjectRef;
+pub use self::path::{FieldPath, Step};
+pub use self::refusal::{Layer, Refusal};
+
+/// One object of a manifest, not yet admitted.
+#[derive(Clone, Debug)]
+pub struct Document {
+    /// The file that it came from.
+    pub file: Arc<Path>,
+    /// The document's place in its file, counted from 0 over the documents that
+    /// hold anything; the items of a list share their list's.
+    pub index: usize,
+    /// The line that the object begins in, counted from 1.
+    pub line: usize,
+    /// The object. Not always a mapping: admission refuses what is none.
+    pub value: Value,
+    origin: Origin,
+}
+
+/// Where an object's text is, to find the line of a field in.
+#[derive(Clone, Debug)]
+struct Origin {
+    /// The whole document.
+    text: Arc<str>,
+    /// The line that `text` begins in, counted from 1.
+    first_line: usize,
+    /// The way from the document to the object: empty unless it is in a list.
+    item: FieldPath,
+}
+
+impl Document {
+    /// Refuses the object because of one of its fields.
+    pub(crate) fn refuse(&self, layer: Layer, field: &FieldPath, reason: impl Into<String>) -> Refusal {
+        let path = self.origin.item.join(field);
+        let line = match locate::line_of(&self.origin.text, &path) {
+            Some(line) => self.origin.first_line + line - 1,
+            None => self.line,
+        };
+        Refusal {
+            file: Arc::clone(&self.file),
+            index: self.index,
+            line,
+            object: ObjectRef::of(&self.value),
+            layer,
+            field: field.to_string(),
+            reason: reason.into(),
+        }
+    }
+}
+
+/// Reads the documents of one file, YAML or JSON. A document that cannot be read
+/// is refused; the others are read regardless.
+pub fn read_documents(file: &Path, text: impl AsRef<[u8]>) -> Vec<Result<Document, Refusal>> {
+    let file: Arc<Path> = file.into();
+    let mut documents = Vec::new();
+    for (index, chunk) in split::chunks(text.as_ref()).enumerate() {
+        read_chunk(&file, index, &chunk, &mut documents);
+    }
+    documents
+}
+
+/// Reads one document, which is several objects if it is a list.
+fn read_chunk(
+    file: &Arc<Path>,
+    index: usize,
+    chunk: &split::Chunk<'_>,
+    documents: &mut Vec<Result<Document, Refusal>>,
+) {
+    let refuse = |line: usize, object: Option<ObjectRef>, reason: String| Refusal {
+        file: Arc::clone(file),
+        index,
+        line: chunk.line + line - 1,
+        object,
+        layer: Layer::Yaml,
+        field: String::new(),
+        reason,
+    };
+    let text = match std::str::from_utf8(chunk.bytes) {
+        Ok(text) => text,
+        Err(e) => {
+            let line = 1 + split::line_breaks(&chunk.bytes[..e.valid_up_to()]);
+            documents.push(Err(refuse(line, None, "not UTF-8".to_owned())));
+            return;
+        }
+    };
+    let tree = match yaml::parse(text) {
+        Ok(Some(tree)) => tree,
+        Ok(None) => return,
+        Err(broken) => {
+            let mut partial = broken.partial;
+            // The object is named as far as it was read; a fault of its stored
+            // form changes nothing about its being refused.
+            let _ = stored::fold(&mut partial);
+            documents.push(Err(refuse(broken.line, ObjectRef::of(&partial), broken.reason)));
+            return;
+        }
+    };
+    let text: Arc<str> = text.into();
+    for item in list::expand(tree) {
+        let mut document = Document {
+            file: Arc::clone(file),
+            index,
+            line: chunk.line + item.line - 1,
+            value: item.value,
+            origin: Origin { text: Arc::clone(&text), first_line: chunk.line, item: item.path },
+        };
+        documents.push(match stored::fold(&mut document.value) {
+            Ok(()) => Ok(document),
+            Err(fault) => Err(document.refuse(Layer::Decode, &fault.field, fault.reason)),
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,133 @@
+//! The kinds of resources that are read.
+
+/// Whether a kind's objects live in namespaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Each object is in one namespace.
+    Namespaced,
+    /// The objects are the cluster's.
+    Cluster,
+}
+
+/// A kind of resource that is read. `crd.projectcalico.org/v1` is not told apart
+/// from `projectcalico.org/v3`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ResourceKind {
+    /// v1 Pod.
+    Pod,
+    /// v1 Namespace.
+    Namespace,
+    /// v1 ServiceAccount.
+    ServiceAccount,
+    /// v1 Node.
+    Node,
+    /// networking.k8s.io/v1 NetworkPolicy.
+    KubernetesNetworkPolicy,
+    /// projectcalico.org/v3 NetworkPolicy.
+    NetworkPolicy,
+    /// projectcalico.org/v3 GlobalNetworkPolicy.
+    GlobalNetworkPolicy,
+    /// projectcalico.org/v3 Tier.
+    Tier,
+    /// projectcalico.org/v3 NetworkSet.
+    NetworkSet,
+    /// projectcalico.org/v3 GlobalNetworkSet.
+    GlobalNetworkSet,
+    /// projectcalico.org/v3 HostEndpoint.
+    HostEndpoint,
+    /// projectcalico.org/v3 Profile.
+    Profile,
+    /// projectcalico.org/v3 WorkloadEndpoint.
+    WorkloadEndpoint,
+    /// projectcalico.org/v3 FelixConfiguration.
+    FelixConfiguration,
+}
+
+const CORE: &str = "v1";
+const NETWORKING: &str = "networking.k8s.io/v1";
+const CALICO: &str = "projectcalico.org/v3";
+
+impl ResourceKind {
+    /// Every kind that is read.
+    pub const ALL: [Self; 14] = [
+        Self::Pod,
+        Self::Namespace,
+        Self::ServiceAccount,
+        Self::Node,
+        Self::KubernetesNetworkPolicy,
+        Self::NetworkPolicy,
+        Self::GlobalNetworkPolicy,
+        Self::Tier,
+        Self::NetworkSet,
+        Self::GlobalNetworkSet,
+        Self::HostEndpoint,
+        Self::Profile,
+        Self::WorkloadEndpoint,
+        Self::FelixConfiguration,
+    ];
+
+    /// The kind that a manifest's `apiVersion` and `kind` name, if it is read.
+    #[must_use]
+    pub fn of(api_version: &str, kind: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|known| known.kind() == kind && known.api_version() == api_version)
+    }
+
+    /// The text of a manifest's `kind`.
+    #[must_use]
+    pub const fn kind(self) -> &'static str {
+        match self {
+            Self::Pod => "Pod",
+            Self::Namespace => "Namespace",
+            Self::ServiceAccount => "ServiceAccount",
+            Self::Node => "Node",
+            Self::KubernetesNetworkPolicy | Self::NetworkPolicy => "NetworkPolicy",
+            Self::GlobalNetworkPolicy => "GlobalNetworkPolicy",
+            Self::Tier => "Tier",
+            Self::NetworkSet => "NetworkSet",
+            Self::GlobalNetworkSet => "GlobalNetworkSet",
+            Self::HostEndpoint => "HostEndpoint",
+            Self::Profile => "Profile",
+            Self::WorkloadEndpoint => "WorkloadEndpoint",
+            Self::FelixConfiguration => "FelixConfiguration",
+        }
+    }
+
+    /// The text of a manifest's `apiVersion`.
+    #[must_use]
+    pub const fn api_version(self) -> &'static str {
+        match self {
+            Self::Pod | Self::Namespace | Self::ServiceAccount | Self::Node => CORE,
+            Self::KubernetesNetworkPolicy => NETWORKING,
+            Self::NetworkPolicy
+            | Self::GlobalNetworkPolicy
+            | Self::Tier
+            | Self::NetworkSet
+            | Self::GlobalNetworkSet
+            | Self::HostEndpoint
+            | Self::Profile
+            | Self::WorkloadEndpoint
+            | Self::FelixConfiguration => CALICO,
+        }
+    }
+
+    /// Whether the kind's objects live in namespaces.
+    #[must_use]
+    pub const fn scope(self) -> Scope {
+        match self {
+            Self::Pod
+            | Self::ServiceAccount
+            | Self::KubernetesNetworkPolicy
+            | Self::NetworkPolicy
+            | Self::NetworkSet
+            | Self::WorkloadEndpoint => Scope::Namespaced,
+            Self::Namespace
+            | Self::Node
+            | Self::GlobalNetworkPolicy
+            | Self::Tier
+            | Self::GlobalNetworkSet
+            | Self::HostEndpoint
+            | Self::Profile
+            | Self::FelixConfiguration => Scope::Cluster,
+        }
+    }
+}
