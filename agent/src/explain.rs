@@ -108,7 +108,7 @@ pub fn run(global: &Global, args: &ExplainArgs, input: impl BufRead, mut output:
         }
         Output::Text => text::print(&cluster, &answer, &mut output)?,
     }
-    Ok(())
+    Ok(output.flush()?)
 }
 
 fn answer_lines(cluster: &Cluster, input: impl BufRead, mut output: impl Write) -> anyhow::Result<()> {
