@@ -150,55 +150,29 @@ pub struct HostPolicyLists {
 #[expect(missing_docs, reason = "each variant says what its fields are")]
 pub enum Delta<'a> {
     /// A new IP set with its members.
-    IpSetUpdate {
-        id: &'a SmolStr,
-        kind: IpSetKind,
-        members: &'a [Member],
-    },
+    IpSetUpdate { id: &'a SmolStr, kind: IpSetKind, members: &'a [Member] },
     /// Members of a known set came and went.
-    IpSetDelta {
-        id: &'a SmolStr,
-        added: &'a [Member],
-        removed: &'a [Member],
-    },
+    IpSetDelta { id: &'a SmolStr, added: &'a [Member], removed: &'a [Member] },
     /// No rule names the set any more.
     IpSetRemove { id: &'a SmolStr },
     /// A policy became active, or changed.
-    PolicyUpdate {
-        key: &'a PolicyKey,
-        policy: &'a ActivePolicy,
-    },
+    PolicyUpdate { key: &'a PolicyKey, policy: &'a ActivePolicy },
     /// No local endpoint needs the policy any more.
     PolicyRemove { key: &'a PolicyKey },
     /// A profile became active, or changed.
-    ProfileUpdate {
-        name: &'a SmolStr,
-        profile: &'a ActiveProfile,
-    },
+    ProfileUpdate { name: &'a SmolStr, profile: &'a ActiveProfile },
     /// No local endpoint lists the profile any more.
     ProfileRemove { name: &'a SmolStr },
     /// A local workload endpoint, and what applies to it.
-    WorkloadUpdate {
-        key: &'a WorkloadEndpointKey,
-        endpoint: &'a WorkloadEndpoint,
-        tiers: &'a PolicyList,
-    },
+    WorkloadUpdate { key: &'a WorkloadEndpointKey, endpoint: &'a WorkloadEndpoint, tiers: &'a PolicyList },
     /// A local workload endpoint is gone.
     WorkloadRemove { key: &'a WorkloadEndpointKey },
     /// A host endpoint of this node, and what applies to it.
-    HostUpdate {
-        key: &'a HostEndpointKey,
-        endpoint: &'a HostEndpoint,
-        tiers: &'a HostPolicyLists,
-    },
+    HostUpdate { key: &'a HostEndpointKey, endpoint: &'a HostEndpoint, tiers: &'a HostPolicyLists },
     /// A host endpoint of this node is gone.
     HostRemove { key: &'a HostEndpointKey },
     /// A service account's labels.
-    ServiceAccountUpdate {
-        namespace: &'a str,
-        name: &'a str,
-        labels: &'a Labels,
-    },
+    ServiceAccountUpdate { namespace: &'a str, name: &'a str, labels: &'a Labels },
     /// A service account is gone.
     ServiceAccountRemove { namespace: &'a str, name: &'a str },
     /// A namespace's labels.

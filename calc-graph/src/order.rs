@@ -163,8 +163,7 @@ impl OrderChecker {
             Delta::IpSetUpdate { id, kind, members } => {
                 check_sorted(&what, members)?;
                 check_kind(&what, *kind, members)?;
-                self.sets
-                    .insert((*id).clone(), (*kind, members.iter().copied().collect()));
+                self.sets.insert((*id).clone(), (*kind, members.iter().copied().collect()));
                 Ok(())
             }
             Delta::IpSetDelta { id, added, removed } => self.check_set_delta(&what, id, added, removed),
@@ -189,12 +188,9 @@ impl OrderChecker {
                 self.check_unused(&what, |uses| uses.profiles.contains(*name))?;
                 known(&what, self.profiles.remove(*name).is_some(), "itself")
             }
-            Delta::WorkloadUpdate { key, endpoint, tiers } => self.check_endpoint(
-                &what,
-                Endpoint::Workload((*key).clone()),
-                &[tiers],
-                &endpoint.profiles,
-            ),
+            Delta::WorkloadUpdate { key, endpoint, tiers } => {
+                self.check_endpoint(&what, Endpoint::Workload((*key).clone()), &[tiers], &endpoint.profiles)
+            }
             Delta::HostUpdate { key, endpoint, tiers } => self.check_endpoint(
                 &what,
                 Endpoint::Host((*key).clone()),
@@ -210,8 +206,7 @@ impl OrderChecker {
                 known(&what, self.endpoints.remove(&endpoint).is_some(), "itself")
             }
             Delta::ServiceAccountUpdate { namespace, name, .. } => {
-                self.service_accounts
-                    .insert((namespace.to_smolstr(), name.to_smolstr()));
+                self.service_accounts.insert((namespace.to_smolstr(), name.to_smolstr()));
                 Ok(())
             }
             Delta::ServiceAccountRemove { namespace, name } => {
@@ -249,19 +244,13 @@ impl OrderChecker {
             return Err(OrderError::Early);
         }
         if let Some((id, _)) = self.sets.iter().find(|(id, _)| self.user_of_set(id).is_none()) {
-            return Err(OrderError::Unused {
-                what: format!("IP set {id}"),
-            });
+            return Err(OrderError::Unused { what: format!("IP set {id}") });
         }
         if self.in_sync
-            && let Some(name) = self
-                .profiles
-                .keys()
-                .find(|name| !self.endpoints.values().any(|uses| uses.profiles.contains(*name)))
+            && let Some(name) =
+                self.profiles.keys().find(|name| !self.endpoints.values().any(|uses| uses.profiles.contains(*name)))
         {
-            return Err(OrderError::Unused {
-                what: format!("profile {name}"),
-            });
+            return Err(OrderError::Unused { what: format!("profile {name}") });
         }
         Ok(())
     }
@@ -271,10 +260,7 @@ impl OrderChecker {
         if let Some(after) = self.reached
             && phase < after
         {
-            return Err(OrderError::Late {
-                what: describe(delta),
-                after,
-            });
+            return Err(OrderError::Late { what: describe(delta), after });
         }
         self.reached = Some(phase);
         Ok(())
@@ -293,10 +279,7 @@ impl OrderChecker {
             return known(what, false, "the set");
         };
         check_kind(what, *kind, added)?;
-        let not_exact = |member: String| OrderError::NotExact {
-            what: what.to_owned(),
-            member,
-        };
+        let not_exact = |member: String| OrderError::NotExact { what: what.to_owned(), member };
         if added.is_empty() && removed.is_empty() {
             return Err(not_exact("it changes nothing".to_owned()));
         }
@@ -315,10 +298,7 @@ impl OrderChecker {
 
     fn check_set_remove(&mut self, what: &str, id: &SmolStr) -> Result<(), OrderError> {
         if let Some(user) = self.user_of_set(id) {
-            return Err(OrderError::InUse {
-                what: what.to_owned(),
-                user,
-            });
+            return Err(OrderError::InUse { what: what.to_owned(), user });
         }
         known(what, self.sets.remove(id).is_some(), "the set")
     }
@@ -326,9 +306,7 @@ impl OrderChecker {
     fn user_of_set(&self, id: &SmolStr) -> Option<String> {
         let policy = self.policies.iter().find(|(_, sets)| sets.contains(id));
         let profile = self.profiles.iter().find(|(_, sets)| sets.contains(id));
-        policy
-            .map(|(key, _)| format!("policy {key}"))
-            .or_else(|| profile.map(|(name, _)| format!("profile {name}")))
+        policy.map(|(key, _)| format!("policy {key}")).or_else(|| profile.map(|(name, _)| format!("profile {name}")))
     }
 
     fn check_sets_known(&self, what: &str, sets: &BTreeSet<SmolStr>) -> Result<(), OrderError> {
@@ -340,10 +318,7 @@ impl OrderChecker {
 
     fn check_unused(&self, what: &str, uses: impl Fn(&EndpointUses) -> bool) -> Result<(), OrderError> {
         match self.endpoints.iter().find(|(_, used)| uses(used)) {
-            Some((endpoint, _)) => Err(OrderError::InUse {
-                what: what.to_owned(),
-                user: format!("{endpoint:?}"),
-            }),
+            Some((endpoint, _)) => Err(OrderError::InUse { what: what.to_owned(), user: format!("{endpoint:?}") }),
             None => Ok(()),
         }
     }
@@ -377,10 +352,7 @@ fn known(what: &str, known: bool, missing: &str) -> Result<(), OrderError> {
     if known {
         return Ok(());
     }
-    Err(OrderError::Unknown {
-        what: what.to_owned(),
-        missing: missing.to_owned(),
-    })
+    Err(OrderError::Unknown { what: what.to_owned(), missing: missing.to_owned() })
 }
 
 fn check_sorted(what: &str, members: &[Member]) -> Result<(), OrderError> {
@@ -396,22 +368,16 @@ fn check_kind(what: &str, kind: IpSetKind, members: &[Member]) -> Result<(), Ord
         Member::IpPort(..) => kind == IpSetKind::IpPort,
     };
     match members.iter().find(|member| !fits(member)) {
-        Some(member) => Err(OrderError::NotExact {
-            what: what.to_owned(),
-            member: format!("{member:?} is not of kind {kind:?}"),
-        }),
+        Some(member) => {
+            Err(OrderError::NotExact { what: what.to_owned(), member: format!("{member:?} is not of kind {kind:?}") })
+        }
         None => Ok(()),
     }
 }
 
 /// Every set that rules name.
 fn sets_of(inbound: &[ScannedRule], outbound: &[ScannedRule]) -> BTreeSet<SmolStr> {
-    inbound
-        .iter()
-        .chain(outbound)
-        .flat_map(ScannedRule::ip_sets)
-        .cloned()
-        .collect()
+    inbound.iter().chain(outbound).flat_map(ScannedRule::ip_sets).cloned().collect()
 }
 
 /// A delta in a few words: its phase and what it is about.

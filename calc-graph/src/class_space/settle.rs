@@ -1,0 +1,193 @@
+//! What new selectors cause: keys are tracked, atoms attached, classes compared.
+//!
+//! Nothing here changes what a settled selector matches: groups and classes are
+//! only split, or joined where no atom in use tells them apart.
+
+use roaring::RoaringBitmap;
+use rustc_hash::FxHashSet;
+
+use super::ClassSpace;
+use crate::ids::{AtomIx, ClassIx, GroupIx, KeyIx, LabelsIx, OwnIx, Place, SelectorIx};
+use crate::label_store::LabelStore;
+use crate::parents::{Inheritance, Parents};
+
+impl ClassSpace {
+    /// Compares every pending selector with the classes.
+    pub(crate) fn settle(&mut self, labels: &mut LabelStore, parents: &Parents) {
+        let cx = Inheritance { labels, parents };
+        let mut split = RoaringBitmap::new();
+        let mut keys = FxHashSet::default();
+        for atom in std::mem::take(&mut self.new_atoms) {
+            let key = self.atoms[atom].key;
+            if self.keys.get(&key).is_some_and(|state| state.tracked < state.wanted()) {
+                keys.insert(key);
+            } else {
+                self.attach(atom, &mut split);
+            }
+        }
+        self.retrack(cx, &keys, &mut split);
+        self.reclass_all(cx, &split);
+        for selector in std::mem::take(&mut self.pending) {
+            self.compare(selector);
+        }
+        self.forget_idle_atoms(labels, parents);
+    }
+
+    /// Adds an atom on a tracked key to the values that pass it, and their
+    /// groups to those that may have to be split.
+    fn attach(&mut self, at: AtomIx, split: &mut RoaringBitmap) {
+        let atom = &self.atoms[at];
+        let passing = self.values.passing(atom.key, atom.test, &atom.text);
+        for value in passing {
+            if !atom.admits(self.values.text(value)) {
+                continue;
+            }
+            let value = &mut self.values[value];
+            if let Err(place) = value.atoms.binary_search(&at) {
+                value.atoms.insert(place, at);
+            }
+            split.extend(value.groups.iter());
+            for parent in value.parents.iter() {
+                split.extend(self.parents[parent as usize].groups());
+            }
+        }
+    }
+
+    /// Looks at keys as closely as their atoms need: the pass over members.
+    fn retrack(&mut self, cx: Inheritance<'_>, keys: &FxHashSet<KeyIx>, split: &mut RoaringBitmap) {
+        for key in keys {
+            if let Some(state) = self.keys.get_mut(key) {
+                state.tracked = state.wanted();
+            }
+        }
+        let has_key = |shape| cx.labels.keys(shape).iter().any(|key| keys.contains(key));
+        let shapes: FxHashSet<_> = cx.labels.shapes().filter(|shape| has_key(*shape)).collect();
+        if shapes.is_empty() {
+            return;
+        }
+        let mut relabelled = RoaringBitmap::new();
+        let mut former: Vec<(LabelsIx, OwnIx)> = Vec::new();
+        for (at, projection) in (0u32..).zip(&self.projections) {
+            if let Some(own) = projection.own
+                && shapes.contains(&cx.labels.shape(LabelsIx(at)))
+            {
+                relabelled.insert(at);
+                former.push((LabelsIx(at), own));
+            }
+        }
+        self.detach_parents(&relabelled, split);
+        for (labels, _) in &former {
+            let own = self.build_own(cx, *labels);
+            self.projections[labels.ix()].own = Some(own);
+        }
+        self.attach_parents(&relabelled);
+        let moving: Vec<_> = self.groups.all_members().filter(|(.., labels)| relabelled.contains(labels.0)).collect();
+        for (member, group, labels) in moving {
+            let own = self.projections[labels.ix()].own.expect("labels of a member are projected");
+            let (parents, tag) = (self.groups[group].parents, self.groups[group].tag);
+            let to = self.group_for(cx, own, parents, tag);
+            if to != group {
+                self.groups.unlink(member, group);
+                self.groups.link(member, to, labels);
+                self.drop_if_empty(cx, group);
+            }
+        }
+        for (_, own) in former {
+            self.release_own(own);
+        }
+    }
+
+    /// Takes parents out of the postings of the values that they have so far.
+    fn detach_parents(&mut self, relabelled: &RoaringBitmap, split: &mut RoaringBitmap) {
+        for profile in 0..self.parents.len() {
+            let Some(labels) = self.parents[profile].labels else { continue };
+            if relabelled.contains(labels.0) {
+                split.extend(self.parents[profile].groups());
+                for value in self.own_values(labels).to_vec() {
+                    self.values[value].parents.remove(profile as u32);
+                }
+            }
+        }
+    }
+
+    /// Puts parents into the postings of the values that they have now.
+    fn attach_parents(&mut self, relabelled: &RoaringBitmap) {
+        for profile in 0..self.parents.len() {
+            let Some(labels) = self.parents[profile].labels else { continue };
+            if relabelled.contains(labels.0) {
+                for value in self.own_values(labels).to_vec() {
+                    self.values[value].parents.insert(profile as u32);
+                }
+            }
+        }
+    }
+
+    fn reclass_all(&mut self, cx: Inheritance<'_>, groups: &RoaringBitmap) {
+        let mut moves = Vec::new();
+        for group in groups.iter().map(GroupIx) {
+            // A group may have gone since it was noted.
+            if self.groups.contains(group) {
+                moves.extend(self.reclass(cx, group));
+            }
+        }
+        self.commit_reclass(&moves);
+    }
+
+    /// Finds the classes that a selector matches.
+    fn compare(&mut self, at: SelectorIx) {
+        let cover = self.selectors[at.0].compiled.cover(&self.atoms);
+        let candidates: RoaringBitmap = match &cover {
+            Some(cover) => {
+                let classes = cover.iter().flat_map(|atom| self.atoms[*atom].classes.iter());
+                classes.collect()
+            }
+            None => self.classes.iter().map(|(class, _)| class.0).collect(),
+        };
+        for atom in cover.iter().flatten() {
+            self.atoms[*atom].selectors.insert(at.0);
+        }
+        if cover.is_none() {
+            self.unindexed.insert(at.0);
+        }
+        for class in candidates {
+            if self.selectors[at.0].compiled.eval(self.classes.atoms(ClassIx(class))) {
+                self.classes.add_match(ClassIx(class), at);
+                self.selectors[at.0].classes.insert(class);
+                self.disturbed.insert(ClassIx(class));
+            }
+        }
+        self.selectors[at.0].cover = cover;
+        self.changed.push(at);
+    }
+
+    /// Forgets the atoms that no selector names, once they are the most.
+    fn forget_idle_atoms(&mut self, labels: &mut LabelStore, parents: &Parents) {
+        let Some(idle) = self.atoms.idle_if_many() else { return };
+        let mut joined = RoaringBitmap::new();
+        let mut keys = FxHashSet::default();
+        self.values.forget_atoms(&idle);
+        for at in &idle {
+            let atom = &self.atoms[*at];
+            for class in atom.classes.iter() {
+                joined.extend(self.classes.groups(ClassIx(class)).map(|group| group.0));
+            }
+            let state = self.keys.get_mut(&atom.key).expect("a key outlives its atoms");
+            state.remove_atom(*at, atom.test);
+            if state.tracked != state.wanted() {
+                keys.insert(atom.key);
+            }
+        }
+        let cx = Inheritance { labels, parents };
+        self.retrack(cx, &keys, &mut joined);
+        self.reclass_all(cx, &joined);
+        for at in idle {
+            self.atoms.forget(at);
+        }
+        for key in keys {
+            if self.keys.get(&key).is_some_and(|state| state.wanted().is_none()) {
+                self.keys.remove(&key);
+                labels.release_key(key);
+            }
+        }
+    }
+}

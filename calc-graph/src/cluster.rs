@@ -1,0 +1,228 @@
+//! The whole cluster as selectors of rules see it: who is in which IP set.
+//!
+//! Inputs: items with labels, parents, ports and prefixes; labels of profiles.
+//! Outputs: the members of a set, and whether a set holds a member; before
+//! anything changes, a touch of every member that may come or go. Memory: no
+//! byte per member of a set. That an address is in a set follows from its
+//! owners, their groups' classes and the classes' selectors.
+//! Invariant: a set's membership changes only after the member was touched.
+
+use caracal_model::EndpointPort;
+use caracal_net::{Cidr, Protocol};
+use caracal_selector::NamedPortProtocol;
+use smallvec::SmallVec;
+
+use crate::Member;
+use crate::class_space::{ClassSpace, Reclass};
+use crate::ids::{ItemIx, LabelsIx, MemberIx, ParentsIx, PortsIx, ProfileIx, SelectorIx};
+use crate::interner::Interner;
+use crate::ip_sets::{IpSets, SetSpec};
+use crate::items::Items;
+use crate::owners::Owners;
+use crate::parents::Inheritance;
+
+#[derive(Debug, Default)]
+pub(crate) struct Cluster {
+    pub(crate) items: Items,
+    pub(crate) space: ClassSpace,
+    owners: Owners,
+    ports: Interner<Box<[EndpointPort]>>,
+}
+
+/// What an item refers to besides its key and prefixes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Traits {
+    pub(crate) labels: LabelsIx,
+    pub(crate) parents: ParentsIx,
+    pub(crate) ports: PortsIx,
+}
+
+impl Cluster {
+    /// Takes a reference to a list of ports.
+    pub(crate) fn acquire_ports(&mut self, ports: &[EndpointPort]) -> PortsIx {
+        PortsIx(self.ports.acquire(ports, || ports.into()).0)
+    }
+
+    pub(crate) fn release_ports(&mut self, ports: PortsIx) {
+        self.ports.release(ports.0);
+    }
+
+    /// What an item refers to; `None` before it was put.
+    pub(crate) fn traits(&self, item: ItemIx) -> Option<Traits> {
+        let member = member(item);
+        let group = self.space.group_of(member)?;
+        Some(Traits {
+            labels: self.space.labels_of(member),
+            parents: self.space.parents_of(group),
+            ports: PortsIx(self.space.tag_of(group)),
+        })
+    }
+
+    pub(crate) fn ports(&self, ports: PortsIx) -> &[EndpointPort] {
+        &self.ports[ports.0]
+    }
+
+    /// Gives an item its traits and prefixes. `nets` is sorted and has each
+    /// prefix once. References to the former traits are the caller's to release.
+    pub(crate) fn put(&mut self, cx: Inheritance<'_>, sets: &mut IpSets, item: ItemIx, traits: Traits, nets: &[Cidr]) {
+        let member = member(item);
+        let former = self.space.group_of(member);
+        let Traits { labels, parents, ports } = traits;
+        let placement = self.space.plan(cx, member, labels, parents, ports.0);
+        let old_nets: Vec<Cidr> = self.items.nets(item).collect();
+        let gone: Vec<Cidr> = difference(&old_nets, nets).collect();
+        let come: Vec<Cidr> = difference(nets, &old_nets).collect();
+        let group = placement.map(|placement| placement.group).or(former);
+        let group = group.expect("an item without a group is placed in one");
+
+        let before: SmallVec<[SelectorIx; 16]> =
+            former.map(|group| self.space.matches(self.space.class_of(group))).unwrap_or_default().into();
+        let after: SmallVec<[SelectorIx; 16]> = self.space.matches(self.space.class_of(group)).into();
+        let old_ports = former.map(|group| PortsIx(self.space.tag_of(group)));
+        for selector in union(&before, &after) {
+            let (was, is) = (before.contains(&selector), after.contains(&selector));
+            for set in sets.told_of(selector) {
+                if was && is && old_ports == Some(ports) {
+                    sets.touch(self, set, &gone, self.ports(ports));
+                    sets.touch(self, set, &come, self.ports(ports));
+                    continue;
+                }
+                if let Some(old_ports) = old_ports.filter(|_| was) {
+                    sets.touch(self, set, &old_nets, self.ports(old_ports));
+                }
+                if is {
+                    sets.touch(self, set, nets, self.ports(ports));
+                }
+            }
+        }
+
+        for net in &gone {
+            self.owners.remove(*net, item);
+        }
+        for net in &come {
+            self.owners.add(*net, item);
+        }
+        if !gone.is_empty() || !come.is_empty() {
+            self.items.set_nets(item, nets);
+        }
+        if let Some(placement) = placement {
+            self.space.commit(cx, placement);
+        }
+    }
+
+    /// Takes an item out, its key included.
+    pub(crate) fn remove(&mut self, cx: Inheritance<'_>, sets: &mut IpSets, item: ItemIx) {
+        let nets: Vec<Cidr> = self.items.nets(item).collect();
+        if let Some(Traits { ports, .. }) = self.traits(item) {
+            let group = self.space.group_of(member(item)).expect("an item with traits has a group");
+            for selector in self.space.matches(self.space.class_of(group)) {
+                for set in sets.told_of(*selector) {
+                    sets.touch(self, set, &nets, self.ports(ports));
+                }
+            }
+        }
+        for net in nets {
+            self.owners.remove(net, item);
+        }
+        self.space.leave(cx, member(item));
+        self.items.remove(item);
+    }
+
+    /// Follows a profile's new labels, which `cx` tells already.
+    pub(crate) fn relabel_profile(&mut self, cx: Inheritance<'_>, sets: &mut IpSets, profile: ProfileIx) {
+        let moves = self.space.relabel_parent(cx, profile);
+        for Reclass { group, class } in &moves {
+            let ports = PortsIx(self.space.tag_of(*group));
+            let before = self.space.matches(self.space.class_of(*group));
+            let after = self.space.matches(*class);
+            for selector in difference(before, after).chain(difference(after, before)) {
+                for set in sets.told_of(selector) {
+                    for member in self.space.members(*group) {
+                        let nets: SmallVec<[Cidr; 2]> = self.items.nets(ItemIx(member.0)).collect();
+                        sets.touch(self, set, &nets, self.ports(ports));
+                    }
+                }
+            }
+        }
+        self.space.commit_reclass(&moves);
+    }
+
+    /// Whether a set holds a member, whether or not it is told or hidden.
+    pub(crate) fn holds(&self, spec: &SetSpec, held: &Member) -> bool {
+        let Some(selector) = spec.selector() else { return false };
+        let net = match held {
+            Member::Net(net) => *net,
+            Member::IpPort(addr, ..) => Cidr::host(*addr),
+        };
+        self.owners.of(net).filter(|owner| self.space.is_match(member(*owner), selector)).any(|owner| {
+            match (spec, held) {
+                (SetSpec::NamedPort(_, protocol, name), Member::IpPort(_, of, number)) => {
+                    let ports = self.traits(owner).map(|traits| self.ports(traits.ports));
+                    let mut ports = ports.into_iter().flatten();
+                    ports.any(|port| is_named(port, *protocol, name) && (port.protocol, port.port) == (*of, *number))
+                }
+                _ => true,
+            }
+        })
+    }
+
+    /// Every member of a set, sorted.
+    pub(crate) fn members(&self, spec: &SetSpec) -> Vec<Member> {
+        let mut members = Vec::new();
+        let selected = spec.selector().into_iter().flat_map(|selector| self.space.classes_of(selector));
+        for group in selected.flat_map(|class| self.space.groups_of(class)) {
+            let ports = self.ports(PortsIx(self.space.tag_of(group)));
+            for member in self.space.members(group) {
+                let nets = self.items.nets(ItemIx(member.0));
+                contributions(spec, nets, ports, |member| members.push(member));
+            }
+        }
+        members.sort_unstable();
+        members.dedup();
+        members
+    }
+}
+
+/// What an item with these prefixes and ports brings into a set whose selector matches it.
+pub(crate) fn contributions(
+    spec: &SetSpec,
+    nets: impl IntoIterator<Item = Cidr>,
+    ports: &[EndpointPort],
+    mut member: impl FnMut(Member),
+) {
+    match spec {
+        SetSpec::Selector(_) => nets.into_iter().for_each(|net| member(Member::Net(net))),
+        SetSpec::NamedPort(_, protocol, name) => {
+            for net in nets {
+                for port in ports.iter().filter(|port| is_named(port, *protocol, name)) {
+                    member(Member::IpPort(net.addr(), port.protocol, port.port));
+                }
+            }
+        }
+        SetSpec::Service(..) => {}
+    }
+}
+
+fn is_named(port: &EndpointPort, protocol: NamedPortProtocol, name: &str) -> bool {
+    let fits = match protocol {
+        NamedPortProtocol::Any => true,
+        NamedPortProtocol::Tcp => port.protocol == Protocol::TCP,
+        NamedPortProtocol::Udp => port.protocol == Protocol::UDP,
+        NamedPortProtocol::Sctp => port.protocol == Protocol::SCTP,
+    };
+    fits && port.name == name
+}
+
+const fn member(item: ItemIx) -> MemberIx {
+    MemberIx(item.0)
+}
+
+/// What `a` has and `b` has not; both are sorted.
+fn difference<'a, T: Copy + Ord>(a: &'a [T], b: &'a [T]) -> impl Iterator<Item = T> + use<'a, T> {
+    a.iter().copied().filter(|x| b.binary_search(x).is_err())
+}
+
+/// What `a` or `b` has, each once; both are sorted.
+fn union<'a>(a: &'a [SelectorIx], b: &'a [SelectorIx]) -> impl Iterator<Item = SelectorIx> + use<'a> {
+    a.iter().copied().chain(difference(b, a))
+}

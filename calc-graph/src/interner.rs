@@ -1,0 +1,89 @@
+//! Values stored once, under ids, for as long as something refers to them.
+
+use std::borrow::Borrow;
+use std::hash::{BuildHasher, Hash};
+use std::ops::Index;
+
+use hashbrown::HashTable;
+use rustc_hash::FxBuildHasher;
+
+use crate::slots::Slots;
+
+#[derive(Debug)]
+struct Entry<T> {
+    value: T,
+    refs: u32,
+}
+
+#[derive(Debug)]
+pub(crate) struct Interner<T> {
+    entries: Slots<Entry<T>>,
+    table: HashTable<u32>,
+}
+
+impl<T> Default for Interner<T> {
+    fn default() -> Self {
+        Self { entries: Slots::default(), table: HashTable::new() }
+    }
+}
+
+/// The hash of a value, the same for owned and borrowed forms.
+pub(crate) fn hash_of<Q: Hash + ?Sized>(value: &Q) -> u64 {
+    FxBuildHasher.hash_one(value)
+}
+
+impl<T: Hash> Interner<T> {
+    /// The id of an equal value if one is held; takes no reference.
+    pub(crate) fn find<Q>(&self, value: &Q) -> Option<u32>
+    where
+        T: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        let same = |at: &u32| self.entries[*at].value.borrow() == value;
+        self.table.find(hash_of(value), same).copied()
+    }
+
+    /// Takes a reference to a value, storing it first if it is new. Tells
+    /// whether it was.
+    pub(crate) fn acquire<Q>(&mut self, value: &Q, own: impl FnOnce() -> T) -> (u32, bool)
+    where
+        T: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        if let Some(at) = self.find(value) {
+            self.entries[at].refs += 1;
+            return (at, false);
+        }
+        let at = self.entries.insert(Entry { value: own(), refs: 1 });
+        let entries = &self.entries;
+        self.table.insert_unique(hash_of(value), at, |at| hash_of(&entries[*at].value));
+        (at, true)
+    }
+
+    /// Takes another reference to a held value.
+    pub(crate) fn retain(&mut self, at: u32) {
+        self.entries[at].refs += 1;
+    }
+
+    /// Gives a reference back; gives the value out if it was the last one.
+    pub(crate) fn release(&mut self, at: u32) -> Option<T> {
+        let entry = &mut self.entries[at];
+        entry.refs -= 1;
+        if entry.refs > 0 {
+            return None;
+        }
+        let hash = hash_of(&entry.value);
+        if let Ok(found) = self.table.find_entry(hash, |other| *other == at) {
+            found.remove();
+        }
+        Some(self.entries.remove(at).value)
+    }
+}
+
+impl<T> Index<u32> for Interner<T> {
+    type Output = T;
+
+    fn index(&self, at: u32) -> &T {
+        &self.entries[at].value
+    }
+}

@@ -1,0 +1,216 @@
+//! Every endpoint and network set of the cluster: its key, its prefixes, the
+//! kind of resource that it comes from.
+//!
+//! Input: keys and prefixes. Output: an id per item, which is the member id of
+//! the class space of rule selectors. Memory per item: 12 bytes, its key without
+//! what it shares with others on its host, 5 to 10 bytes of the key table; a
+//! single IPv4 address stands in the item itself.
+//! Invariant: an item's prefixes are sorted and each is there once.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use caracal_model::{HostEndpointKey, Key, Kind, NetworkSetKey, WorkloadEndpointKey};
+use caracal_net::Cidr;
+use hashbrown::HashTable;
+use roaring::RoaringBitmap;
+
+use crate::ids::ItemIx;
+use crate::interner::{Interner, hash_of};
+use crate::key_arena::KeyArena;
+use crate::slots::Slots;
+
+/// The key of an item, borrowed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum ItemKey<'a> {
+    Workload(&'a WorkloadEndpointKey),
+    Host(&'a HostEndpointKey),
+    NetworkSet(&'a NetworkSetKey),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Nets {
+    None,
+    One(Ipv4Addr),
+    /// A place in the table of lists.
+    List(u32),
+}
+
+#[derive(Debug)]
+struct Item {
+    key: u32,
+    nets: Nets,
+    kind: Kind,
+}
+
+#[derive(Debug, Default)]
+struct NetList {
+    /// Single IPv4 addresses, sorted.
+    v4: Box<[u32]>,
+    /// Everything else, sorted.
+    other: Box<[Cidr]>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Items {
+    slots: Slots<Item>,
+    table: HashTable<u32>,
+    arena: KeyArena,
+    /// Host, orchestrator and endpoint of workloads, joined.
+    places: Interner<Box<str>>,
+    lists: Slots<NetList>,
+}
+
+const WORKLOAD: u8 = b'w';
+const HOST: u8 = b'h';
+const NETWORK_SET: u8 = b'n';
+/// Separates parts of a key; no part of a key holds it.
+const SEPARATOR: char = '\0';
+
+impl Items {
+    pub(crate) fn find(&self, key: ItemKey<'_>) -> Option<ItemIx> {
+        let place = match key {
+            ItemKey::Workload(key) => Some(self.places.find(&*place_of(key))?),
+            ItemKey::Host(_) | ItemKey::NetworkSet(_) => None,
+        };
+        let bytes = encode(key, place);
+        let same = |at: &u32| *self.arena.get(self.slots[*at].key) == *bytes;
+        self.table.find(hash_of(&bytes[..]), same).map(|at| ItemIx(*at))
+    }
+
+    /// Adds an item without prefixes under a key that no other item has.
+    pub(crate) fn insert(&mut self, key: ItemKey<'_>, kind: Kind) -> ItemIx {
+        let place = match key {
+            ItemKey::Workload(key) => {
+                let place = place_of(key);
+                Some(self.places.acquire(&*place, || place.as_str().into()).0)
+            }
+            ItemKey::Host(_) | ItemKey::NetworkSet(_) => None,
+        };
+        let bytes = encode(key, place);
+        let key = self.arena.push(&bytes);
+        let nets = Nets::None;
+        let at = self.slots.insert(Item { key, nets, kind });
+        let (slots, arena) = (&self.slots, &self.arena);
+        self.table.insert_unique(hash_of(&bytes[..]), at, |at| hash_of(arena.get(slots[*at].key)));
+        ItemIx(at)
+    }
+
+    pub(crate) fn remove(&mut self, item: ItemIx) {
+        self.set_nets(item, &[]);
+        let at = self.slots[item.0].key;
+        let bytes = self.arena.get(at);
+        if let Ok(entry) = self.table.find_entry(hash_of(bytes), |other| *other == item.0) {
+            entry.remove();
+        }
+        if bytes[0] == WORKLOAD {
+            self.places.release(place_id(bytes));
+        }
+        self.arena.free(at);
+        self.slots.remove(item.0);
+        self.arena.compact(self.slots.iter_mut().map(|item| &mut item.key));
+    }
+
+    pub(crate) fn kind(&self, item: ItemIx) -> Kind {
+        self.slots[item.0].kind
+    }
+
+    pub(crate) fn set_kind(&mut self, item: ItemIx, kind: Kind) {
+        self.slots[item.0].kind = kind;
+    }
+
+    /// The ids of the items of a kind.
+    pub(crate) fn of_kind(&self, kind: Kind) -> RoaringBitmap {
+        let items = self.slots.iter().filter(|(_, item)| item.kind == kind);
+        items.map(|(at, _)| at).collect()
+    }
+
+    /// The item's key.
+    pub(crate) fn key(&self, item: ItemIx) -> Key {
+        let bytes = self.arena.get(self.slots[item.0].key);
+        let text = |bytes| std::str::from_utf8(bytes).expect("keys are text");
+        match bytes[0] {
+            WORKLOAD => {
+                let place = &self.places[place_id(bytes)];
+                let mut parts = place.split(SEPARATOR).map(Into::into);
+                let mut part = || parts.next().expect("a place has three parts");
+                Key::WorkloadEndpoint(WorkloadEndpointKey {
+                    host: part(),
+                    orchestrator: part(),
+                    endpoint: part(),
+                    workload: text(&bytes[5..]).into(),
+                })
+            }
+            HOST => {
+                let (host, name) = text(&bytes[1..]).split_once(SEPARATOR).expect("a host key has two parts");
+                Key::HostEndpoint(HostEndpointKey { host: host.into(), name: name.into() })
+            }
+            _ => Key::NetworkSet(NetworkSetKey(text(&bytes[1..]).into())),
+        }
+    }
+
+    /// Replaces an item's prefixes. `nets` is sorted and has each prefix once.
+    pub(crate) fn set_nets(&mut self, item: ItemIx, nets: &[Cidr]) {
+        if let Nets::List(at) = self.slots[item.0].nets {
+            self.lists.remove(at);
+        }
+        self.slots[item.0].nets = match nets {
+            [] => Nets::None,
+            [net] if host_v4(net).is_some() => Nets::One(host_v4(net).expect("just asked")),
+            nets => Nets::List(self.lists.insert(NetList {
+                v4: nets.iter().filter_map(host_v4).map(Ipv4Addr::to_bits).collect(),
+                other: nets.iter().filter(|net| host_v4(net).is_none()).copied().collect(),
+            })),
+        };
+    }
+
+    /// The item's prefixes.
+    pub(crate) fn nets(&self, item: ItemIx) -> impl Iterator<Item = Cidr> {
+        let (one, list) = match self.slots[item.0].nets {
+            Nets::None => (None, None),
+            Nets::One(addr) => (Some(addr), None),
+            Nets::List(at) => (None, Some(&self.lists[at])),
+        };
+        let v4 = list.into_iter().flat_map(|list| &list.v4).map(|bits| Ipv4Addr::from_bits(*bits));
+        let other = list.into_iter().flat_map(|list| &list.other).copied();
+        one.into_iter().chain(v4).map(|addr| Cidr::host(addr.into())).chain(other)
+    }
+}
+
+/// The address of a prefix that is one IPv4 address.
+pub(crate) fn host_v4(net: &Cidr) -> Option<Ipv4Addr> {
+    match net.addr() {
+        IpAddr::V4(addr) => net.is_host().then_some(addr),
+        IpAddr::V6(_) => None,
+    }
+}
+
+fn place_of(key: &WorkloadEndpointKey) -> String {
+    let WorkloadEndpointKey { host, orchestrator, workload: _, endpoint } = key;
+    format!("{host}{SEPARATOR}{orchestrator}{SEPARATOR}{endpoint}")
+}
+
+fn place_id(bytes: &[u8]) -> u32 {
+    u32::from_le_bytes(bytes[1..5].try_into().expect("an id is four bytes"))
+}
+
+fn encode(key: ItemKey<'_>, place: Option<u32>) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(64);
+    match key {
+        ItemKey::Workload(key) => {
+            bytes.push(WORKLOAD);
+            bytes.extend_from_slice(&place.expect("a workload has a place").to_le_bytes());
+            bytes.extend_from_slice(key.workload.as_bytes());
+        }
+        ItemKey::Host(key) => {
+            bytes.push(HOST);
+            bytes.extend_from_slice(key.host.as_bytes());
+            bytes.push(SEPARATOR as u8);
+            bytes.extend_from_slice(key.name.as_bytes());
+        }
+        ItemKey::NetworkSet(key) => {
+            bytes.push(NETWORK_SET);
+            bytes.extend_from_slice(key.0.as_bytes());
+        }
+    }
+    bytes
+}

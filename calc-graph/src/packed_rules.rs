@@ -1,0 +1,343 @@
+//! Rules as bytes.
+//!
+//! A cluster has many more policies than a node needs. Until a local endpoint
+//! is selected, a policy's rules are only kept, so they are kept small: absent
+//! fields take a bit, lists a length. Invariant: unpacking gives back what was
+//! packed, and equal rules have equal bytes.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use caracal_model::{
+    Action, Entity, HttpMatch, HttpPath, Icmp, Rule, RulePort, RuleProtocol, ServiceAccounts, ServiceRef,
+};
+use caracal_net::{Cidr, Family, PortRange, Protocol};
+use smol_str::SmolStr;
+
+/// The rules of a policy or profile in both directions.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct PackedRules(Box<[u8]>);
+
+/// Rules in both directions.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Rules {
+    pub(crate) inbound: Vec<Rule>,
+    pub(crate) outbound: Vec<Rule>,
+}
+
+impl PackedRules {
+    pub(crate) fn pack(inbound: &[Rule], outbound: &[Rule]) -> Self {
+        let mut writer = Writer(Vec::new());
+        if !inbound.is_empty() || !outbound.is_empty() {
+            writer.list(inbound, Writer::rule);
+            writer.list(outbound, Writer::rule);
+        }
+        Self(writer.0.into())
+    }
+
+    pub(crate) fn unpack(&self) -> Rules {
+        if self.0.is_empty() {
+            return Rules::default();
+        }
+        let mut reader = Reader(&self.0);
+        Rules { inbound: reader.list(Reader::rule), outbound: reader.list(Reader::rule) }
+    }
+}
+
+struct Writer(Vec<u8>);
+
+impl Writer {
+    fn byte(&mut self, byte: u8) {
+        self.0.push(byte);
+    }
+
+    fn length(&mut self, mut length: usize) {
+        while length >= 0x80 {
+            self.byte((length & 0x7f) as u8 | 0x80);
+            length >>= 7;
+        }
+        self.byte(length as u8);
+    }
+
+    fn text(&mut self, text: &str) {
+        self.length(text.len());
+        self.0.extend_from_slice(text.as_bytes());
+    }
+
+    fn list<T>(&mut self, list: &[T], mut one: impl FnMut(&mut Self, &T)) {
+        self.length(list.len());
+        for item in list {
+            one(self, item);
+        }
+    }
+
+    fn rule(&mut self, rule: &Rule) {
+        let Rule { action, ip_version, protocol, not_protocol, icmp, not_icmp, source, destination, http, annotations } =
+            rule;
+        self.byte(match action {
+            Action::Allow => 0,
+            Action::Deny => 1,
+            Action::Pass => 2,
+            Action::Log => 3,
+        });
+        self.byte(match ip_version {
+            None => 0,
+            Some(Family::V4) => 4,
+            Some(Family::V6) => 6,
+        });
+        self.protocol(*protocol);
+        self.protocol(*not_protocol);
+        self.icmp(*icmp);
+        self.icmp(*not_icmp);
+        self.entity(source);
+        self.entity(destination);
+        self.byte(u8::from(http.is_some()));
+        if let Some(HttpMatch { methods, paths }) = http {
+            self.list(methods, |this, method| this.text(method));
+            self.list(paths, |this, path| {
+                let (tag, text) = match path {
+                    HttpPath::Exact(text) => (0, text),
+                    HttpPath::Prefix(text) => (1, text),
+                };
+                this.byte(tag);
+                this.text(text);
+            });
+        }
+        self.length(annotations.len());
+        for (key, value) in annotations {
+            self.text(key);
+            self.text(value);
+        }
+    }
+
+    fn protocol(&mut self, protocol: Option<RuleProtocol>) {
+        // Protocol numbers start at 1.
+        let (tag, number) = match protocol {
+            None => (0, 0),
+            Some(RuleProtocol::Name(protocol)) => (1, protocol.number()),
+            Some(RuleProtocol::Number(protocol)) => (2, protocol.number()),
+        };
+        self.byte(tag);
+        if tag != 0 {
+            self.byte(number);
+        }
+    }
+
+    fn icmp(&mut self, icmp: Option<Icmp>) {
+        let Some(Icmp { icmp_type, code }) = icmp else {
+            return self.byte(0);
+        };
+        self.byte(1 + u8::from(code.is_some()));
+        self.byte(icmp_type);
+        if let Some(code) = code {
+            self.byte(code);
+        }
+    }
+
+    fn entity(&mut self, entity: &Entity) {
+        let Entity {
+            selector,
+            not_selector,
+            nets,
+            not_nets,
+            ports,
+            not_ports,
+            service,
+            original_selector,
+            original_namespace_selector,
+            original_not_selector,
+            service_accounts,
+        } = entity;
+        let texts = [selector, not_selector, original_selector, original_namespace_selector, original_not_selector];
+        let present = |bits: u8, (bit, present): (u8, bool)| bits | u8::from(present) << bit;
+        let texts_present = (0u8..).zip(texts.map(|text| !text.is_empty())).fold(0, present);
+        let lists_present = [
+            !nets.is_empty(),
+            !not_nets.is_empty(),
+            !ports.is_empty(),
+            !not_ports.is_empty(),
+            service.is_some(),
+            service_accounts.is_some(),
+        ];
+        let lists_present = (0u8..).zip(lists_present).fold(0, present);
+        self.byte(texts_present);
+        self.byte(lists_present);
+        for text in texts.into_iter().filter(|text| !text.is_empty()) {
+            self.text(text);
+        }
+        for nets in [nets, not_nets].into_iter().filter(|nets| !nets.is_empty()) {
+            self.list(nets, |this, net| this.net(net));
+        }
+        for ports in [ports, not_ports].into_iter().filter(|ports| !ports.is_empty()) {
+            self.list(ports, Self::port);
+        }
+        if let Some(ServiceRef { namespace, name }) = service {
+            self.text(namespace);
+            self.text(name);
+        }
+        if let Some(ServiceAccounts { names, selector }) = service_accounts {
+            self.list(names, |this, name| this.text(name));
+            self.text(selector);
+        }
+    }
+
+    fn net(&mut self, net: &Cidr) {
+        match net.addr() {
+            IpAddr::V4(addr) => {
+                self.byte(4);
+                self.0.extend_from_slice(&addr.octets());
+            }
+            IpAddr::V6(addr) => {
+                self.byte(6);
+                self.0.extend_from_slice(&addr.octets());
+            }
+        }
+        self.byte(net.len());
+    }
+
+    fn port(&mut self, port: &RulePort) {
+        match port {
+            RulePort::Numeric(range) => {
+                self.byte(0);
+                for port in [range.first(), range.last()] {
+                    self.0.extend_from_slice(&port.to_le_bytes());
+                }
+            }
+            RulePort::Named(name) => {
+                self.byte(1);
+                self.text(name);
+            }
+        }
+    }
+}
+
+struct Reader<'a>(&'a [u8]);
+
+impl Reader<'_> {
+    fn bytes<const N: usize>(&mut self) -> [u8; N] {
+        let (bytes, rest) = self.0.split_first_chunk().expect("packed rules are whole");
+        self.0 = rest;
+        *bytes
+    }
+
+    fn byte(&mut self) -> u8 {
+        let [byte] = self.bytes();
+        byte
+    }
+
+    fn length(&mut self) -> usize {
+        let (mut length, mut shift) = (0, 0);
+        loop {
+            let byte = self.byte();
+            length |= usize::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return length;
+            }
+            shift += 7;
+        }
+    }
+
+    fn text(&mut self) -> SmolStr {
+        let length = self.length();
+        let (text, rest) = self.0.split_at(length);
+        self.0 = rest;
+        std::str::from_utf8(text).expect("packed texts are text").into()
+    }
+
+    fn list<T>(&mut self, mut one: impl FnMut(&mut Self) -> T) -> Vec<T> {
+        let length = self.length();
+        (0..length).map(|_| one(self)).collect()
+    }
+
+    fn rule(&mut self) -> Rule {
+        Rule {
+            action: match self.byte() {
+                0 => Action::Allow,
+                1 => Action::Deny,
+                2 => Action::Pass,
+                _ => Action::Log,
+            },
+            ip_version: match self.byte() {
+                0 => None,
+                4 => Some(Family::V4),
+                _ => Some(Family::V6),
+            },
+            protocol: self.protocol(),
+            not_protocol: self.protocol(),
+            icmp: self.icmp(),
+            not_icmp: self.icmp(),
+            source: self.entity(),
+            destination: self.entity(),
+            http: (self.byte() != 0).then(|| HttpMatch {
+                methods: self.list(Self::text),
+                paths: self.list(|this| match this.byte() {
+                    0 => HttpPath::Exact(this.text()),
+                    _ => HttpPath::Prefix(this.text()),
+                }),
+            }),
+            annotations: {
+                let pairs = self.list(|this| (this.text(), this.text()));
+                pairs.into_iter().collect::<BTreeMap<_, _>>()
+            },
+        }
+    }
+
+    fn protocol(&mut self) -> Option<RuleProtocol> {
+        let form = match self.byte() {
+            0 => return None,
+            1 => RuleProtocol::Name,
+            _ => RuleProtocol::Number,
+        };
+        let number = self.byte();
+        Some(form(Protocol::from_number(number.into()).expect("it was a protocol")))
+    }
+
+    fn icmp(&mut self) -> Option<Icmp> {
+        let form = self.byte();
+        (form != 0).then(|| Icmp { icmp_type: self.byte(), code: (form == 2).then(|| self.byte()) })
+    }
+
+    fn entity(&mut self) -> Entity {
+        let (texts, lists) = (self.byte(), self.byte());
+        let mut text = |bit: u8| if texts & 1 << bit != 0 { self.text() } else { SmolStr::default() };
+        let [selector, not_selector] = [text(0), text(1)];
+        let [original_selector, original_namespace_selector, original_not_selector] = [text(2), text(3), text(4)];
+        let present = |bit: u8| lists & 1 << bit != 0;
+        let mut nets = |bit: u8| if present(bit) { self.list(Self::net) } else { Vec::new() };
+        let [nets, not_nets] = [nets(0), nets(1)];
+        let mut ports = |bit: u8| if present(bit) { self.list(Self::port) } else { Vec::new() };
+        let [ports, not_ports] = [ports(2), ports(3)];
+        Entity {
+            selector,
+            not_selector,
+            nets,
+            not_nets,
+            ports,
+            not_ports,
+            service: present(4).then(|| ServiceRef { namespace: self.text(), name: self.text() }),
+            original_selector,
+            original_namespace_selector,
+            original_not_selector,
+            service_accounts: present(5)
+                .then(|| ServiceAccounts { names: self.list(Self::text), selector: self.text() }),
+        }
+    }
+
+    fn net(&mut self) -> Cidr {
+        let addr = match self.byte() {
+            4 => IpAddr::from(self.bytes::<4>()),
+            _ => IpAddr::from(self.bytes::<16>()),
+        };
+        Cidr::new(addr, self.byte()).expect("it was a prefix")
+    }
+
+    fn port(&mut self) -> RulePort {
+        match self.byte() {
+            0 => {
+                let [first, last] = [self.bytes(), self.bytes()].map(u16::from_le_bytes);
+                RulePort::Numeric(PortRange::new(first, last).expect("it was a range"))
+            }
+            _ => RulePort::Named(self.text()),
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! Lists of profiles that items inherit labels from, and the profiles' labels.
+//!
+//! Input: the profile lists of items, the labels of profiles. Output: an id per
+//! distinct list. Memory: a list and about 40 bytes per distinct list.
+
+use crate::ids::{LabelsIx, ParentsIx, Place, ProfileIx};
+use crate::interner::Interner;
+use crate::label_store::LabelStore;
+
+#[derive(Debug, Default)]
+pub(crate) struct Parents {
+    lists: Interner<Box<[ProfileIx]>>,
+    /// By profile; `None` for a profile that does not exist.
+    labels: Vec<Option<LabelsIx>>,
+}
+
+impl Parents {
+    /// Takes a reference to a list; tells whether it is new.
+    pub(crate) fn acquire(&mut self, profiles: &[ProfileIx]) -> (ParentsIx, bool) {
+        let (at, new) = self.lists.acquire(profiles, || profiles.into());
+        (ParentsIx(at), new)
+    }
+
+    /// Gives a reference back; gives the list out if it was the last one.
+    pub(crate) fn release(&mut self, list: ParentsIx) -> Option<Box<[ProfileIx]>> {
+        self.lists.release(list.0)
+    }
+
+    pub(crate) fn list(&self, list: ParentsIx) -> &[ProfileIx] {
+        &self.lists[list.0]
+    }
+
+    pub(crate) fn labels(&self, profile: ProfileIx) -> Option<LabelsIx> {
+        self.labels.get(profile.ix()).copied().flatten()
+    }
+
+    /// Sets a profile's labels and gives the former ones out.
+    pub(crate) fn set_labels(&mut self, profile: ProfileIx, labels: Option<LabelsIx>) -> Option<LabelsIx> {
+        if self.labels.len() <= profile.ix() {
+            self.labels.resize(profile.ix() + 1, None);
+        }
+        std::mem::replace(&mut self.labels[profile.ix()], labels)
+    }
+}
+
+/// What a class space looks labels up in.
+#[derive(Clone, Copy)]
+pub(crate) struct Inheritance<'a> {
+    pub(crate) labels: &'a LabelStore,
+    pub(crate) parents: &'a Parents,
+}

@@ -1,0 +1,348 @@
+//! Profiles: those that exist and those that items name.
+//!
+//! Input: Profile objects, profile lists of items. Output: `ProfileUpdate` and
+//! `ProfileRemove` for those that local endpoints list; namespaces and service
+//! accounts, which are decoded from `kns.` and `ksa.` profiles. Memory per
+//! profile: its name, its rules as bytes and about 100 bytes; labels are in the
+//! label store.
+//! Invariant: a listed profile that does not exist denies both ways.
+
+use std::collections::BTreeSet;
+use std::ops::{Index, IndexMut};
+
+use caracal_model::{
+    Kind, Labels, NAMESPACE_LABEL_PREFIX, NAMESPACE_PROFILE_PREFIX, SERVICE_ACCOUNT_LABEL_PREFIX,
+    SERVICE_ACCOUNT_PROFILE_PREFIX,
+};
+use hashbrown::HashTable;
+use roaring::RoaringBitmap;
+use smol_str::SmolStr;
+
+use crate::Delta;
+use crate::ids::{LabelsIx, ProfileIx, SetIx};
+use crate::interner::hash_of;
+use crate::label_store::LabelStore;
+use crate::packed_rules::PackedRules;
+use crate::parents::Parents;
+use crate::slots::Slots;
+
+#[derive(Debug)]
+pub(crate) struct HeldProfile {
+    pub(crate) name: SmolStr,
+    /// `None` for a profile that does not exist.
+    held: Option<(Kind, PackedRules)>,
+    /// How many lists of profiles name it.
+    lists: u32,
+    /// How many times local endpoints list it.
+    locals: u32,
+    /// Whether the receiver has it.
+    told: bool,
+    /// The sets that it names while it is listed.
+    sets: Box<[SetIx]>,
+    /// The labels of the namespace or service account that the receiver has.
+    told_labels: Option<LabelsIx>,
+}
+
+impl HeldProfile {
+    pub(crate) fn kind(&self) -> Option<Kind> {
+        self.held.as_ref().map(|(kind, _)| *kind)
+    }
+
+    pub(crate) fn rules(&self) -> Option<&PackedRules> {
+        self.held.as_ref().map(|(_, rules)| rules)
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Profiles {
+    slots: Slots<HeldProfile>,
+    table: HashTable<u32>,
+    /// Profiles whose rules, or whether they are listed, changed.
+    dirty: BTreeSet<ProfileIx>,
+    /// Profiles whose labels changed.
+    relabelled: BTreeSet<ProfileIx>,
+    /// References to sets of profiles that are listed no more.
+    released: Vec<SetIx>,
+}
+
+/// What a flush tells about profiles.
+#[derive(Debug, Default)]
+pub(crate) struct ListedProfiles {
+    /// Listed profiles whose rules changed, or that became listed; by name.
+    pub(crate) updated: Vec<ProfileIx>,
+    /// Told profiles that are listed no more, by name.
+    pub(crate) removed: Vec<SmolStr>,
+}
+
+impl Index<ProfileIx> for Profiles {
+    type Output = HeldProfile;
+
+    fn index(&self, at: ProfileIx) -> &HeldProfile {
+        &self.slots[at.0]
+    }
+}
+
+impl IndexMut<ProfileIx> for Profiles {
+    fn index_mut(&mut self, at: ProfileIx) -> &mut HeldProfile {
+        &mut self.slots[at.0]
+    }
+}
+
+impl Profiles {
+    pub(crate) fn find(&self, name: &str) -> Option<ProfileIx> {
+        let same = |at: &u32| self.slots[*at].name == name;
+        self.table.find(hash_of(name), same).map(|at| ProfileIx(*at))
+    }
+
+    pub(crate) fn of_kind(&self, kind: Kind) -> RoaringBitmap {
+        let profiles = self.slots.iter().filter(|(_, held)| held.kind() == Some(kind));
+        profiles.map(|(at, _)| at).collect()
+    }
+
+    /// The profile of a name, held or not.
+    pub(crate) fn intern(&mut self, name: &SmolStr) -> ProfileIx {
+        if let Some(at) = self.find(name) {
+            return at;
+        }
+        let at = self.slots.insert(HeldProfile {
+            name: name.clone(),
+            held: None,
+            lists: 0,
+            locals: 0,
+            told: false,
+            sets: Box::default(),
+            told_labels: None,
+        });
+        let slots = &self.slots;
+        self.table.insert_unique(hash_of(name.as_str()), at, |at| hash_of(slots[*at].name.as_str()));
+        ProfileIx(at)
+    }
+
+    /// Holds a profile's rules; its labels are the caller's to set.
+    pub(crate) fn put(&mut self, at: ProfileIx, kind: Kind, rules: PackedRules) {
+        let profile = &mut self.slots[at.0];
+        if profile.rules() != Some(&rules) && profile.locals > 0 {
+            self.dirty.insert(at);
+        }
+        profile.held = Some((kind, rules));
+    }
+
+    /// Lets a profile not exist; its labels are the caller's to unset.
+    pub(crate) fn remove(&mut self, at: ProfileIx) {
+        let profile = &mut self.slots[at.0];
+        if profile.held.take().is_some() && profile.locals > 0 {
+            self.dirty.insert(at);
+        }
+    }
+
+    /// Notes that a profile's labels changed.
+    pub(crate) fn note_labels(&mut self, at: ProfileIx) {
+        if Subject::of(&self.slots[at.0].name).is_some() {
+            self.relabelled.insert(at);
+        }
+    }
+
+    /// Counts a list that names the profile.
+    pub(crate) fn enlist(&mut self, at: ProfileIx) {
+        self.slots[at.0].lists += 1;
+    }
+
+    pub(crate) fn delist(&mut self, at: ProfileIx) {
+        self.slots[at.0].lists -= 1;
+        self.drop_if_unused(at);
+    }
+
+    /// Counts a local endpoint that lists the profile.
+    pub(crate) fn add_local(&mut self, at: ProfileIx) {
+        let profile = &mut self.slots[at.0];
+        profile.locals += 1;
+        if profile.locals == 1 {
+            self.dirty.insert(at);
+        }
+    }
+
+    pub(crate) fn remove_local(&mut self, at: ProfileIx) {
+        let profile = &mut self.slots[at.0];
+        profile.locals -= 1;
+        if profile.locals == 0 {
+            self.dirty.insert(at);
+        }
+    }
+
+    pub(crate) fn is_dirty(&self) -> bool {
+        !self.dirty.is_empty() || !self.relabelled.is_empty()
+    }
+
+    /// What changed about listed profiles since the last flush.
+    pub(crate) fn list(&mut self) -> ListedProfiles {
+        let mut listed = ListedProfiles::default();
+        for at in std::mem::take(&mut self.dirty) {
+            let profile = &mut self.slots[at.0];
+            if profile.locals > 0 {
+                listed.updated.push(at);
+            } else {
+                self.released.extend(std::mem::take(&mut profile.sets));
+                if std::mem::take(&mut profile.told) {
+                    listed.removed.push(profile.name.clone());
+                }
+                self.drop_if_unused(at);
+            }
+        }
+        listed.updated.sort_unstable_by_key(|at| &self.slots[at.0].name);
+        listed.removed.sort_unstable();
+        listed
+    }
+
+    /// The profiles that the receiver has, by name.
+    pub(crate) fn told(&self) -> Vec<ProfileIx> {
+        let told = self.slots.iter().filter(|(_, profile)| profile.told);
+        let mut told: Vec<ProfileIx> = told.map(|(at, _)| ProfileIx(at)).collect();
+        told.sort_unstable_by_key(|at| &self.slots[at.0].name);
+        told
+    }
+
+    /// Replaces the sets that a listed profile names.
+    pub(crate) fn set_sets(&mut self, at: ProfileIx, sets: Vec<SetIx>) {
+        let old = std::mem::replace(&mut self.slots[at.0].sets, sets.into());
+        self.released.extend(old);
+    }
+
+    /// References to sets that no listed profile needs any more.
+    pub(crate) fn take_released(&mut self) -> Vec<SetIx> {
+        std::mem::take(&mut self.released)
+    }
+
+    pub(crate) fn set_told(&mut self, at: ProfileIx) {
+        self.slots[at.0].told = true;
+    }
+
+    /// Tells the service accounts and namespaces that changed.
+    pub(crate) fn flush_subjects(
+        &mut self,
+        labels: &mut LabelStore,
+        parents: &Parents,
+        sink: &mut dyn FnMut(Delta<'_>),
+    ) {
+        let mut changes: Vec<(SmolStr, Option<LabelsIx>)> = Vec::new();
+        for at in std::mem::take(&mut self.relabelled) {
+            let profile = &mut self.slots[at.0];
+            let now = parents.labels(at);
+            let before = std::mem::replace(&mut profile.told_labels, now);
+            if now != before {
+                changes.push((profile.name.clone(), now));
+            }
+            // The new labels are held before the old ones go.
+            if let Some(now) = now {
+                labels.retain(now);
+            }
+            if let Some(before) = before {
+                labels.release(before);
+            }
+            self.drop_if_unused(at);
+        }
+        changes.sort_unstable();
+        for kind in [SubjectKind::ServiceAccount, SubjectKind::Namespace] {
+            let of_kind = changes.iter().filter_map(|(name, now)| Some((Subject::of(name)?, now)));
+            let of_kind: Vec<_> = of_kind.filter(|(subject, _)| subject.kind() == kind).collect();
+            for (subject, _) in of_kind.iter().filter(|(_, now)| now.is_none()) {
+                sink(subject.removal());
+            }
+            for (subject, now) in of_kind {
+                if let Some(now) = now {
+                    sink(subject.update(&subject.own_labels(labels, *now)));
+                }
+            }
+        }
+    }
+
+    /// Tells every service account and namespace that the receiver has.
+    pub(crate) fn snapshot_subjects(&self, labels: &LabelStore, sink: &mut dyn FnMut(Delta<'_>)) {
+        let held = self.slots.iter().map(|(_, profile)| profile);
+        let mut told: Vec<_> = held.filter_map(|profile| Some((&profile.name, profile.told_labels?))).collect();
+        told.sort_unstable();
+        for kind in [SubjectKind::ServiceAccount, SubjectKind::Namespace] {
+            for (name, now) in &told {
+                if let Some(subject) = Subject::of(name).filter(|subject| subject.kind() == kind) {
+                    sink(subject.update(&subject.own_labels(labels, *now)));
+                }
+            }
+        }
+    }
+
+    /// Forgets a profile that neither exists nor is named, if the receiver has forgotten it.
+    pub(crate) fn drop_if_unused(&mut self, at: ProfileIx) {
+        let HeldProfile { name, held, lists, locals, told, sets, told_labels } = &self.slots[at.0];
+        let named = *lists > 0 || *locals > 0 || !sets.is_empty();
+        if held.is_some() || named || *told || told_labels.is_some() {
+            return;
+        }
+        let hash = hash_of(name.as_str());
+        if let Ok(entry) = self.table.find_entry(hash, |other| *other == at.0) {
+            entry.remove();
+        }
+        self.slots.remove(at.0);
+        self.dirty.remove(&at);
+        self.relabelled.remove(&at);
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum SubjectKind {
+    ServiceAccount,
+    Namespace,
+}
+
+/// What a profile's name says that it stands for.
+#[derive(Clone, Copy, Debug)]
+enum Subject<'a> {
+    ServiceAccount { namespace: &'a str, name: &'a str },
+    Namespace { name: &'a str },
+}
+
+impl<'a> Subject<'a> {
+    fn of(profile: &'a str) -> Option<Self> {
+        if let Some(name) = profile.strip_prefix(NAMESPACE_PROFILE_PREFIX) {
+            return Some(Self::Namespace { name });
+        }
+        // Namespaces have no dots; names of service accounts may.
+        let (namespace, name) = profile.strip_prefix(SERVICE_ACCOUNT_PROFILE_PREFIX)?.split_once('.')?;
+        Some(Self::ServiceAccount { namespace, name })
+    }
+
+    const fn kind(self) -> SubjectKind {
+        match self {
+            Self::ServiceAccount { .. } => SubjectKind::ServiceAccount,
+            Self::Namespace { .. } => SubjectKind::Namespace,
+        }
+    }
+
+    /// The labels as the namespace or service account has them itself.
+    fn own_labels(self, store: &LabelStore, labels: LabelsIx) -> Labels {
+        let prefix = match self {
+            Self::ServiceAccount { .. } => SERVICE_ACCOUNT_LABEL_PREFIX,
+            Self::Namespace { .. } => NAMESPACE_LABEL_PREFIX,
+        };
+        let own = store.iter(labels).map(|(key, value)| {
+            let key = store.key(key);
+            (key.strip_prefix(prefix).unwrap_or(key), value)
+        });
+        own.collect()
+    }
+
+    fn update<'b>(self, labels: &'b Labels) -> Delta<'b>
+    where
+        'a: 'b,
+    {
+        match self {
+            Self::ServiceAccount { namespace, name } => Delta::ServiceAccountUpdate { namespace, name, labels },
+            Self::Namespace { name } => Delta::NamespaceUpdate { name, labels },
+        }
+    }
+
+    fn removal(self) -> Delta<'a> {
+        match self {
+            Self::ServiceAccount { namespace, name } => Delta::ServiceAccountRemove { namespace, name },
+            Self::Namespace { name } => Delta::NamespaceRemove { name },
+        }
+    }
+}
