@@ -175,3 +175,53 @@ fn the_answer_for_people() {
         insta::assert_snapshot!(name, text(from, to, port));
     }
 }
+
+/// Two pods on two nodes, and a policy for one of them.
+const MANIFESTS: &str = r#"
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop}
+---
+apiVersion: v1
+kind: Pod
+metadata: {namespace: shop, name: web, labels: {app: web}}
+spec: {nodeName: node1, containers: [{name: main, image: web}]}
+status: {phase: Running, podIPs: [{ip: 10.0.0.1}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {namespace: shop, name: db, labels: {app: db}}
+spec: {nodeName: node2, containers: [{name: main, image: db, ports: [{name: sql, containerPort: 5432}]}]}
+status: {phase: Running, podIPs: [{ip: 10.0.1.1}]}
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {namespace: shop, name: db}
+spec:
+  podSelector: {matchLabels: {app: db}}
+  ingress: [{from: [{podSelector: {matchLabels: {app: api}}}], ports: [{port: sql}]}]
+"#;
+
+#[test]
+fn manifests_of_several_nodes() {
+    let dir = tempfile::tempdir().expect("a directory");
+    std::fs::write(dir.path().join("all.yaml"), MANIFESTS).expect("a file");
+    let explain = |format| {
+        let args = ExplainArgs {
+            datastore: Datastore::File(dir.path().to_owned()),
+            from: Some("shop/web".parse().expect("a party")),
+            to: Some("10.0.1.1".parse().expect("a party")),
+            port: Some("5432/tcp".parse().expect("a service")),
+            source_port: SOURCE_PORT,
+            batch: None,
+            output: format,
+        };
+        let mut output = Vec::new();
+        run(&Global { log_level: None, config_file: None }, &args, std::io::empty(), &mut output).expect("an answer");
+        String::from_utf8(output).expect("text")
+    };
+    insta::assert_snapshot!("manifests-of-several-nodes", explain(Output::Text));
+    let answer: serde_json::Value = serde_json::from_str(&explain(Output::Json)).expect("JSON");
+    assert_eq!(answer["verdict"], "deny");
+    assert_eq!(answer["ingress"]["trail"][0]["policies"][0]["name"], "db");
+}

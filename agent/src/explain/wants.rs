@@ -10,6 +10,9 @@ use super::cluster::Cluster;
 /// Labels that conversion adds to a workload's own.
 const ADDED_LABELS: &str = "projectcalico.org/";
 
+/// What begins each selector of a converted networking.k8s.io policy, if more follows.
+const KUBERNETES_PREFIX: &str = "projectcalico.org/orchestrator == 'k8s' && ";
+
 /// What a field of a rule asks for.
 pub(super) fn wanted(field: Field, rule: &felix::Rule) -> String {
     let (src, dst) = (Side::source(rule), Side::destination(rule));
@@ -37,14 +40,14 @@ pub(super) fn wanted(field: Field, rule: &felix::Rule) -> String {
         Field::NotSrcPorts => format!("source port other than {}", ranges(src.not_ports)),
         Field::SrcSets => format!("source {}", src.selectors()),
         Field::NotSrcSets => format!("source not {}", src.not_selector),
-        Field::NotSrcNamedPorts => "source port other than those it has a name for".to_owned(),
+        Field::NotSrcNamedPorts => "source port other than those named".to_owned(),
         Field::DstNets => format!("destination in {}", dst.nets.join(", ")),
         Field::NotDstNets => format!("destination outside of {}", dst.not_nets.join(", ")),
         Field::DstPorts => format!("destination port {}", dst.ports()),
         Field::NotDstPorts => format!("destination port other than {}", ranges(dst.not_ports)),
         Field::DstSets => format!("destination {}", dst.selectors()),
         Field::NotDstSets => format!("destination not {}", dst.not_selector),
-        Field::NotDstNamedPorts => "destination port other than those it has a name for".to_owned(),
+        Field::NotDstNamedPorts => "destination port other than those named".to_owned(),
         Field::DstIpPortSets => format!("destination {}", dst.selectors()),
     }
 }
@@ -132,8 +135,8 @@ impl<'a> Side<'a> {
     /// they are resolved to sets, and a selector beside them is part of the set.
     fn ports(&self) -> String {
         let named = self.has_named_ports.then(|| match self.selectors() {
-            selectors if selectors.is_empty() => "one that it has the right name for".to_owned(),
-            selectors => format!("one that it has the right name for, {selectors}"),
+            selectors if selectors.is_empty() => "by name".to_owned(),
+            selectors => format!("by name, {selectors}"),
         });
         let numeric = (!self.ports.is_empty()).then(|| ranges(self.ports));
         numeric.into_iter().chain(named).collect::<Vec<_>>().join(" or ")
@@ -147,7 +150,8 @@ impl<'a> Side<'a> {
             }
         };
         part("with namespace", self.namespace_selector);
-        part("with", self.selector);
+        // What the conversion of a Kubernetes policy puts first is not its author's.
+        part("with", self.selector.strip_prefix(KUBERNETES_PREFIX).unwrap_or(self.selector));
         part("not", self.not_selector);
         if let Some(felix::ServiceAccountMatch { selector, names }) = self.service_accounts {
             part("with service account", selector);
