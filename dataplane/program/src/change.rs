@@ -71,7 +71,14 @@ pub fn coalesce(changes: impl IntoIterator<Item = Change>) -> Vec<Change> {
     out.retain(|change| match change {
         Change::SetMembers { added, removed, .. } => !added.is_empty() || !removed.is_empty(),
         Change::Nothing => false,
-        _ => true,
+        Change::SetReplaced(_)
+        | Change::SetRemoved(_)
+        | Change::Policy(_)
+        | Change::Profile(_)
+        | Change::Endpoint { .. }
+        | Change::HostEndpoint(_)
+        | Change::Config
+        | Change::InSync => true,
     });
     out
 }

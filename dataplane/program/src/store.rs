@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use caracal_proto::felix::{self, to_dataplane::Payload};
 use rustc_hash::{FxHashMap, FxHashSet};
-use smallvec::SmallVec;
 use smol_str::SmolStr;
 
 use crate::parse::{self, Subject};
@@ -336,13 +335,6 @@ impl PolicyStore {
             }
         }
     }
-}
-
-/// The interfaces of an endpoint before and after a change, each once.
-fn interfaces_of(endpoints: [Option<&WorkloadEndpoint>; 2]) -> SmallVec<[SmolStr; 2]> {
-    let mut interfaces: SmallVec<[SmolStr; 2]> = endpoints.into_iter().flatten().map(|e| e.interface.clone()).collect();
-    interfaces.dedup();
-    interfaces
 }
 
 #[cfg(test)]

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::store::interfaces_of;
+use smallvec::SmallVec;
+use smol_str::SmolStr;
+
 use crate::{Change, IpSet, PolicyStore, SetId, WorkloadEndpoint, WorkloadId};
 
 impl PolicyStore {
@@ -72,5 +74,8 @@ pub(super) fn endpoint_change(
     before: Option<&WorkloadEndpoint>,
     after: Option<&WorkloadEndpoint>,
 ) -> Change {
-    Change::Endpoint { id: id.clone(), interfaces: interfaces_of([before, after]) }
+    let endpoints = [before, after].into_iter().flatten();
+    let mut interfaces: SmallVec<[SmolStr; 2]> = endpoints.map(|endpoint| endpoint.interface.clone()).collect();
+    interfaces.dedup();
+    Change::Endpoint { id: id.clone(), interfaces }
 }
