@@ -543,3 +543,6 @@ impl InterfaceState {
         self.programs
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,8 @@
 //! Stores for tests, and namespaces to load them in.
 
+pub(crate) mod random;
+pub(crate) mod sim;
+
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 

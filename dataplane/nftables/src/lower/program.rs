@@ -7,8 +7,8 @@ use crate::ir::{Chain, IfName, Match, Name, Rule, Statement, Verdict};
 use crate::names;
 use crate::settings::Settings;
 
-/// Lowers a program: tiers in order, then profiles, then a denial. Its own chain
-/// comes first, then those of tiers.
+/// Lowers a program: tiers in order, then profiles, then a denial, as far as a
+/// packet can come. Its own chain comes first, then those of tiers.
 ///
 /// `passes` says whether a policy has a rule that leaves its tier. A tier with
 /// such a policy is a chain of its own: the policy sets the scratch bit and
@@ -19,6 +19,7 @@ pub(crate) fn lower_program(program: &Program, passes: impl Fn(&PolicyId) -> boo
     let name = names::program(direction, program.key());
     let mut rules = Vec::new();
     let mut tiers = Vec::new();
+    let mut falls_through = true;
     for (index, tier) in program.tiers().iter().enumerate() {
         if tier.enforced().next().is_none() {
             continue;
@@ -31,12 +32,18 @@ pub(crate) fn lower_program(program: &Program, passes: impl Fn(&PolicyId) -> boo
             tiers.push(Chain { name: chain, base: None, rules: inside });
         } else {
             walk_tier(&mut rules, direction, tier, |_| false, settings);
+            if tier.end == EndOfTier::Deny {
+                falls_through = false;
+                break;
+            }
         }
     }
-    for profile in program.profiles() {
-        rules.push(jump(&names::profile(direction, profile), &format!("profile {profile}")));
+    if falls_through {
+        for profile in program.profiles() {
+            rules.push(jump(&names::profile(direction, profile), &format!("profile {profile}")));
+        }
+        rules.push(deny_all(settings, &format!("no policy or profile allows this {direction}")));
     }
-    rules.push(deny_all(settings, &format!("no policy or profile allows this {direction}")));
     let mut chains = vec![Chain { name, base: None, rules }];
     chains.append(&mut tiers);
     chains

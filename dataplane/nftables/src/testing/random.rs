@@ -1,0 +1,212 @@
+//! Random messages over few values, so that they meet.
+
+use caracal_program::{Packet, Transport};
+use caracal_proto::felix;
+use proptest::prelude::*;
+use proptest::sample::{select, subsequence};
+
+use super::{World, ports, protocol, rule, texts};
+
+const PREFIXES: &[&str] = &[
+    "10.0.0.1/32",
+    "10.0.0.2/32",
+    "10.0.0.3/32",
+    "10.0.0.0/31",
+    "10.0.0.0/24",
+    "10.0.0.2/31",
+    "10.1.0.0/16",
+    "0.0.0.0/0",
+    "0.0.0.0/1",
+    "255.255.255.254/31",
+    "fd00::1/128",
+    "fd00::2/128",
+    "fd00::/64",
+    "fd00::/127",
+    "::/0",
+    "ffff::/16",
+];
+const ADDRS_V4: &[&str] = &["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.77", "10.1.0.1", "192.0.2.1", "255.255.255.255"];
+const ADDRS_V6: &[&str] = &["fd00::1", "fd00::2", "fd00::77", "2001:db8::1", "ffff::1"];
+const PORT_MEMBERS: &[&str] = &[
+    "10.0.0.1,tcp:80",
+    "10.0.0.1,udp:80",
+    "10.0.0.2,tcp:80",
+    "10.0.0.2,sctp:8080",
+    "10.0.0.3,tcp:443",
+    "fd00::1,tcp:80",
+    "fd00::2,udp:443",
+];
+const PORTS: &[u16] = &[0, 79, 80, 81, 443, 8080, 65535];
+const RANGES: &[&str] = &["80", "443", "80:81", "81:443", "0:65535", "0:79", "8080:65535"];
+const PROTOCOLS: &[&str] = &["tcp", "udp", "sctp", "udplite", "icmp", "icmpv6", "47"];
+const NET_SETS: &[&str] = &["s:a", "s:b", "s:c"];
+const PORT_SETS: &[&str] = &["n:a", "n:b"];
+const POLICIES: &[&str] = &["ns/a", "ns/b", "c", "d", "staged:e"];
+const PROFILES: &[&str] = &["kns.ns", "ksa.ns.default"];
+const PODS: &[&str] = &["ns/0", "ns/1", "ns/2"];
+pub(crate) const INTERFACES: &[&str] = &["cali0", "cali1", "tap\"0"];
+
+/// Something told to a store.
+#[derive(Clone, Debug)]
+pub(crate) enum Told {
+    Set(&'static str, Vec<&'static str>),
+    Members(&'static str, Vec<&'static str>, Vec<&'static str>),
+    RemoveSet(&'static str),
+    Policy(&'static str, Vec<felix::Rule>, Vec<felix::Rule>),
+    RemovePolicy(&'static str),
+    Profile(&'static str, Vec<felix::Rule>, Vec<felix::Rule>),
+    Endpoint(&'static str, &'static str, &'static str, Vec<RandomTier>, Vec<&'static str>),
+    RemoveEndpoint(&'static str),
+}
+
+type RandomTier = (&'static str, &'static str, Vec<&'static str>, Vec<&'static str>);
+
+impl World {
+    /// Tells what makes sense in the store's state: a change of a set that is
+    /// not there is left out.
+    pub(crate) fn hear(&mut self, told: &Told) {
+        match told {
+            Told::Set(id, members) => self.set(id, members),
+            Told::Members(id, added, removed) if self.store.ip_set(id).is_some() => self.members(id, added, removed),
+            Told::Members(..) => self,
+            Told::RemoveSet(id) => self.remove_set(id),
+            Told::Policy(id, inbound, outbound) => self.policy(id, inbound, outbound),
+            Told::RemovePolicy(id) => self.remove_policy(id),
+            Told::Profile(name, inbound, outbound) => self.profile(name, inbound, outbound),
+            Told::Endpoint(state, pod, interface, tiers, profiles) => {
+                let tiers: Vec<_> =
+                    tiers.iter().map(|(name, end, i, e)| (*name, *end, i.as_slice(), e.as_slice())).collect();
+                self.endpoint_in_state(state, pod, interface, &tiers, profiles)
+            }
+            Told::RemoveEndpoint(pod) => self.remove_endpoint(pod),
+        };
+    }
+}
+
+/// Something to tell.
+pub(crate) fn told() -> impl Strategy<Value = Told> {
+    let nets = || subsequence(PREFIXES, 0..6);
+    let members = || subsequence(PORT_MEMBERS, 0..4);
+    prop_oneof![
+        3 => (select(NET_SETS), nets()).prop_map(|(id, m)| Told::Set(id, m)),
+        1 => (select(PORT_SETS), members()).prop_map(|(id, m)| Told::Set(id, m)),
+        4 => (select(NET_SETS), nets(), nets()).prop_map(|(id, a, r)| Told::Members(id, a, r)),
+        2 => (select(PORT_SETS), members(), members()).prop_map(|(id, a, r)| Told::Members(id, a, r)),
+        1 => select([NET_SETS, PORT_SETS].concat()).prop_map(Told::RemoveSet),
+        6 => (select(POLICIES), rules(), rules()).prop_map(|(id, i, o)| Told::Policy(id, i, o)),
+        1 => select(POLICIES).prop_map(Told::RemovePolicy),
+        2 => (select(PROFILES), rules(), rules()).prop_map(|(name, i, o)| Told::Profile(name, i, o)),
+        6 => endpoint(),
+        1 => select(PODS).prop_map(Told::RemoveEndpoint),
+    ]
+}
+
+/// Every set, policy, profile and endpoint.
+pub(crate) fn everything() -> impl Strategy<Value = Vec<Told>> {
+    let sets = NET_SETS.iter().map(|id| subsequence(PREFIXES, 0..6).prop_map(move |m| Told::Set(id, m)).boxed());
+    let ports = PORT_SETS.iter().map(|id| subsequence(PORT_MEMBERS, 0..4).prop_map(move |m| Told::Set(id, m)).boxed());
+    let policies =
+        POLICIES.iter().map(|id| (rules(), rules()).prop_map(move |(i, o)| Told::Policy(id, i, o)).boxed());
+    let profiles =
+        PROFILES.iter().map(|id| (rules(), rules()).prop_map(move |(i, o)| Told::Profile(id, i, o)).boxed());
+    let endpoints = PODS.iter().map(|_| endpoint().boxed());
+    sets.chain(ports).chain(policies).chain(profiles).chain(endpoints).collect::<Vec<_>>()
+}
+
+fn endpoint() -> impl Strategy<Value = Told> {
+    let policies = || subsequence(POLICIES, 0..4);
+    let tier = (select(&["kube-admin", "default"][..]), select(&["Deny", "Pass"][..]), policies(), policies());
+    let state = prop_oneof![9 => Just("active"), 1 => Just("down")];
+    let tiers = prop::collection::vec(tier, 0..3);
+    (state, select(PODS), select(INTERFACES), tiers, subsequence(PROFILES, 0..=2))
+        .prop_map(|(state, pod, interface, tiers, profiles)| Told::Endpoint(state, pod, interface, tiers, profiles))
+}
+
+fn rules() -> impl Strategy<Value = Vec<felix::Rule>> {
+    prop::collection::vec(any_rule(), 0..4)
+}
+
+/// Mostly empty, so that rules match something.
+fn some<T: Clone + std::fmt::Debug + 'static>(of: &'static [T]) -> impl Strategy<Value = Vec<T>> {
+    prop_oneof![4 => Just(Vec::new()), 1 => subsequence(of, 1..=2)]
+}
+
+/// A rule with any of its fields.
+pub(crate) fn any_rule() -> impl Strategy<Value = felix::Rule> {
+    let action = select(&["allow", "allow", "deny", "next-tier", "log"][..]);
+    let family = prop_oneof![8 => Just(0), 1 => Just(4), 1 => Just(6)];
+    let a_protocol = || prop::option::weighted(0.4, select(PROTOCOLS));
+    let icmp = || prop::option::weighted(0.15, (0..3i32, prop::option::of(0..2i32)));
+    let side = || (some(PREFIXES), some(PREFIXES), some(RANGES), some(RANGES), some(NET_SETS), some(NET_SETS));
+    let named = (some(PORT_SETS), some(PORT_SETS), some(PORT_SETS), some(PORT_SETS), some(PORT_SETS));
+    let head = (action, family, a_protocol(), prop::option::weighted(0.1, select(PROTOCOLS)), icmp(), icmp());
+    (head, side(), side(), named).prop_map(|(head, src, dst, named)| {
+        let (action, ip_version, is, is_not, icmp, not_icmp) = head;
+        let owned = |list: Vec<&str>| list.into_iter().map(str::to_owned).collect::<Vec<_>>();
+        felix::Rule {
+            ip_version,
+            protocol: is.and_then(protocol),
+            not_protocol: is_not.and_then(protocol),
+            icmp: icmp.map(|(r#type, code)| match code {
+                None => felix::rule::Icmp::IcmpType(r#type),
+                Some(code) => felix::rule::Icmp::IcmpTypeCode(felix::IcmpTypeAndCode { r#type, code }),
+            }),
+            not_icmp: not_icmp.map(|(r#type, code)| match code {
+                None => felix::rule::NotIcmp::NotIcmpType(r#type),
+                Some(code) => felix::rule::NotIcmp::NotIcmpTypeCode(felix::IcmpTypeAndCode { r#type, code }),
+            }),
+            src_net: owned(src.0),
+            not_src_net: owned(src.1),
+            src_ports: ports(&src.2),
+            not_src_ports: ports(&src.3),
+            src_ip_set_ids: owned(src.4),
+            not_src_ip_set_ids: owned(src.5),
+            dst_net: owned(dst.0),
+            not_dst_net: owned(dst.1),
+            dst_ports: ports(&dst.2),
+            not_dst_ports: ports(&dst.3),
+            dst_ip_set_ids: owned(dst.4),
+            not_dst_ip_set_ids: owned(dst.5),
+            src_named_port_ip_set_ids: owned(named.0),
+            dst_named_port_ip_set_ids: owned(named.1),
+            not_src_named_port_ip_set_ids: owned(named.2),
+            not_dst_named_port_ip_set_ids: owned(named.3),
+            dst_ip_port_set_ids: owned(named.4),
+            ..rule(action)
+        }
+    })
+}
+
+/// A rule with many alternatives, most of which match.
+pub(crate) fn rule_of_choices() -> impl Strategy<Value = felix::Rule> {
+    let sets = || subsequence(NET_SETS, 0..=2);
+    let named = prop::option::of(Just("n:a"));
+    (select(&["next-tier", "log", "allow", "deny"][..]), sets(), sets(), named, any::<bool>()).prop_map(
+        |(action, src, dst, named, not_icmp)| felix::Rule {
+            src_ip_set_ids: texts(&src),
+            dst_ip_set_ids: texts(&dst),
+            dst_ports: if named.is_some() { ports(&["80"]) } else { Vec::new() },
+            dst_named_port_ip_set_ids: named.map(str::to_owned).into_iter().collect(),
+            not_icmp: not_icmp
+                .then_some(felix::rule::NotIcmp::NotIcmpTypeCode(felix::IcmpTypeAndCode { r#type: 0, code: 0 })),
+            ..rule(action)
+        },
+    )
+}
+
+/// A packet that the values above say something about.
+pub(crate) fn packet() -> impl Strategy<Value = Packet> {
+    let pair = |addrs: &'static [&'static str]| (select(addrs), select(addrs));
+    let addrs = prop_oneof![3 => pair(ADDRS_V4), 2 => pair(ADDRS_V6)];
+    let fields = (select(PROTOCOLS), select(PORTS), select(PORTS), 0..3u8, 0..2u8);
+    (addrs, fields).prop_map(|((src, dst), (proto, src_port, dst_port, icmp_type, code))| {
+        let transport = match proto {
+            "icmp" | "icmpv6" => Transport::Icmp { icmp_type, code },
+            "47" => Transport::Opaque,
+            _ => Transport::Ports { src: src_port, dst: dst_port },
+        };
+        let addr = |text: &str| text.parse().expect("an address");
+        let protocol = proto.parse().expect("a protocol");
+        Packet::new(addr(src), addr(dst), protocol, transport).expect("both are of one family")
+    })
+}
