@@ -1,1 +1,29 @@
-//! Placeholder.
+//! The data half: whole revisions in, kernel state and receipts out.
+//!
+//! [`DataHalf`] decides, one input at a time, without threads or clocks;
+//! [`spawn`] runs it on a plain thread of its own, with the kernel's links
+//! watched beside it. Rules are a [driver](caracal_program::Driver)'s affair;
+//! routes, sysctls and conntrack are the [`Host`]'s.
+
+mod data_half;
+#[cfg(test)]
+mod fakes;
+mod host;
+mod interfaces;
+mod kernel_host;
+mod outcomes;
+mod retry;
+mod revision;
+mod rules;
+mod thread;
+mod workloads;
+
+pub use data_half::{ConfiguredDriver, DataHalf};
+pub use host::{Host, Route};
+pub use interfaces::{Interfaces, LinkState};
+pub use kernel_host::KernelHost;
+pub use outcomes::{Networking, Outcomes};
+pub use revision::{Assembler, Revision, RevisionError};
+pub use rules::nftables_settings;
+pub use thread::{DataplaneError, Frames, Handle, Reply, spawn};
+pub use workloads::Workloads;

@@ -56,6 +56,9 @@ pub enum LinkEvent {
         /// Its name.
         name: String,
     },
+    /// Notifications were lost. The last state of every interface has been told,
+    /// but one that is up may have been down meanwhile and have lost its routes.
+    Missed,
 }
 
 /// Ends the watch when it is dropped.
@@ -69,8 +72,7 @@ pub struct WatchHandle {
 /// it breaks or the handle is dropped.
 ///
 /// If notifications are lost because `sink` is slow, the interfaces are listed
-/// anew and `sink` is told what differs: events between two looks may be missed,
-/// the last state is not.
+/// anew and `sink` is told what differs, then [`LinkEvent::Missed`].
 ///
 /// # Errors
 /// When the thread or its socket cannot be made.
@@ -126,12 +128,14 @@ impl Notifications {
 /// Tells `sink` of changes until it breaks.
 async fn follow(mut notifications: Notifications, mut sink: impl FnMut(LinkEvent) -> ControlFlow<()>) {
     let mut links = Links::default();
+    let mut missed = None;
     loop {
         match list(&mut notifications.handle).await {
             Ok(listed) => {
-                if links.replace(listed).into_iter().try_for_each(&mut sink).is_break() {
+                if links.replace(listed).into_iter().chain(missed).try_for_each(&mut sink).is_break() {
                     return;
                 }
+                missed = Some(LinkEvent::Missed);
                 if read(&mut notifications.stream, &mut links, &mut sink).await.is_break() {
                     return;
                 }

@@ -8,10 +8,11 @@ use super::*;
 fn hear(believed: &mut BTreeMap<String, (IfIndex, bool)>, events: Vec<LinkEvent>) {
     for event in events {
         match event {
-            LinkEvent::Up { name, index } => believed.insert(name, (index, true)),
-            LinkEvent::Down { name, index } => believed.insert(name, (index, false)),
-            LinkEvent::Gone { name } => believed.remove(&name),
-        };
+            LinkEvent::Up { name, index } => drop(believed.insert(name, (index, true))),
+            LinkEvent::Down { name, index } => drop(believed.insert(name, (index, false))),
+            LinkEvent::Gone { name } => drop(believed.remove(&name)),
+            LinkEvent::Missed => unreachable!("not an interface's"),
+        }
     }
 }
 

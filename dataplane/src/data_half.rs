@@ -1,0 +1,353 @@
+//! What the data half does, one input at a time.
+//!
+//! No thread, no clock, no channel: time is an argument and answers are
+//! returned, so that every order of inputs can be tested.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::time::Instant;
+
+use caracal_config::Settings;
+use caracal_net::Family;
+use caracal_program::{Change, Driver, DriverError, Finding, PolicyStore, Receipt, Sweep};
+use caracal_proto::sync::begin::Kind;
+use caracal_proto::sync::{Ack, FromData, Position, ToData, from_data, to_data};
+use smol_str::SmolStr;
+use tracing::{debug, error, info, warn};
+
+use crate::host::Host;
+use crate::interfaces::{Interfaces, LinkState, Observed};
+use crate::outcomes::{Networking, Outcomes};
+use crate::retry::Backoff;
+use crate::revision::{Assembler, Revision, RevisionError};
+use crate::workloads::Workloads;
+
+/// A driver that takes its settings from Felix's parameters, while it runs.
+pub trait ConfiguredDriver: Driver {
+    /// Takes new settings; the next apply or resync follows them.
+    ///
+    /// # Errors
+    /// [`DriverError`] if the settings cannot be used; the old ones stay.
+    fn configure(&mut self, settings: &Settings) -> Result<(), DriverError>;
+}
+
+/// The data half's state.
+pub struct DataHalf<D, H> {
+    driver: D,
+    host: H,
+    store: PolicyStore,
+    settings: Settings,
+    assembler: Assembler,
+    interfaces: Interfaces,
+    workloads: Workloads,
+    outcomes: Outcomes,
+    /// Whether the kernel was read back against a store that the control half filled.
+    read_back: bool,
+    /// What the driver could not do.
+    owed: Backoff,
+    /// Addresses whose connections are still to be forgotten.
+    departed: BTreeSet<IpAddr>,
+    forgetting: Backoff,
+    next_poll: Instant,
+    next_audit: Option<Instant>,
+    forwarding: Vec<Family>,
+}
+
+impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
+    /// Takes over what the kernel holds: nothing is removed, unknown workload
+    /// interfaces carry nothing from here on.
+    pub fn start(now: Instant, driver: D, host: H, settings: Settings) -> Self {
+        let workloads = Workloads::new(&settings);
+        let mut half = Self {
+            driver,
+            host,
+            store: PolicyStore::new(),
+            settings,
+            assembler: Assembler::default(),
+            interfaces: Interfaces::default(),
+            workloads,
+            outcomes: Outcomes::default(),
+            read_back: false,
+            owed: Backoff::default(),
+            departed: BTreeSet::new(),
+            forgetting: Backoff::default(),
+            next_poll: now,
+            next_audit: None,
+            forwarding: Vec::new(),
+        };
+        let taken_over = half.driver.resync(&half.store, Sweep::Keep);
+        half.settle_driver(now, taken_over);
+        half.next_poll = now + half.driver.poll_interval();
+        half
+    }
+
+    /// What is held whole; a new connection may go on there.
+    #[must_use]
+    pub const fn held(&self) -> Option<Position> {
+        self.assembler.held()
+    }
+
+    /// Takes a frame of the sync API, and gives the answer if there is one.
+    ///
+    /// # Errors
+    /// [`RevisionError`] if the connection is to be given up; what is held stays.
+    pub fn frame(&mut self, now: Instant, frame: ToData) -> Result<Option<FromData>, RevisionError> {
+        match frame.frame {
+            Some(to_data::Frame::Begin(begin)) => self.assembler.begin(&begin).map(|()| None),
+            Some(to_data::Frame::Felix(message)) => self.assembler.message(message).map(|()| None),
+            Some(to_data::Frame::Commit(commit)) => {
+                let revision = self.assembler.commit(&commit, &mut self.store)?;
+                Ok(Some(self.revision(now, &revision)))
+            }
+            // The link answers these itself; an extension with an unknown name is nobody's.
+            Some(to_data::Frame::Welcome(_) | to_data::Frame::Refusal(_) | to_data::Frame::Extension(_)) | None => {
+                Ok(None)
+            }
+        }
+    }
+
+    /// Takes news of an interface, and gives an acknowledgement if an endpoint's outcome changed.
+    pub fn link(&mut self, now: Instant, name: &SmolStr, state: LinkState) -> Option<FromData> {
+        if self.interfaces.observe(name, state) == Observed::Known {
+            return None;
+        }
+        debug!(interface = %name, ?state, "interface changed");
+        self.settle_interface(now, name);
+        self.news()
+    }
+
+    /// Takes note that news of interfaces were lost: one that is up may have been
+    /// down meanwhile, without its routes.
+    pub fn links_missed(&mut self, now: Instant) -> Option<FromData> {
+        self.audit_routes(now);
+        self.news()
+    }
+
+    /// Does what is due, and gives an acknowledgement if an endpoint's outcome changed.
+    pub fn tick(&mut self, now: Instant) -> Option<FromData> {
+        let is_due = |due: Option<Instant>| due.is_some_and(|due| due <= now);
+        if is_due(self.forgetting.due()) {
+            self.forget_departed(now);
+        }
+        if is_due(self.owed.due()) {
+            let retried = self.put_in_force(&[]);
+            self.settle_driver(now, retried);
+        }
+        for interface in self.workloads.due(now) {
+            self.settle_interface(now, &interface);
+        }
+        if is_due(self.next_audit) {
+            self.audit_routes(now);
+        }
+        if self.next_poll <= now {
+            self.next_poll = now + self.driver.poll_interval();
+            match self.driver.poll(&self.store) {
+                Ok(Finding::Unchanged) => {}
+                Ok(Finding::Repaired(receipt)) => {
+                    warn!(messages = receipt.messages, "somebody changed our rules; they are as they were again");
+                    self.outcomes.rules(receipt.outcomes);
+                }
+                Err(error) => warn!(error = chain(&error), "cannot look at the rules"),
+            }
+        }
+        self.news()
+    }
+
+    /// When [`DataHalf::tick`] has something to do next.
+    #[must_use]
+    pub fn deadline(&self) -> Instant {
+        let others = [self.owed.due(), self.forgetting.due(), self.workloads.deadline(), self.next_audit];
+        others.into_iter().flatten().fold(self.next_poll, Instant::min)
+    }
+
+    fn revision(&mut self, now: Instant, revision: &Revision) -> FromData {
+        let Revision { position, changes, stamp: _, faults, kind } = revision;
+        for fault in faults {
+            error!(error = chain(fault), "a message of the control half cannot be understood");
+        }
+        if *kind == Kind::Snapshot {
+            self.outcomes.forget_sent();
+        }
+        if changes.contains(&Change::Config) {
+            self.configure(now);
+        }
+        let interfaces = changed_interfaces(changes);
+        let active = interfaces.iter().map(|name| (name, self.store.active_on(name).map(AsRef::as_ref)));
+        self.departed.extend(self.workloads.want(active));
+        self.forget_departed(now);
+        let applied = self.put_in_force(changes);
+        let failure = self.settle_driver(now, applied);
+        for interface in &interfaces {
+            self.settle_interface(now, interface);
+        }
+        if changes.contains(&Change::InSync) {
+            info!(revision = position.revision, endpoints = self.store.workloads().len(), "in sync");
+            self.audit_routes(now);
+        }
+        self.ack(failure.unwrap_or_default())
+    }
+
+    /// Programs changes, or everything the first time: what the kernel holds is
+    /// then compared with what is wanted, and after the in-sync what nobody
+    /// wants goes.
+    fn put_in_force(&mut self, changes: &[Change]) -> Result<Receipt, DriverError> {
+        if self.read_back && !changes.contains(&Change::InSync) {
+            return self.driver.apply(&self.store, changes);
+        }
+        self.read_back = false;
+        let sweep = if self.store.in_sync() { Sweep::Remove } else { Sweep::Keep };
+        let receipt = self.driver.resync(&self.store, sweep)?;
+        self.read_back = self.assembler.held().is_some();
+        Ok(receipt)
+    }
+
+    /// Takes what the driver says of its work; a failure is tried again later, and told.
+    fn settle_driver(&mut self, now: Instant, outcome: Result<Receipt, DriverError>) -> Option<String> {
+        match outcome {
+            Ok(receipt) => {
+                if receipt.transactions > 0 {
+                    debug!(messages = receipt.messages, bytes = receipt.bytes, "the kernel took the rules");
+                }
+                self.outcomes.rules(receipt.outcomes);
+                self.owed.worked();
+                None
+            }
+            Err(error) => {
+                let text = chain(&error);
+                error!(error = text, "the rules could not be programmed; the last good ones stand");
+                self.owed.failed(now);
+                Some(text)
+            }
+        }
+    }
+
+    fn configure(&mut self, now: Instant) {
+        let settings = Settings::from_config_map(self.store.config());
+        if settings == self.settings {
+            return;
+        }
+        if let Err(error) = self.driver.configure(&settings) {
+            error!(error = chain(&error), "the new settings cannot be used; the old ones stay");
+            return;
+        }
+        info!("new settings");
+        let interfaces = self.workloads.configure(&settings);
+        self.settings = settings;
+        for interface in interfaces {
+            self.settle_interface(now, &interface);
+        }
+        if self.store.in_sync() {
+            self.schedule_audit(now);
+        }
+    }
+
+    fn settle_interface(&mut self, now: Instant, interface: &SmolStr) {
+        self.enable_forwarding();
+        let link = self.interfaces.state(interface);
+        if let Some((id, networking)) = self.workloads.settle(now, interface, link, &mut self.host) {
+            if let Networking::Failed(reason) = &networking {
+                warn!(endpoint = %id, %interface, reason, "cannot set up the interface; trying again");
+            }
+            self.outcomes.networking(&id, networking);
+        }
+    }
+
+    /// Workloads need a host that forwards; without any there is no reason to touch it.
+    fn enable_forwarding(&mut self) {
+        let families = if self.settings.ipv6 { &Family::ALL[..] } else { &Family::ALL[..1] };
+        for family in families {
+            if self.forwarding.contains(family) || self.store.workloads().len() == 0 {
+                continue;
+            }
+            match self.host.enable_forwarding(*family) {
+                Ok(()) => self.forwarding.push(*family),
+                Err(error) => warn!(%family, %error, "cannot make the host forward packets"),
+            }
+        }
+    }
+
+    /// Connections of an address must not live on under its next owner.
+    fn forget_departed(&mut self, now: Instant) {
+        if self.departed.is_empty() {
+            return;
+        }
+        let addrs: Vec<IpAddr> = self.departed.iter().copied().collect();
+        match self.host.forget_connections(&addrs) {
+            Ok(connections) => {
+                debug!(?addrs, connections, "forgot the connections of departed addresses");
+                self.departed.clear();
+                self.forgetting.worked();
+            }
+            Err(error) => {
+                warn!(%error, "cannot forget the connections of departed addresses; trying again");
+                self.forgetting.failed(now);
+            }
+        }
+    }
+
+    /// Before everything has been told, a route that nobody wants may be wanted soon.
+    fn audit_routes(&mut self, now: Instant) {
+        if !self.store.in_sync() {
+            return;
+        }
+        match self.workloads.audit(now, &self.interfaces, &mut self.host) {
+            Ok(missing) => {
+                for interface in missing {
+                    self.settle_interface(now, &interface);
+                }
+            }
+            Err(error) => warn!(%error, "cannot read the routes back"),
+        }
+        self.schedule_audit(now);
+    }
+
+    fn schedule_audit(&mut self, now: Instant) {
+        let refresh = self.settings.route_refresh_interval.map(|pause| now + pause);
+        self.next_audit = [refresh, self.workloads.grace_end()].into_iter().flatten().min();
+    }
+
+    /// An acknowledgement, if there is something that the control half does not know.
+    fn news(&mut self) -> Option<FromData> {
+        // Before the first revision there is nobody to tell, and nothing to tell of.
+        self.assembler.held()?;
+        let outcomes = self.outcomes.take();
+        (!outcomes.is_empty()).then(|| self.ack_with(outcomes, String::new()))
+    }
+
+    fn ack(&mut self, error: String) -> FromData {
+        let outcomes = self.outcomes.take();
+        self.ack_with(outcomes, error)
+    }
+
+    fn ack_with(&self, outcomes: Vec<caracal_proto::sync::EndpointOutcome>, error: String) -> FromData {
+        let Position { epoch, revision } = self.assembler.held().unwrap_or_default();
+        let committed = caracal_sys::clock::monotonic_nanos();
+        FromData { frame: Some(from_data::Frame::Ack(Ack { epoch, revision, outcomes, committed, error })) }
+    }
+}
+
+/// The interfaces whose active endpoint may be another one now, in order.
+fn changed_interfaces(changes: &[Change]) -> BTreeSet<SmolStr> {
+    let interfaces = changes.iter().flat_map(|change| match change {
+        Change::Endpoint { interfaces, .. } => interfaces.as_slice(),
+        Change::Nothing
+        | Change::SetMembers { .. }
+        | Change::SetReplaced(_)
+        | Change::SetRemoved(_)
+        | Change::Policy(_)
+        | Change::Profile(_)
+        | Change::HostEndpoint(_)
+        | Change::Config
+        | Change::InSync => &[],
+    });
+    interfaces.cloned().collect()
+}
+
+/// An error with its causes, on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+#[cfg(test)]
+mod tests;

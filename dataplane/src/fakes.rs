@@ -1,0 +1,270 @@
+//! A driver and a host that remember what was asked of them, for tests.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use caracal_config::Settings;
+use caracal_net::{Family, IfIndex};
+use caracal_program::{
+    AdminState, Change, Driver, DriverError, EndpointOutcome, Finding, Mac, Outcome, PolicyStore, Receipt, Sweep,
+    WorkloadEndpoint, WorkloadId,
+};
+use caracal_proto::felix::{self, to_dataplane::Payload};
+
+use crate::data_half::ConfiguredDriver;
+use crate::host::{Host, Route};
+
+/// How often the fake driver wants to look for changes by others.
+pub(crate) const POLL: Duration = Duration::from_secs(100_000);
+
+/// What a driver and a host have in common: the list of what was asked of
+/// either, in order, what fails, and the kernel's routes.
+#[derive(Clone, Default)]
+pub(crate) struct World(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    calls: Vec<String>,
+    /// First words of calls that fail.
+    broken: BTreeSet<&'static str>,
+    routes: BTreeSet<Route>,
+    /// Whether somebody changed our rules.
+    tampered: bool,
+}
+
+impl World {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What was asked since the last time.
+    pub(crate) fn calls(&self) -> Vec<String> {
+        std::mem::take(&mut self.state().calls)
+    }
+
+    /// From here on calls that begin with this word fail.
+    pub(crate) fn breaks(&self, word: &'static str) {
+        self.state().broken.insert(word);
+    }
+
+    /// Everything works again.
+    pub(crate) fn heals(&self) {
+        self.state().broken.clear();
+    }
+
+    /// Somebody changes our rules.
+    pub(crate) fn tamper(&self) {
+        self.state().tampered = true;
+    }
+
+    /// Somebody else writes a route.
+    pub(crate) fn add_route(&self, route: Route) {
+        self.state().routes.insert(route);
+    }
+
+    /// Somebody else removes routes, or the kernel does with their interface.
+    pub(crate) fn lose_routes(&self, lost: impl Fn(&Route) -> bool) {
+        self.state().routes.retain(|route| !lost(route));
+    }
+
+    pub(crate) fn routes(&self) -> BTreeSet<Route> {
+        self.state().routes.clone()
+    }
+
+    fn call(&self, text: String) -> io::Result<MutexGuard<'_, State>> {
+        let mut state = self.state();
+        let broken = state.broken.iter().any(|word| text.split(' ').next() == Some(word));
+        state.calls.push(text);
+        if broken { Err(io::Error::other("broken by the test")) } else { Ok(state) }
+    }
+
+    fn ask(&self, text: impl Into<String>) -> Result<(), DriverError> {
+        let refused = |source| DriverError::Refused { what: "the transaction".to_owned(), source };
+        self.call(text.into()).map(drop).map_err(refused)
+    }
+}
+
+/// A host that has routes only.
+pub(crate) struct FakeHost(pub(crate) World);
+
+pub(crate) fn text(route: &Route) -> String {
+    let Route { destination, interface, protocol, metric } = route;
+    format!("{destination} dev {interface} proto {protocol} metric {metric}")
+}
+
+impl Host for FakeHost {
+    fn enable_forwarding(&mut self, family: Family) -> io::Result<()> {
+        self.0.call(format!("forward {family}")).map(drop)
+    }
+
+    fn prepare_interface(&mut self, interface: &str, family: Family) -> io::Result<()> {
+        self.0.call(format!("prepare {interface} {family}")).map(drop)
+    }
+
+    fn routes(&mut self) -> io::Result<Vec<Route>> {
+        Ok(self.0.call("list routes".to_owned())?.routes.iter().copied().collect())
+    }
+
+    fn replace_route(&mut self, route: &Route) -> io::Result<()> {
+        let mut state = self.0.call(format!("add {}", text(route)))?;
+        state.routes.retain(|other| (other.destination, other.metric) != (route.destination, route.metric));
+        state.routes.insert(*route);
+        Ok(())
+    }
+
+    fn delete_route(&mut self, route: &Route) -> io::Result<()> {
+        self.0.call(format!("del {}", text(route)))?.routes.remove(route);
+        Ok(())
+    }
+
+    fn set_neighbour(&mut self, interface: IfIndex, addr: IpAddr, mac: Mac) -> io::Result<()> {
+        self.0.call(format!("neighbour {addr} dev {interface} {mac}")).map(drop)
+    }
+
+    fn forget_connections(&mut self, addrs: &[IpAddr]) -> io::Result<usize> {
+        let addrs: Vec<String> = addrs.iter().map(ToString::to_string).collect();
+        self.0.call(format!("forget {}", addrs.join(" "))).map(|_| addrs.len())
+    }
+}
+
+/// A driver that takes everything.
+pub(crate) struct FakeDriver {
+    world: World,
+    outcomes: BTreeMap<WorkloadId, Outcome>,
+}
+
+impl FakeDriver {
+    pub(crate) fn new(world: World) -> Self {
+        Self { world, outcomes: BTreeMap::new() }
+    }
+
+    /// Endpoints that are doing otherwise than before.
+    fn receipt(&mut self, store: &PolicyStore) -> Receipt {
+        let outcome = |endpoint: &WorkloadEndpoint| match store.is_active(endpoint) {
+            true => Outcome::Programmed,
+            false => Outcome::Shadowed,
+        };
+        let now: BTreeMap<WorkloadId, Outcome> =
+            store.workloads().map(|endpoint| (endpoint.id.clone(), outcome(endpoint))).collect();
+        let before = std::mem::replace(&mut self.outcomes, now);
+        let gone = before.keys().filter(|id| !self.outcomes.contains_key(*id)).map(|id| (id, &Outcome::Removed));
+        let news = self.outcomes.iter().filter(|(id, outcome)| before.get(*id) != Some(outcome)).chain(gone);
+        let outcomes = news.map(|(id, outcome)| EndpointOutcome { id: id.clone(), outcome: outcome.clone() });
+        Receipt { outcomes: outcomes.collect(), messages: 1, bytes: 1, transactions: 1 }
+    }
+}
+
+fn describe(change: &Change) -> String {
+    match change {
+        Change::Endpoint { id, .. } => format!("endpoint {}", id.workload),
+        Change::SetReplaced(id) => format!("set {id}"),
+        Change::Config => "config".to_owned(),
+        Change::InSync => "in sync".to_owned(),
+        other => format!("{other:?}"),
+    }
+}
+
+impl Driver for FakeDriver {
+    fn apply(&mut self, store: &PolicyStore, changes: &[Change]) -> Result<Receipt, DriverError> {
+        let changes: Vec<String> = changes.iter().map(describe).collect();
+        self.world.ask(format!("apply [{}]", changes.join(", ")))?;
+        Ok(self.receipt(store))
+    }
+
+    fn resync(&mut self, store: &PolicyStore, sweep: Sweep) -> Result<Receipt, DriverError> {
+        self.world.ask(match sweep {
+            Sweep::Keep => "resync keep",
+            Sweep::Remove => "resync remove",
+        })?;
+        self.outcomes.clear();
+        Ok(self.receipt(store))
+    }
+
+    fn poll(&mut self, store: &PolicyStore) -> Result<Finding, DriverError> {
+        self.world.ask("poll")?;
+        if !std::mem::take(&mut self.world.state().tampered) {
+            return Ok(Finding::Unchanged);
+        }
+        self.outcomes.clear();
+        Ok(Finding::Repaired(self.receipt(store)))
+    }
+
+    fn poll_interval(&self) -> Duration {
+        POLL
+    }
+
+    fn remove(&mut self) -> Result<(), DriverError> {
+        self.world.ask("remove")
+    }
+}
+
+impl ConfiguredDriver for FakeDriver {
+    fn configure(&mut self, _: &Settings) -> Result<(), DriverError> {
+        self.world.ask("configure")
+    }
+}
+
+/// The id of the endpoint that is named for short by `workload`.
+pub(crate) fn id(workload: &str) -> WorkloadId {
+    WorkloadId { orchestrator: "k8s".into(), workload: workload.into(), endpoint: "eth0".into() }
+}
+
+/// A message of an endpoint with these addresses.
+pub(crate) fn endpoint(workload: &str, interface: &str, addresses: &[&str]) -> felix::ToDataplane {
+    endpoint_in_state(AdminState::Active, workload, interface, addresses)
+}
+
+pub(crate) fn endpoint_in_state(
+    state: AdminState,
+    workload: &str,
+    interface: &str,
+    addresses: &[&str],
+) -> felix::ToDataplane {
+    let state = match state {
+        AdminState::Active => "active",
+        AdminState::Down => "inactive",
+    };
+    let nets = |v6: bool| {
+        let of_family = addresses.iter().filter(move |addr| addr.contains(':') == v6);
+        of_family.map(|addr| format!("{addr}/{}", if v6 { 128 } else { 32 })).collect()
+    };
+    let endpoint = felix::WorkloadEndpoint {
+        state: state.to_owned(),
+        name: interface.to_owned(),
+        ipv4_nets: nets(false),
+        ipv6_nets: nets(true),
+        ..Default::default()
+    };
+    let id = Some(felix_id(workload));
+    message(Payload::WorkloadEndpointUpdate(felix::WorkloadEndpointUpdate { id, endpoint: Some(endpoint) }))
+}
+
+pub(crate) fn no_endpoint(workload: &str) -> felix::ToDataplane {
+    let id = Some(felix_id(workload));
+    message(Payload::WorkloadEndpointRemove(felix::WorkloadEndpointRemove { id }))
+}
+
+pub(crate) fn config(parameters: &[(&str, &str)]) -> felix::ToDataplane {
+    let config = parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    message(Payload::ConfigUpdate(felix::ConfigUpdate { config, ..Default::default() }))
+}
+
+pub(crate) fn in_sync() -> felix::ToDataplane {
+    message(Payload::InSync(felix::InSync {}))
+}
+
+fn felix_id(workload: &str) -> felix::WorkloadEndpointId {
+    let id = id(workload);
+    felix::WorkloadEndpointId {
+        orchestrator_id: id.orchestrator.into(),
+        workload_id: id.workload.into(),
+        endpoint_id: id.endpoint.into(),
+    }
+}
+
+pub(crate) fn message(payload: Payload) -> felix::ToDataplane {
+    felix::ToDataplane { sequence_number: 0, payload: Some(payload) }
+}

@@ -1,0 +1,57 @@
+//! What the loop needs of the host beside its rules: sysctls, routes, conntrack.
+
+use std::io;
+use std::net::IpAddr;
+
+use caracal_net::{Family, IfIndex};
+use caracal_program::Mac;
+pub use caracal_sys::route::Route;
+
+/// Access to the host's own network state. The real one talks to the kernel;
+/// tests use one that remembers.
+pub trait Host: Send {
+    /// Makes the host forward packets of a family.
+    ///
+    /// # Errors
+    /// When the kernel refuses; the caller tries again later.
+    fn enable_forwarding(&mut self, family: Family) -> io::Result<()>;
+
+    /// Sets what a workload's interface needs: proxy ARP or NDP, forwarding, no
+    /// router advertisements.
+    ///
+    /// # Errors
+    /// When the interface is gone or the kernel refuses; the caller tries again later.
+    fn prepare_interface(&mut self, interface: &str, family: Family) -> io::Result<()>;
+
+    /// The unicast routes of the main table that lead through some interfaces
+    /// on link, without those that the kernel wrote itself.
+    ///
+    /// # Errors
+    /// When the kernel cannot be asked.
+    fn routes(&mut self) -> io::Result<Vec<Route>>;
+
+    /// Writes a route, in place of another one to the same destination with the same metric.
+    ///
+    /// # Errors
+    /// When the interface is gone or down, or the kernel refuses.
+    fn replace_route(&mut self, route: &Route) -> io::Result<()>;
+
+    /// Removes a route; one that is not there is no error.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    fn delete_route(&mut self, route: &Route) -> io::Result<()>;
+
+    /// Writes a permanent neighbour entry.
+    ///
+    /// # Errors
+    /// When the interface is gone or the kernel refuses.
+    fn set_neighbour(&mut self, interface: IfIndex, addr: IpAddr, mac: Mac) -> io::Result<()>;
+
+    /// Deletes the connection tracking entries of which an address is an end,
+    /// in one pass over the table.
+    ///
+    /// # Errors
+    /// When the kernel cannot be asked; entries may be left.
+    fn forget_connections(&mut self, addrs: &[IpAddr]) -> io::Result<usize>;
+}

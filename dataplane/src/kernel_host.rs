@@ -1,0 +1,65 @@
+//! The host's own network state, in the kernel.
+
+use std::io;
+use std::net::IpAddr;
+
+use caracal_net::{Family, IfIndex};
+use caracal_program::Mac;
+use caracal_sys::IfName;
+use caracal_sys::conntrack::ConntrackSocket;
+use caracal_sys::route::RouteSocket;
+use caracal_sys::sysctl;
+
+use crate::host::{Host, Route};
+
+/// The host that is the network namespace of the thread that opened it; to be
+/// used on threads of that namespace only.
+#[derive(Debug)]
+pub struct KernelHost {
+    routes: RouteSocket,
+    connections: ConntrackSocket,
+}
+
+impl KernelHost {
+    /// Opens the sockets that are needed.
+    ///
+    /// # Errors
+    /// When the system has no room for other sockets.
+    pub fn open() -> io::Result<Self> {
+        Ok(Self { routes: RouteSocket::open()?, connections: ConntrackSocket::open()? })
+    }
+}
+
+impl Host for KernelHost {
+    fn enable_forwarding(&mut self, family: Family) -> io::Result<()> {
+        sysctl::enable_forwarding(family)
+    }
+
+    fn prepare_interface(&mut self, interface: &str, family: Family) -> io::Result<()> {
+        let name = IfName::new(interface).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+        sysctl::prepare_interface(&name, family)
+    }
+
+    fn routes(&mut self) -> io::Result<Vec<Route>> {
+        self.routes.routes()
+    }
+
+    fn replace_route(&mut self, route: &Route) -> io::Result<()> {
+        self.routes.replace(route)
+    }
+
+    fn delete_route(&mut self, route: &Route) -> io::Result<()> {
+        self.routes.delete(route)
+    }
+
+    fn set_neighbour(&mut self, interface: IfIndex, addr: IpAddr, mac: Mac) -> io::Result<()> {
+        self.routes.set_neighbour(interface, addr, mac.0)
+    }
+
+    fn forget_connections(&mut self, addrs: &[IpAddr]) -> io::Result<usize> {
+        self.connections.forget(addrs)
+    }
+}
+
+#[cfg(test)]
+mod tests;

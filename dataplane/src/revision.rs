@@ -1,0 +1,119 @@
+//! Revisions: frames in, whole revisions out.
+
+use caracal_program::{Change, PolicyStore, ProgramError, coalesce};
+use caracal_proto::felix;
+use caracal_proto::sync::begin::Kind;
+use caracal_proto::sync::{Begin, Commit, Position};
+
+/// A frame came where it must not. The connection is to be given up; what the
+/// store holds stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RevisionError {
+    /// A message or a commit without a begin.
+    #[error("a message outside a revision")]
+    Outside,
+    /// A delta that builds on a revision that is not held.
+    #[error("a delta from revision {from} of epoch {epoch:#x}, which is not held")]
+    Baseless {
+        /// The epoch that the delta names.
+        epoch: u64,
+        /// The revision that it builds on.
+        from: u64,
+    },
+}
+
+/// A revision that was received whole and folded.
+#[derive(Debug)]
+pub struct Revision {
+    /// Where the store stands now.
+    pub position: Position,
+    /// What differs from the state before, at most one change for each object.
+    pub changes: Vec<Change>,
+    /// When the datastore showed the oldest change, nanoseconds of `CLOCK_MONOTONIC`; 0 if unknown.
+    pub stamp: u64,
+    /// Messages that could not be understood; all others were folded.
+    pub faults: Vec<ProgramError>,
+    /// Whether it was a snapshot.
+    pub kind: Kind,
+}
+
+/// Collects the frames of one revision at a time, and folds it into the store
+/// at its commit: what a broken connection leaves behind changes nothing.
+#[derive(Debug, Default)]
+pub struct Assembler {
+    open: Option<Open>,
+    held: Option<Position>,
+}
+
+#[derive(Debug)]
+enum Open {
+    /// Messages wait for the commit: they change the store that is in force.
+    Delta { epoch: u64, messages: Vec<felix::ToDataplane> },
+    /// Messages are folded at once, into a store that is not in force yet.
+    Snapshot { epoch: u64, store: Box<PolicyStore>, faults: Vec<ProgramError> },
+}
+
+impl Assembler {
+    /// What is held whole; a resumed stream may build on it.
+    #[must_use]
+    pub const fn held(&self) -> Option<Position> {
+        self.held
+    }
+
+    /// A revision begins. One that was open is forgotten.
+    ///
+    /// # Errors
+    /// [`RevisionError::Baseless`] for a delta on a revision that is not held.
+    pub fn begin(&mut self, begin: &Begin) -> Result<(), RevisionError> {
+        let Begin { epoch, kind: _, from } = *begin;
+        self.open = None;
+        self.open = Some(match begin.kind() {
+            Kind::Snapshot => Open::Snapshot { epoch, store: Box::default(), faults: Vec::new() },
+            Kind::Delta if self.held == Some(Position { epoch, revision: from }) => {
+                Open::Delta { epoch, messages: Vec::new() }
+            }
+            Kind::Delta => return Err(RevisionError::Baseless { epoch, from }),
+        });
+        Ok(())
+    }
+
+    /// A message of the open revision.
+    ///
+    /// # Errors
+    /// [`RevisionError::Outside`] if none is open.
+    pub fn message(&mut self, message: felix::ToDataplane) -> Result<(), RevisionError> {
+        match self.open.as_mut().ok_or(RevisionError::Outside)? {
+            Open::Delta { messages, .. } => messages.push(message),
+            Open::Snapshot { store, faults, .. } => faults.extend(store.apply(&message).err()),
+        }
+        Ok(())
+    }
+
+    /// The open revision is whole: folds it into the store.
+    ///
+    /// # Errors
+    /// [`RevisionError::Outside`] if none is open.
+    pub fn commit(&mut self, commit: &Commit, store: &mut PolicyStore) -> Result<Revision, RevisionError> {
+        let (epoch, kind, changes, faults) = match self.open.take().ok_or(RevisionError::Outside)? {
+            Open::Delta { epoch, messages } => {
+                let mut faults = Vec::new();
+                let changes: Vec<_> = messages
+                    .iter()
+                    .filter_map(|message| store.apply(message).map_err(|fault| faults.push(fault)).ok())
+                    .collect();
+                (epoch, Kind::Delta, coalesce(changes), faults)
+            }
+            Open::Snapshot { epoch, store: fresh, faults } => {
+                let changes = fresh.diff_from(store);
+                *store = *fresh;
+                (epoch, Kind::Snapshot, changes, faults)
+            }
+        };
+        let position = Position { epoch, revision: commit.revision };
+        self.held = Some(position);
+        Ok(Revision { position, changes, stamp: commit.stamp, faults, kind })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,70 @@
+//! Felix's parameters as the nftables driver's settings.
+
+use caracal_config::{DenyAction, Settings};
+use caracal_nftables as nftables;
+
+/// The nftables driver's settings that follow from Felix's parameters.
+///
+/// # Errors
+/// When a parameter has a value that the driver cannot work with.
+pub fn nftables_settings(settings: &Settings) -> Result<nftables::Settings, nftables::SettingsError> {
+    let mut rules = nftables::Settings::default()
+        .with_interface_prefixes(&settings.interface_prefixes)?
+        .with_mark_mask(settings.nftables_mark_mask)?
+        .with_log_prefix(&settings.log_prefix);
+    rules.deny = match settings.filter_deny_action {
+        DenyAction::Drop => nftables::DenyAction::Drop,
+        DenyAction::Reject => nftables::DenyAction::Reject,
+    };
+    rules.invalid = if settings.disable_conntrack_invalid_check {
+        nftables::InvalidPackets::Judge
+    } else {
+        nftables::InvalidPackets::Drop
+    };
+    rules.ipv6 = if settings.ipv6 { nftables::Ipv6::On } else { nftables::Ipv6::Off };
+    Ok(rules)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn settings(parameters: &[(&str, &str)]) -> Settings {
+        let texts = parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Settings::from_config_map(&texts.collect::<BTreeMap<_, _>>())
+    }
+
+    #[test]
+    fn the_defaults_are_the_drivers() {
+        let rules = nftables_settings(&settings(&[])).expect("the defaults can be used");
+        assert_eq!(rules, nftables::Settings::default());
+    }
+
+    #[test]
+    fn every_parameter_arrives() {
+        let rules = nftables_settings(&settings(&[
+            ("InterfacePrefix", "tap,cali"),
+            ("NftablesMarkMask", "0xff00"),
+            ("LogPrefix", "policy"),
+            ("NftablesFilterDenyAction", "Reject"),
+            ("DisableConntrackInvalidCheck", "true"),
+            ("Ipv6Support", "false"),
+        ]));
+        let rules = rules.expect("parameters that can be used");
+        assert!(rules.is_workload("tap1") && rules.is_workload("cali1") && !rules.is_workload("eth0"));
+        assert_eq!(rules.pass_mark().0, 0x100);
+        assert_eq!(rules.log_prefix(), "policy");
+        assert_eq!(rules.deny, nftables::DenyAction::Reject);
+        assert_eq!(rules.invalid, nftables::InvalidPackets::Judge);
+        assert_eq!(rules.ipv6, nftables::Ipv6::Off);
+    }
+
+    #[test]
+    fn a_parameter_that_the_driver_cannot_work_with_is_an_error() {
+        let unusable = Settings { interface_prefixes: vec!["a/b".to_owned()], ..Settings::default() };
+        let error = nftables_settings(&unusable).expect_err("not the beginning of a name");
+        assert!(error.to_string().contains("a/b"), "{error}");
+    }
+}

@@ -1,0 +1,184 @@
+//! The data half's thread.
+
+use std::io;
+use std::ops::ControlFlow;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use caracal_config::Settings;
+use caracal_proto::sync::{FromData, Position, ToData};
+use caracal_sys::link::{LinkEvent, WatchHandle};
+use tracing::{debug, warn};
+
+use crate::data_half::{ConfiguredDriver, DataHalf};
+use crate::host::Host;
+use crate::interfaces::LinkState;
+
+/// Inputs that may wait: a snapshot's frames are folded as they come, so a
+/// short queue is enough, and it makes a fast sender wait.
+const QUEUE: usize = 256;
+
+/// The data half could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum DataplaneError {
+    /// The links of the host cannot be watched.
+    #[error("cannot watch the interfaces of the host")]
+    Links(#[source] io::Error),
+    /// The system has no room for another thread.
+    #[error("cannot start the data half's thread")]
+    Thread(#[source] io::Error),
+}
+
+/// What the data half answers.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reply {
+    /// A frame for the control half.
+    Frame(FromData),
+    /// The control half broke the order of revisions: its connection is to be given up.
+    GiveUp(String),
+}
+
+enum Input {
+    Frame(ToData),
+    Link(LinkEvent),
+    Stop,
+}
+
+/// Where frames of the control half go in.
+#[derive(Clone)]
+pub struct Frames {
+    inputs: SyncSender<Input>,
+    held: Arc<Mutex<Option<Position>>>,
+}
+
+impl Frames {
+    /// Hands a frame over; waits while the queue is full.
+    ///
+    /// # Errors
+    /// Gives the frame back if the data half has ended.
+    pub fn send(&self, frame: ToData) -> Result<(), Box<ToData>> {
+        self.inputs.send(Input::Frame(frame)).map_err(|unsent| match unsent.0 {
+            Input::Frame(frame) => Box::new(frame),
+            Input::Link(_) | Input::Stop => unreachable!("a frame was sent"),
+        })
+    }
+
+    /// What the data half holds whole: a new connection may go on there.
+    #[must_use]
+    pub fn held(&self) -> Option<Position> {
+        *self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A running data half.
+pub struct Handle {
+    frames: Frames,
+    thread: Option<JoinHandle<()>>,
+    _links: WatchHandle,
+}
+
+impl Handle {
+    /// Where frames of the control half go in.
+    #[must_use]
+    pub fn frames(&self) -> Frames {
+        self.frames.clone()
+    }
+
+    /// Ends the thread. What the kernel holds stays.
+    pub fn stop(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        // The thread may have ended by itself; then there is nobody to tell.
+        let _ = self.frames.inputs.send(Input::Stop);
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            warn!("the data half's thread panicked");
+        }
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        if self.thread.is_some() {
+            self.end();
+        }
+    }
+}
+
+/// Starts the data half on a thread of its own, in the caller's network
+/// namespace. Replies are queued: the receiver must not wait for the data half.
+///
+/// # Errors
+/// [`DataplaneError`].
+pub fn spawn<D, H>(
+    driver: D,
+    host: H,
+    settings: Settings,
+    replies: impl Fn(Reply) + Send + 'static,
+) -> Result<Handle, DataplaneError>
+where
+    D: ConfiguredDriver + 'static,
+    H: Host + 'static,
+{
+    let (inputs, queue) = sync_channel(QUEUE);
+    let links = inputs.clone();
+    let tell = move |event| match links.send(Input::Link(event)) {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(_) => ControlFlow::Break(()),
+    };
+    let links = caracal_sys::link::watch(tell).map_err(DataplaneError::Links)?;
+    let held = Arc::new(Mutex::new(None));
+    let frames = Frames { inputs, held: Arc::clone(&held) };
+    let thread = std::thread::Builder::new()
+        .name("data-half".to_owned())
+        .spawn(move || {
+            let half = DataHalf::start(Instant::now(), driver, host, settings);
+            run(half, &queue, &held, &replies);
+        })
+        .map_err(DataplaneError::Thread)?;
+    Ok(Handle { frames, thread: Some(thread), _links: links })
+}
+
+fn run<D: ConfiguredDriver, H: Host>(
+    mut half: DataHalf<D, H>,
+    queue: &Receiver<Input>,
+    held: &Mutex<Option<Position>>,
+    replies: &impl Fn(Reply),
+) {
+    loop {
+        let pause = half.deadline().saturating_duration_since(Instant::now());
+        let answer = match queue.recv_timeout(pause) {
+            Ok(Input::Frame(frame)) => half.frame(Instant::now(), frame).unwrap_or_else(|error| {
+                replies(Reply::GiveUp(error.to_string()));
+                None
+            }),
+            Ok(Input::Link(event)) => link(&mut half, event),
+            Ok(Input::Stop) | Err(RecvTimeoutError::Disconnected) => {
+                debug!("the data half stops; the rules stay");
+                return;
+            }
+            Err(RecvTimeoutError::Timeout) => None,
+        };
+        *held.lock().unwrap_or_else(PoisonError::into_inner) = half.held();
+        let now = Instant::now();
+        let due = (half.deadline() <= now).then(|| half.tick(now)).flatten();
+        for frame in answer.into_iter().chain(due) {
+            replies(Reply::Frame(frame));
+        }
+    }
+}
+
+fn link<D: ConfiguredDriver, H: Host>(half: &mut DataHalf<D, H>, event: LinkEvent) -> Option<FromData> {
+    let now = Instant::now();
+    match event {
+        LinkEvent::Up { name, index } => half.link(now, &name.into(), LinkState::Up(index)),
+        LinkEvent::Down { name, index } => half.link(now, &name.into(), LinkState::Down(index)),
+        LinkEvent::Gone { name } => half.link(now, &name.into(), LinkState::Gone),
+        LinkEvent::Missed => half.links_missed(now),
+    }
+}

@@ -1,0 +1,190 @@
+use caracal_program::PolicyStore;
+use caracal_proto::felix;
+use proptest::prelude::*;
+
+use super::*;
+use crate::fakes::{FakeHost, World, endpoint, no_endpoint};
+
+/// Endpoints, and the networking that follows them.
+struct Rig {
+    store: PolicyStore,
+    workloads: Workloads,
+    interfaces: Interfaces,
+    world: World,
+    now: Instant,
+}
+
+const INTERFACES: [&str; 3] = ["cali1", "cali2", "cali3"];
+
+impl Rig {
+    fn new() -> Self {
+        let settings = Settings::default();
+        Self {
+            store: PolicyStore::new(),
+            workloads: Workloads::new(&settings),
+            interfaces: Interfaces::default(),
+            world: World::default(),
+            now: Instant::now(),
+        }
+    }
+
+    /// One revision; the addresses whose connections are to be forgotten.
+    fn revise(&mut self, messages: &[felix::ToDataplane]) -> Vec<String> {
+        for message in messages {
+            self.store.apply(message).expect("an understood message");
+        }
+        let names = INTERFACES.map(SmolStr::from);
+        let active = names.iter().map(|name| (name, self.store.active_on(name).map(AsRef::as_ref)));
+        let departed = self.workloads.want(active);
+        names.iter().for_each(|name| self.settle(name));
+        departed.iter().map(ToString::to_string).collect()
+    }
+
+    fn settle(&mut self, interface: &SmolStr) {
+        let state = self.interfaces.state(interface);
+        self.workloads.settle(self.now, interface, state, &mut FakeHost(self.world.clone()));
+    }
+
+    fn link(&mut self, interface: &str, state: LinkState) {
+        let interface = SmolStr::from(interface);
+        let before = self.interfaces.state(&interface);
+        if let (LinkState::Up(index), true) = (before, before != state) {
+            self.world.lose_routes(|route| route.interface == index);
+        }
+        self.interfaces.observe(&interface, state);
+        self.settle(&interface);
+    }
+
+    fn audit(&mut self) {
+        let missing = self.workloads.audit(self.now, &self.interfaces, &mut FakeHost(self.world.clone()));
+        for interface in missing.expect("routes can be listed") {
+            self.settle(&interface);
+        }
+    }
+}
+
+#[test]
+fn connections_are_forgotten_when_an_address_changes_hands() {
+    let a = |addrs: &[&str]| endpoint("a", "cali1", addrs);
+    let b = |addrs: &[&str]| endpoint("b", "cali2", addrs);
+    let (x, y) = ("10.0.0.1", "10.0.0.2");
+    let cases = [
+        ("new", vec![], vec![a(&[x])], vec![]),
+        ("gone", vec![a(&[x])], vec![no_endpoint("a")], vec![x]),
+        ("another address", vec![a(&[x])], vec![a(&[y])], vec![x]),
+        ("one address more", vec![a(&[x])], vec![a(&[x, y])], vec![]),
+        ("the same", vec![a(&[x])], vec![a(&[x])], vec![]),
+        ("another owner", vec![a(&[x])], vec![no_endpoint("a"), b(&[x])], vec![x]),
+        ("a second owner", vec![a(&[x])], vec![b(&[x])], vec![x]),
+        ("the first of two owners gone", vec![a(&[x]), b(&[x])], vec![no_endpoint("a")], vec![]),
+        ("another endpoint on the interface", vec![endpoint("b", "cali1", &[x])], vec![a(&[x])], vec![x]),
+        ("swapped", vec![a(&[x]), b(&[y])], vec![a(&[y]), b(&[x])], vec![x, y]),
+    ];
+    for (case, before, after, forgotten) in cases {
+        let mut rig = Rig::new();
+        rig.revise(&before);
+        assert_eq!(rig.revise(&after), forgotten, "{case}");
+    }
+}
+
+#[test]
+fn a_neighbour_entry_is_written_where_the_mac_is_known() {
+    let mut rig = Rig::new();
+    rig.link("cali1", LinkState::Up(IfIndex(5)));
+    let mut message = endpoint("a", "cali1", &["10.0.0.1", "fd00::1"]);
+    if let Some(felix::to_dataplane::Payload::WorkloadEndpointUpdate(update)) = &mut message.payload {
+        update.endpoint.as_mut().expect("an endpoint").mac = "02:00:00:00:00:01".to_owned();
+    }
+    rig.revise(&[message]);
+    let calls = rig.world.calls();
+    let neighbours: Vec<&String> = calls.iter().filter(|call| call.starts_with("neighbour")).collect();
+    assert_eq!(neighbours, ["neighbour 10.0.0.1 dev 5 02:00:00:00:00:01"]);
+}
+
+#[test]
+fn a_step_that_fails_does_not_hold_up_the_others() {
+    let mut rig = Rig::new();
+    rig.link("cali1", LinkState::Up(IfIndex(5)));
+    rig.world.breaks("prepare");
+    rig.revise(&[endpoint("a", "cali1", &["10.0.0.1", "fd00::1"])]);
+    assert_eq!(rig.world.routes().len(), 2);
+}
+
+#[derive(Clone, Debug)]
+enum Happening {
+    Endpoint { workload: usize, interface: usize, addresses: Vec<u8> },
+    NoEndpoint(usize),
+    Up(usize, u32),
+    Down(usize),
+    Gone(usize),
+    Breaks(&'static str),
+    Heals,
+    LosesRoutes,
+}
+
+fn happening() -> impl Strategy<Value = Happening> {
+    use Happening::{Breaks, Down, Endpoint, Gone, Heals, LosesRoutes, NoEndpoint, Up};
+    let one = || 0..INTERFACES.len();
+    prop_oneof![
+        4 => (one(), one(), prop::collection::vec(1..5_u8, 0..3))
+            .prop_map(|(workload, interface, addresses)| Endpoint { workload, interface, addresses }),
+        1 => one().prop_map(NoEndpoint),
+        3 => (one(), 0..2_u32).prop_map(|(interface, generation)| Up(interface, generation)),
+        1 => one().prop_map(Down),
+        1 => one().prop_map(Gone),
+        1 => prop_oneof![Just("add"), Just("del"), Just("prepare")].prop_map(Breaks),
+        1 => Just(Heals),
+        1 => Just(LosesRoutes),
+    ]
+}
+
+proptest! {
+    /// Whatever happened, once everything works again and time has passed, the
+    /// routes are those that the endpoints want.
+    #[test]
+    fn routes_follow_the_endpoints(happenings in prop::collection::vec(happening(), 0..40)) {
+        let mut rig = Rig::new();
+        let name = |n: usize| ["a", "b", "c"][n];
+        let index = |interface: usize, generation: u32| IfIndex(10 * generation + u32::try_from(interface).expect("small"));
+        for happening in happenings {
+            match happening {
+                Happening::Endpoint { workload, interface, addresses } => {
+                    let addresses: Vec<String> = addresses.iter().map(|n| format!("10.0.0.{n}")).collect();
+                    let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
+                    rig.revise(&[endpoint(name(workload), INTERFACES[interface], &addresses)]);
+                }
+                Happening::NoEndpoint(workload) => drop(rig.revise(&[no_endpoint(name(workload))])),
+                Happening::Up(n, generation) => rig.link(INTERFACES[n], LinkState::Up(index(n, generation))),
+                Happening::Down(n) => rig.link(INTERFACES[n], LinkState::Down(index(n, 0))),
+                Happening::Gone(n) => rig.link(INTERFACES[n], LinkState::Gone),
+                Happening::Breaks(word) => rig.world.breaks(word),
+                Happening::Heals => rig.world.heals(),
+                Happening::LosesRoutes => rig.world.lose_routes(|_| true),
+            }
+        }
+        rig.world.heals();
+        for _ in 0..3 {
+            rig.now += GRACE;
+            for interface in rig.workloads.due(rig.now) {
+                rig.settle(&interface);
+            }
+            rig.audit();
+        }
+        let mut wanted: BTreeMap<IpAddr, BTreeSet<IfIndex>> = BTreeMap::new();
+        for interface in INTERFACES {
+            if let (Some(active), LinkState::Up(index)) = (rig.store.active_on(interface), rig.interfaces.state(interface)) {
+                for addr in &active.addresses {
+                    wanted.entry(*addr).or_default().insert(index);
+                }
+            }
+        }
+        let routes = rig.world.routes();
+        let led: BTreeMap<IpAddr, IfIndex> =
+            routes.iter().map(|route| (route.destination.addr(), route.interface)).collect();
+        prop_assert_eq!(led.len(), routes.len(), "one route to each address");
+        prop_assert_eq!(led.keys().collect::<Vec<_>>(), wanted.keys().collect::<Vec<_>>());
+        for (addr, index) in led {
+            prop_assert!(wanted[&addr].contains(&index), "{} leads to {}", addr, index);
+        }
+    }
+}
