@@ -79,7 +79,7 @@ impl<T> ErrorAt<T> for Result<T, String> {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Converted {
     /// An object of the graph.
-    Object(Kind, Object),
+    Object(Kind, Box<Object>),
     /// Configuration.
     Config(FelixConfiguration),
     /// Nothing: a pod without addresses, for example.
@@ -87,6 +87,12 @@ pub enum Converted {
     /// Nothing, because an annotation or a status that admission does not check
     /// is wrong. As in Felix, the resource is as if it did not exist.
     Broken(String),
+}
+
+impl Converted {
+    fn object(kind: Kind, object: Object) -> Self {
+        Self::Object(kind, Box::new(object))
+    }
 }
 
 /// Converts an admitted resource.

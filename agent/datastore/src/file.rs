@@ -29,7 +29,7 @@ use caracal_model::{Event, Kind, Stamp};
 
 use self::catalogue::{Catalogue, FileState, News};
 use self::directory::Directory;
-use self::schedule::{QUIET, Schedule, Why};
+use self::schedule::{Pace, Schedule, Why};
 use self::watch::{Change, What};
 use crate::convert::Settings;
 use crate::source::{ConfigEvent, Sink, Source, SourceError, Stopper};
@@ -38,7 +38,7 @@ use crate::source::{ConfigEvent, Sink, Source, SourceError, Stopper};
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 enum Wake {
-    Changed(Change),
+    Changed(Change, Stamp),
     Stop,
 }
 
@@ -79,7 +79,7 @@ impl FileSource {
         Ok(Self {
             directory: Directory::new(directory),
             catalogue: Catalogue::new(settings),
-            schedule: Schedule::default(),
+            schedule: Schedule::new(Pace::default()),
             wake,
             wakes,
             next_look: None,
@@ -93,34 +93,55 @@ impl FileSource {
     }
 
     /// Takes note of an announcement.
-    fn note(&mut self, change: Change) {
-        let (what, paths, noticed) = match change {
-            Change::Lost(noticed) => return self.look_at_everything(noticed),
-            Change::Paths { what, paths, noticed } => (what, paths, noticed),
+    fn note(&mut self, change: Change, noticed: Stamp) {
+        match change {
+            Change::Path(what, path) => self.note_path(what, path, noticed),
+            Change::Moved { from, to } => {
+                // What is moved to where it is not read may be an editor's backup: a new version follows.
+                let is_read = self.directory.is_read(&to) && (tree::is_manifest(&to) || to.is_dir());
+                let what = if is_read { What::Complete } else { What::Removed };
+                self.note_path(what, from, noticed);
+                self.note_path(What::Complete, to, noticed);
+            }
+            Change::Lost => self.look_at_everything(noticed),
+        }
+    }
+
+    fn note_path(&mut self, what: What, path: PathBuf, noticed: Stamp) {
+        if !self.directory.is_read(&path) {
+            if self.directory.has_links() {
+                self.note_elsewhere(what, noticed);
+            }
+            return;
+        }
+        if what == What::MovedItself && path != self.directory.path() {
+            return;
+        }
+        if what != What::Touched {
+            self.directory.forget_watches(&path);
+        }
+        let is_file = || fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_file());
+        match what {
+            What::Touched if self.schedule.is_due(&path) => {}
+            What::Touched | What::Written if is_file() => {
+                self.schedule.later(path, noticed, Instant::now(), Why::BeingWritten);
+            }
+            What::Complete | What::Touched | What::Written => self.schedule.now(path, noticed),
+            What::Removed | What::MovedItself => self.schedule.later(path, noticed, Instant::now(), Why::Removed),
+        }
+    }
+
+    /// Something happened where only a link leads, nobody knows which.
+    fn note_elsewhere(&mut self, what: What, noticed: Stamp) {
+        let everything = self.directory.path().to_owned();
+        let why = match what {
+            What::Touched => return,
+            What::Complete => return self.schedule.now(everything, noticed),
+            What::Written => Why::BeingWritten,
+            What::Removed | What::MovedItself => Why::Removed,
         };
-        for path in paths {
-            if what == What::Removed {
-                self.directory.went(&path);
-            }
-            if !self.directory.is_read(&path) {
-                // A link may lead there.
-                if self.directory.has_links() && what != What::Touched {
-                    self.schedule.now(self.directory.path().to_owned(), noticed);
-                }
-                continue;
-            }
-            match what {
-                What::Complete => self.schedule.now(path, noticed),
-                What::Removed => self.schedule.later(path, noticed, Instant::now(), Why::Removed),
-                What::Touched if self.schedule.is_due(&path) => {}
-                What::Touched | What::Written => {
-                    if fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_file()) {
-                        self.schedule.later(path, noticed, Instant::now(), Why::BeingWritten);
-                    } else {
-                        self.schedule.now(path, noticed);
-                    }
-                }
-            }
+        if !self.schedule.is_due(&everything) {
+            self.schedule.later(everything, noticed, Instant::now(), why);
         }
     }
 
@@ -142,7 +163,7 @@ impl FileSource {
         if let Some(noticed) = due.remove(&self.directory.token_path()) {
             token = self.read_token().filter(|token| self.token.as_ref() != Some(token));
             if token.is_some() {
-                due.insert(self.directory.path().to_owned(), noticed);
+                due.entry(self.directory.path().to_owned()).or_insert(noticed);
             }
         }
         let reads = if token.is_some() { Reads::All } else { Reads::Rested };
@@ -178,8 +199,17 @@ impl FileSource {
         let found: BTreeSet<&Path> = scan.files.iter().map(PathBuf::as_path).collect();
         let unknown = |file: &Path| scan.unreadable.iter().any(|above| file.starts_with(above));
         let known = self.catalogue.files_below(path);
-        let gone = known.filter(|file| !found.contains(file) && !unknown(file));
-        let mut changes: Vec<FileChange> = gone.map(|file| (file.into(), FileState::Gone, noticed)).collect();
+        let gone: Vec<PathBuf> =
+            known.filter(|file| !found.contains(file) && !unknown(file)).map(Path::to_owned).collect();
+        let mut changes: Vec<FileChange> = Vec::new();
+        for file in gone {
+            let may_come_back = file != path && file.parent().is_some_and(Path::exists);
+            if may_come_back && reads == Reads::Rested {
+                self.schedule.later(file, noticed, Instant::now(), Why::Removed);
+            } else {
+                changes.push((file.into(), FileState::Gone, noticed));
+            }
+        }
         for file in scan.files {
             if reads == Reads::Rested && self.is_being_written(&file, noticed) {
                 continue;
@@ -199,11 +229,20 @@ impl FileSource {
         let is_fresh = self.directory.is_silent()
             && fs::metadata(file)
                 .and_then(|metadata| metadata.modified())
-                .is_ok_and(|written| written.elapsed().is_ok_and(|age| age < QUIET));
+                .is_ok_and(|written| written.elapsed().is_ok_and(|age| age < self.schedule.pace().quiet));
         if is_fresh {
             self.schedule.later(file.to_owned(), noticed, Instant::now(), Why::BeingWritten);
         }
         is_fresh
+    }
+
+    /// Tells everything, and then what changes.
+    fn follow(&mut self, sink: &mut dyn Sink) -> Result<(), SourceError> {
+        self.list(sink)?;
+        while self.wait() {
+            self.look(sink);
+        }
+        Ok(())
     }
 
     /// Waits for something to look at; false once the source is stopped.
@@ -217,7 +256,7 @@ impl FileSource {
         let mut next = first.ok();
         while let Some(wake) = next {
             match wake {
-                Wake::Changed(change) => self.note(change),
+                Wake::Changed(change, noticed) => self.note(change, noticed),
                 Wake::Stop => return false,
             }
             next = self.wakes.try_recv().ok();
@@ -255,16 +294,13 @@ impl Source for FileSource {
     fn run(&mut self, sink: &mut dyn Sink) -> Result<(), SourceError> {
         let wake = self.wake.clone();
         // Nobody listens any more when the source has ended.
-        let tell = move |change| drop(wake.send(Wake::Changed(change)));
+        let tell = move |change, noticed| drop(wake.send(Wake::Changed(change, noticed)));
         if let Some(report) = self.directory.announce(tell) {
             sink.report(report);
         }
-        let listed = self.list(sink);
-        while listed.is_ok() && self.wait() {
-            self.look(sink);
-        }
+        let followed = self.follow(sink);
         self.directory.stop_announcing();
-        listed
+        followed
     }
 }
 

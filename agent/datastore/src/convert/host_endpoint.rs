@@ -19,7 +19,7 @@ pub(super) fn convert(endpoint: &HostEndpoint) -> Result<Converted, ConvertError
         ports: named_ports(&spec.ports)?,
     };
     let key = HostEndpointKey { host: spec.node.clone(), name: metadata.name.clone() };
-    Ok(Converted::Object(Kind::HostEndpoint, Object::HostEndpoint(key, converted)))
+    Ok(Converted::object(Kind::HostEndpoint, Object::HostEndpoint(key, converted)))
 }
 
 /// The ports of a host or workload endpoint; one without a name cannot be matched.

@@ -24,7 +24,8 @@ pub(super) fn convert(policy: &NetworkPolicy) -> Result<Converted, ConvertError>
     let namespace = &metadata.namespace;
     let mut ingress = Vec::new();
     for (i, k8s) in spec.ingress.iter().enumerate() {
-        for (peer, protocol, ports) in expand(&k8s.from, &k8s.ports, &format!("spec.ingress[{i}].ports"))? {
+        for (peer, PortGroup { protocol, ports }) in expand(&k8s.from, &k8s.ports, &format!("spec.ingress[{i}].ports"))?
+        {
             let mut rule = allow(protocol);
             rule.source = peer;
             rule.destination.ports = ports;
@@ -33,10 +34,9 @@ pub(super) fn convert(policy: &NetworkPolicy) -> Result<Converted, ConvertError>
     }
     let mut egress = Vec::new();
     for (i, k8s) in spec.egress.iter().enumerate() {
-        for (mut peer, protocol, ports) in expand(&k8s.to, &k8s.ports, &format!("spec.egress[{i}].ports"))? {
-            peer.ports = ports;
+        for (peer, PortGroup { protocol, ports }) in expand(&k8s.to, &k8s.ports, &format!("spec.egress[{i}].ports"))? {
             let mut rule = allow(protocol);
-            rule.destination = peer;
+            rule.destination = Entity { ports, ..peer };
             egress.push(rule);
         }
     }
@@ -60,39 +60,38 @@ pub(super) fn convert(policy: &NetworkPolicy) -> Result<Converted, ConvertError>
         namespace: namespace.clone(),
         name: metadata.name.clone(),
     };
-    Ok(Converted::Object(Kind::KubernetesNetworkPolicy, Object::Policy(key, converted)))
+    Ok(Converted::object(Kind::KubernetesNetworkPolicy, Object::Policy(key, converted)))
 }
 
 fn allow(protocol: Option<IntOrString>) -> Rule {
     Rule { protocol, ..Rule::any(Action::Allow) }
 }
 
-/// One entry for each protocol (in order of their names) and peer.
-fn expand(
-    peers: &[Peer],
-    ports: &[PolicyPort],
-    field: &str,
-) -> Result<Vec<(Entity, Option<IntOrString>, Vec<IntOrString>)>, ConvertError> {
-    let peers: Vec<Entity> =
-        if peers.is_empty() { vec![Entity::default()] } else { peers.iter().map(entity).collect() };
-    let by_protocol = ports_by_protocol(ports, field)?;
-    let mut expanded = Vec::with_capacity(peers.len() * by_protocol.len());
-    for (protocol, ports) in by_protocol {
-        for peer in &peers {
-            expanded.push((peer.clone(), protocol.clone(), ports.clone()));
-        }
-    }
-    Ok(expanded)
+/// Ports that share one of Calico's rules.
+#[derive(Clone)]
+struct PortGroup {
+    /// `None` means every protocol.
+    protocol: Option<IntOrString>,
+    /// Empty means every port.
+    ports: Vec<IntOrString>,
 }
 
-/// The ports of each protocol. No ports at all means every protocol; an entry
-/// without a port means its whole protocol, whatever else is listed for it.
-fn ports_by_protocol(
-    ports: &[PolicyPort],
-    field: &str,
-) -> Result<Vec<(Option<IntOrString>, Vec<IntOrString>)>, ConvertError> {
+/// A pair for each group of ports and each peer.
+fn expand(peers: &[Peer], ports: &[PolicyPort], field: &str) -> Result<Vec<(Entity, PortGroup)>, ConvertError> {
+    let peers: Vec<Entity> =
+        if peers.is_empty() { vec![Entity::default()] } else { peers.iter().map(entity).collect() };
+    let groups = port_groups(ports, field)?;
+    let pairs = groups.iter().flat_map(|group| peers.iter().map(|peer| (peer.clone(), group.clone())));
+    Ok(pairs.collect())
+}
+
+/// The ports of each protocol, in order of the protocols' names. No ports at all
+/// means every protocol; an entry without a port means its whole protocol,
+/// whatever else is listed for it.
+fn port_groups(ports: &[PolicyPort], field: &str) -> Result<Vec<PortGroup>, ConvertError> {
     if ports.is_empty() {
-        return Ok(vec![(None, Vec::new())]);
+        let everything = PortGroup { protocol: None, ports: Vec::new() };
+        return Ok(vec![everything]);
     }
     // `None` stands for the whole protocol.
     let mut by_protocol: BTreeMap<&str, Option<Vec<PortEntry>>> = BTreeMap::new();
@@ -108,9 +107,9 @@ fn ports_by_protocol(
             }
         }
     }
-    let groups = by_protocol.into_iter().map(|(protocol, entries)| {
-        let ports = entries.map(merge).unwrap_or_default();
-        (Some(IntOrString::Text(protocol.to_owned())), ports)
+    let groups = by_protocol.into_iter().map(|(protocol, entries)| PortGroup {
+        protocol: Some(IntOrString::Text(protocol.to_owned())),
+        ports: entries.map(merge).unwrap_or_default(),
     });
     Ok(groups.collect())
 }

@@ -18,7 +18,7 @@ pub(super) fn namespaced(set: &NetworkSet) -> Result<Converted, ConvertError> {
         nets: nets(set)?,
     };
     let key = NetworkSetKey(format_smolstr!("{}/{}", meta.namespace, meta.name));
-    Ok(Converted::Object(Kind::NetworkSet, Object::NetworkSet(key, converted)))
+    Ok(Converted::object(Kind::NetworkSet, Object::NetworkSet(key, converted)))
 }
 
 /// Converts a set of the whole cluster.
@@ -26,7 +26,7 @@ pub(super) fn global(set: &NetworkSet) -> Result<Converted, ConvertError> {
     let meta = &set.metadata;
     let converted = model::NetworkSet { labels: meta.labels.iter().collect(), profiles: Vec::new(), nets: nets(set)? };
     let key = NetworkSetKey(meta.name.clone());
-    Ok(Converted::Object(Kind::GlobalNetworkSet, Object::NetworkSet(key, converted)))
+    Ok(Converted::object(Kind::GlobalNetworkSet, Object::NetworkSet(key, converted)))
 }
 
 fn nets(set: &NetworkSet) -> Result<Vec<caracal_net::Cidr>, ConvertError> {

@@ -28,7 +28,7 @@ pub(super) fn convert(node: &Node) -> Converted {
         as_number: annotation(AS_NUMBER).and_then(as_number).map(|n| n.to_smolstr()).unwrap_or_default(),
         labels: node.metadata.labels.iter().collect(),
     };
-    Converted::Object(Kind::Node, Object::Node(node.metadata.name.clone(), converted))
+    Converted::object(Kind::Node, Object::Node(node.metadata.name.clone(), converted))
 }
 
 /// `address/length` with the host part kept; an address alone gets its full length.

@@ -38,7 +38,7 @@ pub(super) fn convert(pod: &Pod, settings: &Settings) -> Converted {
         return Converted::Nothing;
     }
     match endpoint(pod, settings) {
-        Ok(Some(endpoint)) => Converted::Object(Kind::Pod, Object::WorkloadEndpoint(key(pod), endpoint)),
+        Ok(Some(endpoint)) => Converted::object(Kind::Pod, Object::WorkloadEndpoint(key(pod), endpoint)),
         Ok(None) => Converted::Nothing,
         Err(reason) => Converted::Broken(reason),
     }
@@ -118,7 +118,7 @@ fn addresses(pod: &Pod) -> Result<Vec<Cidr>, String> {
     } else {
         Vec::new()
     };
-    texts.into_iter().map(|text| cidr(text)).collect()
+    texts.into_iter().map(cidr).collect()
 }
 
 /// The list of texts in an annotation; empty if it is absent or empty.

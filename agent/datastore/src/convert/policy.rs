@@ -13,7 +13,7 @@ pub(super) fn namespaced(policy: &Policy) -> Result<Converted, ConvertError> {
     let namespace = &policy.metadata.namespace;
     let selector = selector::of_namespaced_policy(namespace, &spec.selector, &spec.service_account_selector);
     let object = object(policy, PolicyKind::NetworkPolicy, selector)?;
-    Ok(Converted::Object(Kind::NetworkPolicy, object))
+    Ok(Converted::object(Kind::NetworkPolicy, object))
 }
 
 /// Converts a policy of the whole cluster.
@@ -21,7 +21,7 @@ pub(super) fn global(policy: &Policy) -> Result<Converted, ConvertError> {
     let spec = &policy.spec;
     let selector = selector::of_global_policy(&spec.selector, &spec.namespace_selector, &spec.service_account_selector);
     let object = object(policy, PolicyKind::GlobalNetworkPolicy, selector)?;
-    Ok(Converted::Object(Kind::GlobalNetworkPolicy, object))
+    Ok(Converted::object(Kind::GlobalNetworkPolicy, object))
 }
 
 fn object(policy: &Policy, kind: PolicyKind, selector: Result<SmolStr, ConvertError>) -> Result<Object, ConvertError> {

@@ -20,7 +20,7 @@ pub(super) fn of_namespace(namespace: &Namespace) -> Converted {
     let meta = &namespace.metadata;
     let name = format_smolstr!("{}{}", model::NAMESPACE_PROFILE_PREFIX, meta.name);
     let labels = inherited(model::NAMESPACE_LABEL_PREFIX, &meta.labels, &meta.name);
-    Converted::Object(Kind::Namespace, Object::Profile(name, allow_all(labels)))
+    Converted::object(Kind::Namespace, Object::Profile(name, allow_all(labels)))
 }
 
 /// The longest value of a label (Kubernetes, "Labels and Selectors").
@@ -38,12 +38,8 @@ pub(super) fn of_service_account(account: &ServiceAccount) -> Converted {
     } else {
         inherited(model::SERVICE_ACCOUNT_LABEL_PREFIX, &meta.labels, &meta.name)
     };
-    let profile = model::Profile {
-        labels,
-        inbound_rules: Vec::new(),
-        outbound_rules: Vec::new(),
-    };
-    Converted::Object(Kind::ServiceAccount, Object::Profile(name, profile))
+    let profile = model::Profile { labels, inbound_rules: Vec::new(), outbound_rules: Vec::new() };
+    Converted::object(Kind::ServiceAccount, Object::Profile(name, profile))
 }
 
 /// Converts a Profile resource.
@@ -54,14 +50,14 @@ pub(super) fn of_resource(profile: &Profile) -> Result<Converted, ConvertError> 
         inbound_rules: rule::rules(&spec.ingress, "", "spec.ingress")?,
         outbound_rules: rule::rules(&spec.egress, "", "spec.egress")?,
     };
-    Ok(Converted::Object(Kind::Profile, Object::Profile(metadata.name.clone(), converted)))
+    Ok(Converted::object(Kind::Profile, Object::Profile(metadata.name.clone(), converted)))
 }
 
 /// The profile that exists without any manifest.
 pub(super) fn default_allow() -> (SmolStr, Converted) {
     let name = SmolStr::new_static(DEFAULT_ALLOW);
     let object = Object::Profile(name.clone(), allow_all(Labels::new()));
-    (name, Converted::Object(Kind::Profile, object))
+    (name, Converted::object(Kind::Profile, object))
 }
 
 fn allow_all(labels: Labels) -> model::Profile {

@@ -23,7 +23,7 @@ pub(super) fn convert(tier: &Tier) -> Converted {
         order: spec.order,
         default_action: if spec.default_action == "Pass" { TierAction::Pass } else { TierAction::Deny },
     };
-    Converted::Object(Kind::Tier, Object::Tier(metadata.name.clone(), converted))
+    Converted::object(Kind::Tier, Object::Tier(metadata.name.clone(), converted))
 }
 
 /// The tiers that exist without any manifest.
@@ -31,6 +31,6 @@ pub(super) fn built_in() -> impl Iterator<Item = (SmolStr, Converted)> {
     BUILT_IN.iter().map(|(name, order, default_action)| {
         let name = SmolStr::new_static(name);
         let tier = model::Tier { order: Some(*order), default_action: *default_action };
-        (name.clone(), Converted::Object(Kind::Tier, Object::Tier(name, tier)))
+        (name.clone(), Converted::object(Kind::Tier, Object::Tier(name, tier)))
     })
 }

@@ -41,7 +41,7 @@ pub(super) fn convert(endpoint: &WorkloadEndpoint) -> Result<Converted, ConvertE
         workload: format_smolstr!("{}/{workload}", metadata.namespace),
         endpoint: name.clone(),
     };
-    Ok(Converted::Object(Kind::WorkloadEndpoint, Object::WorkloadEndpoint(key, converted)))
+    Ok(Converted::object(Kind::WorkloadEndpoint, Object::WorkloadEndpoint(key, converted)))
 }
 
 fn nat(nat: &IpNat) -> Result<model::Nat, String> {

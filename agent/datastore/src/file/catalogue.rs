@@ -12,6 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use caracal_model::{Event, Key, Kind, Stamp};
+use smallvec::SmallVec;
 use smol_str::SmolStr;
 
 use super::digest::Digest;
@@ -88,7 +89,8 @@ enum Verdict {
 
 #[derive(Debug, Default)]
 struct ObjectRecord {
-    claims: BTreeSet<Claim>,
+    /// In order.
+    claims: SmallVec<[Claim; 1]>,
     in_force: Option<Version>,
 }
 
@@ -247,13 +249,16 @@ impl Catalogue {
             let claim = (Arc::clone(&path), position);
             round.contents.remove(&claim);
             if let Some(object) = self.objects.get_mut(id) {
-                object.claims.remove(&claim);
+                object.claims.retain(|other| *other != claim);
             }
             round.affect(id.clone(), noticed);
         }
         for (position, id) in self.files.get(&path).into_iter().flat_map(FileRecord::claims) {
             let object = self.objects.entry(id.clone()).or_default();
-            object.claims.insert((Arc::clone(&path), position));
+            let claim = (Arc::clone(&path), position);
+            if let Err(at) = object.claims.binary_search(&claim) {
+                object.claims.insert(at, claim);
+            }
             round.affect(id.clone(), noticed);
         }
         for (position, converted) in contents.into_iter().enumerate() {
@@ -363,7 +368,7 @@ impl News {
             None => {}
         }
         match now {
-            Some(Converted::Object(kind, object)) => self.events.push(Event::Apply(kind, object, noticed)),
+            Some(Converted::Object(kind, object)) => self.events.push(Event::Apply(kind, *object, noticed)),
             Some(Converted::Config(config)) => self.configs.push(ConfigEvent::Apply(config)),
             Some(Converted::Nothing | Converted::Broken(_)) | None => {}
         }

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use caracal_model::Stamp;
+
 use super::tree::{self, Entry, Found};
 use super::watch::{Change, Watches};
 use crate::source::{Problem, Report};
@@ -82,7 +84,7 @@ impl Directory {
 
     /// From now on has changes announced, on a thread of the announcer. A scan
     /// must follow: it is what sets the watches.
-    pub(super) fn announce(&mut self, tell: impl Fn(Change) + Send + 'static) -> Option<Report> {
+    pub(super) fn announce(&mut self, tell: impl Fn(Change, Stamp) + Send + 'static) -> Option<Report> {
         match Watches::new(tell) {
             Ok(watches) => {
                 self.announcer = Announcer::Watches(watches);
@@ -102,8 +104,12 @@ impl Directory {
         Report::Raised(Problem::Polling { reason: reason.to_string() })
     }
 
-    /// Takes note that a path went: another directory may come in its place.
-    pub(super) fn went(&mut self, path: &Path) {
+    /// Forgets the watches at a path and below it, because another directory may
+    /// be there now. A scan sets them again.
+    ///
+    /// A directory that was moved must come here under both names, the new one
+    /// last: the kernel has one watch for both, and it ends with the old name.
+    pub(super) fn forget_watches(&mut self, path: &Path) {
         if let Announcer::Watches(watches) = &mut self.announcer {
             watches.keep_below(path, &BTreeSet::new());
         }

@@ -1,6 +1,5 @@
 //! A file's bytes to the objects that it names.
 
-use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -42,12 +41,6 @@ impl ObjectId {
             namespace: (!self.namespace.is_empty()).then(|| self.namespace.to_string()),
             name: self.name.to_string(),
         }
-    }
-}
-
-impl fmt::Display for ObjectId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.to_ref().fmt(f)
     }
 }
 

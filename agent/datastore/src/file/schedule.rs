@@ -6,13 +6,22 @@ use std::time::{Duration, Instant};
 
 use caracal_model::Stamp;
 
-/// A file that is being written is read when it is closed, or when nothing was
-/// written for this long.
-pub(super) const QUIET: Duration = Duration::from_millis(50);
+/// How long to wait before a path is looked at.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pace {
+    /// A file that is being written is read when it is closed, or when nothing
+    /// was written for this long.
+    pub(super) quiet: Duration,
+    /// What went may come back under the same name at once: editors move a file
+    /// away before they write it anew.
+    pub(super) removal_grace: Duration,
+}
 
-/// What went may come back under the same name at once: editors move a file away
-/// before they write it anew.
-pub(super) const REMOVAL_GRACE: Duration = Duration::from_millis(5);
+impl Default for Pace {
+    fn default() -> Self {
+        Self { quiet: Duration::from_millis(50), removal_grace: Duration::from_millis(5) }
+    }
+}
 
 #[derive(Clone, Copy, Debug)]
 struct Waiting {
@@ -31,13 +40,22 @@ pub(super) enum Why {
 }
 
 /// Paths that something happened to.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Schedule {
+    pace: Pace,
     due: BTreeMap<PathBuf, Stamp>,
     waiting: BTreeMap<PathBuf, Waiting>,
 }
 
 impl Schedule {
+    pub(super) fn new(pace: Pace) -> Self {
+        Self { pace, due: BTreeMap::new(), waiting: BTreeMap::new() }
+    }
+
+    pub(super) fn pace(&self) -> Pace {
+        self.pace
+    }
+
     /// The path is to be looked at in the next round.
     pub(super) fn now(&mut self, path: PathBuf, noticed: Stamp) {
         self.waiting.remove(&path);
@@ -51,8 +69,8 @@ impl Schedule {
         self.due.remove(&path);
         let until = at
             + match why {
-                Why::BeingWritten => QUIET,
-                Why::Removed => REMOVAL_GRACE,
+                Why::BeingWritten => self.pace.quiet,
+                Why::Removed => self.pace.removal_grace,
             };
         self.waiting.insert(path, Waiting { until, noticed, why });
     }

@@ -1,7 +1,9 @@
 //! What each kind of edit tells: exactly the objects that changed.
 
+mod edits;
+mod links;
+
 use std::fs;
-use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
@@ -11,8 +13,9 @@ use caracal_model::{Event, Key, Object};
 use tempfile::TempDir;
 
 use super::FileSource;
+use super::schedule::{Pace, Schedule};
 use crate::convert::Settings;
-use crate::source::{ConfigEvent, Report, Sink, Source, Stopper};
+use crate::source::{ConfigEvent, Report, Sink, Source, SourceError, Stopper};
 
 /// Longer than any wait of the source, on a busy machine too.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -86,6 +89,7 @@ fn describe(object: &Object) -> String {
 
 /// A source that follows a temporary directory.
 struct Followed {
+    /// The directory, or what it is in.
     directory: TempDir,
     lines: Receiver<String>,
     stopper: Stopper,
@@ -93,16 +97,34 @@ struct Followed {
 }
 
 impl Followed {
-    /// Starts following a directory with these files, and forgets the first list.
+    /// Follows a directory with these files; the first list is forgotten.
     fn start(files: &[(&str, &str)]) -> Self {
-        let directory = TempDir::new().expect("a temporary directory");
-        for (name, text) in files {
-            put(&directory.path().join(name), text);
-        }
+        Self::start_in(directory_with(files))
+    }
+
+    fn start_in(directory: TempDir) -> Self {
+        let source = open(directory.path());
+        Self::run(directory, source, |source, sink| source.run(sink))
+    }
+
+    /// Follows a directory, but believes that what rests goes on: only what is
+    /// complete and the token make it look. So how long an edit takes does not
+    /// matter.
+    fn start_patient(files: &[(&str, &str)]) -> Self {
+        let directory = directory_with(files);
+        let mut source = open(directory.path());
+        source.schedule = Schedule::new(Pace { quiet: PATIENCE, removal_grace: PATIENCE });
+        Self::run(directory, source, |source, sink| source.run(sink))
+    }
+
+    fn run(
+        directory: TempDir,
+        mut source: FileSource,
+        run: fn(&mut FileSource, &mut dyn Sink) -> Result<(), SourceError>,
+    ) -> Self {
         let (tell, lines) = channel();
-        let mut source = FileSource::open(directory.path(), Settings::default()).expect("it exists");
         let stopper = source.stopper();
-        let thread = std::thread::spawn(move || source.run(&mut Lines(tell)).expect("it is listed"));
+        let thread = std::thread::spawn(move || run(&mut source, &mut Lines(tell)).expect("it is listed"));
         let followed = Self { directory, lines, stopper, thread: Some(thread) };
         followed.until("settled");
         followed
@@ -116,7 +138,8 @@ impl Followed {
     fn until(&self, last: &str) -> Vec<String> {
         let mut lines = Vec::new();
         loop {
-            let line = self.lines.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("{last} after {lines:?}"));
+            let line = self.lines.recv_timeout(PATIENCE);
+            let line = line.unwrap_or_else(|_| panic!("{last} does not come after {lines:?}"));
             if line == last {
                 return lines;
             }
@@ -131,9 +154,8 @@ impl Followed {
     /// Does something to the directory, and answers with all that is told of it.
     fn after(&self, edit: impl FnOnce(&Path)) -> Vec<String> {
         edit(self.directory.path());
-        let token = "done";
-        put(&self.path(".sync"), token);
-        let mut lines = self.until(&format!("synced {token}"));
+        put(&self.path(".sync"), "done");
+        let mut lines = self.until("synced done");
         put(&self.path(".sync"), "");
         self.until("synced ");
         lines.retain(|line| line != "settled");
@@ -149,6 +171,18 @@ impl Drop for Followed {
     }
 }
 
+fn directory_with(files: &[(&str, &str)]) -> TempDir {
+    let directory = TempDir::new().expect("a temporary directory");
+    for (name, text) in files {
+        put(&directory.path().join(name), text);
+    }
+    directory
+}
+
+fn open(directory: &Path) -> FileSource {
+    FileSource::open(directory, Settings::default()).expect("it exists")
+}
+
 /// Writes a file as a careful program does: elsewhere, and then renamed.
 fn put(path: &Path, text: &str) {
     let directory = path.parent().expect("a file is in a directory");
@@ -162,11 +196,4 @@ fn set(name: &str, net: &str) -> String {
     format!(
         "apiVersion: projectcalico.org/v3\nkind: GlobalNetworkSet\nmetadata: {{name: {name}}}\nspec: {{nets: [{net}]}}\n"
     )
-}
-
-#[test]
-fn a_new_file_is_told() {
-    let followed = Followed::start(&[]);
-    let lines = followed.after(|directory| put(&directory.join("a.yaml"), &set("a", "10.0.0.0/8")));
-    assert_eq!(lines, ["apply set a [10.0.0.0/8]"]);
 }

@@ -25,15 +25,19 @@ pub(super) enum What {
     Touched,
     /// It went.
     Removed,
+    /// A watched directory was moved, which its parent's watch, if it has one, tells better.
+    MovedItself,
 }
 
 /// An announcement.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) enum Change {
-    /// Something happened to paths.
-    Paths { what: What, paths: Vec<PathBuf>, noticed: Stamp },
+    /// Something happened to a path.
+    Path(What, PathBuf),
+    /// What was at one path is at another.
+    Moved { from: PathBuf, to: PathBuf },
     /// Announcements were lost.
-    Lost(Stamp),
+    Lost,
 }
 
 /// The watches below a directory.
@@ -47,10 +51,12 @@ pub(super) struct Watches {
 
 impl Watches {
     /// Watches nothing yet; announcements go to `tell`, on a thread of their own.
-    pub(super) fn new(tell: impl Fn(Change) + Send + 'static) -> notify::Result<Self> {
+    pub(super) fn new(tell: impl Fn(Change, Stamp) + Send + 'static) -> notify::Result<Self> {
+        let mut reader = Reader::default();
         let handler = move |event: notify::Result<notify::Event>| {
-            if let Some(change) = change_of(event, clock::now()) {
-                tell(change);
+            let noticed = clock::now();
+            for change in reader.read(event) {
+                tell(change, noticed);
             }
         };
         Ok(Self {
@@ -130,24 +136,44 @@ fn is_about_the_directory(error: &notify::Error) -> bool {
     }
 }
 
-/// What an event means; `None` if it changes nothing, such as our own reading.
-fn change_of(event: notify::Result<notify::Event>, noticed: Stamp) -> Option<Change> {
-    let Ok(event) = event else {
-        return Some(Change::Lost(noticed));
-    };
-    if event.need_rescan() {
-        return Some(Change::Lost(noticed));
+/// Reads the events of the watcher.
+#[derive(Debug, Default)]
+struct Reader {
+    /// The last path that something was moved away from, and the number that the
+    /// move's other half has as well.
+    moved_away: Option<(usize, PathBuf)>,
+}
+
+impl Reader {
+    /// What an event means: nothing, if it changes nothing, such as our own reading.
+    fn read(&mut self, event: notify::Result<notify::Event>) -> Vec<Change> {
+        let event = match event {
+            Ok(event) if !event.need_rescan() => event,
+            Ok(_) | Err(_) => return vec![Change::Lost],
+        };
+        let what = match event.kind {
+            EventKind::Access(AccessKind::Close(AccessMode::Write)) => What::Complete,
+            EventKind::Access(_) => return Vec::new(),
+            EventKind::Create(_) => What::Written,
+            EventKind::Modify(ModifyKind::Name(RenameMode::From)) => {
+                self.moved_away = event.tracker().zip(event.paths.first().cloned());
+                if self.moved_away.is_some() { What::Removed } else { What::MovedItself }
+            }
+            EventKind::Modify(ModifyKind::Name(RenameMode::To)) => {
+                let away = self.moved_away.take().filter(|(number, _)| event.tracker() == Some(*number));
+                if let (Some((_, from)), [to]) = (away, event.paths.as_slice()) {
+                    return vec![Change::Moved { from, to: to.clone() }];
+                }
+                What::Complete
+            }
+            // Repeats the two halves.
+            EventKind::Modify(ModifyKind::Name(RenameMode::Both)) => return Vec::new(),
+            EventKind::Modify(ModifyKind::Name(_)) => What::Complete,
+            EventKind::Modify(ModifyKind::Metadata(_)) => What::Touched,
+            EventKind::Modify(_) => What::Written,
+            EventKind::Remove(_) => What::Removed,
+            EventKind::Any | EventKind::Other => What::Complete,
+        };
+        event.paths.into_iter().map(|path| Change::Path(what, path)).collect()
     }
-    let what = match event.kind {
-        EventKind::Access(AccessKind::Close(AccessMode::Write)) => What::Complete,
-        EventKind::Access(_) => return None,
-        EventKind::Create(_) => What::Written,
-        EventKind::Modify(ModifyKind::Name(RenameMode::From)) => What::Removed,
-        EventKind::Modify(ModifyKind::Name(_)) => What::Complete,
-        EventKind::Modify(ModifyKind::Metadata(_)) => What::Touched,
-        EventKind::Modify(_) => What::Written,
-        EventKind::Remove(_) => What::Removed,
-        EventKind::Any | EventKind::Other => What::Complete,
-    };
-    Some(Change::Paths { what, paths: event.paths, noticed })
 }
