@@ -226,7 +226,9 @@ impl Profiles {
         let mut changes: Vec<(SmolStr, Option<LabelsIx>)> = Vec::new();
         for at in std::mem::take(&mut self.relabelled) {
             let profile = &mut self.slots[at.0];
-            let now = parents.labels(at);
+            // Namespaces and service accounts have a label with their name at least: a
+            // profile without labels stands for none.
+            let now = parents.labels(at).filter(|now| labels.iter(*now).next().is_some());
             let before = std::mem::replace(&mut profile.told_labels, now);
             if now != before {
                 changes.push((profile.name.clone(), now));
