@@ -43,3 +43,6 @@ pub(crate) fn closed(chain: Name, why: &str, settings: &Settings) -> LoweredRule
     let chain = Chain { name: chain, base: None, rules: vec![deny_all(settings, why)] };
     LoweredRules { chains: vec![chain], lists: Vec::new(), faults: Vec::new() }
 }
+
+#[cfg(test)]
+mod tests;

@@ -78,11 +78,20 @@ pub(crate) enum Affected {
     All,
 }
 
+/// Whether an update deletes what earlier ones left without users.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Collect {
+    /// It does.
+    Now,
+    /// A packet may still be on its way through it.
+    Later,
+}
+
 /// What an update comes down to.
 #[derive(Debug)]
 pub(crate) struct Update {
     pub(crate) edits: Edits,
-    /// What the update before left without users.
+    /// What updates before left without users.
     pub(crate) garbage: Garbage,
     pub(crate) affected: Affected,
 }
@@ -148,12 +157,16 @@ impl Model {
     }
 
     /// Compiles what changed. `store` is the state after the changes.
-    pub(crate) fn update(&mut self, store: &PolicyStore, changes: &[Change]) -> Update {
+    pub(crate) fn update(&mut self, store: &PolicyStore, changes: &[Change], collect: Collect) -> Update {
         let mut work = Work::after(std::mem::take(&mut self.garbage));
         for change in changes {
             self.take(store, change, &mut work);
         }
-        self.carry_out(store, work)
+        let mut update = self.carry_out(store, work);
+        if collect == Collect::Later {
+            self.discard(std::mem::take(&mut update.garbage));
+        }
+        update
     }
 
     /// Members of sets that were edited in place although a rule that uses them

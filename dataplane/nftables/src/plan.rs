@@ -25,14 +25,14 @@ pub(crate) enum Step {
     DeleteSet(Name),
 }
 
-/// Chains and sets that the batch before left without users.
+/// Chains and sets that batches before left without users.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Garbage {
     pub(crate) chains: Vec<Name>,
     pub(crate) sets: Vec<Name>,
 }
 
-/// Puts edits in order, and the removal of what the batch before left behind.
+/// Puts edits in order, and the removal of what batches before left behind.
 pub(crate) fn plan(edits: Edits, garbage: Garbage) -> Vec<Step> {
     let Edits { sets, elements, chains, unused_chains: _, unused_sets: _ } = edits;
     let mut steps = Vec::new();
@@ -136,3 +136,6 @@ impl fmt::Display for Step {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

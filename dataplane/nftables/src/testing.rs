@@ -2,6 +2,7 @@
 
 pub(crate) mod random;
 pub(crate) mod sim;
+pub(crate) mod wire;
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
@@ -180,41 +181,51 @@ pub(crate) fn nft(args: &[&str], input: &str) -> Result<String, String> {
     }
 }
 
-/// The table as nft lists it, without its flags, counters at zero, in the order of names.
+/// The ruleset as nft lists it, without the table's flags, counters at zero,
+/// objects in the order of their names and elements in some fixed order: what
+/// two equal rulesets have in common.
 pub(crate) fn listing() -> String {
     let listed = nft(&["-nn", "list", "ruleset"], "").expect("nft lists the ruleset");
     let mut objects: Vec<String> = Vec::new();
-    for line in
-        listed.lines().filter(|line| !line.trim_start().starts_with("flags owner") && !line.contains("progname"))
-    {
-        let line = strip_counters(line);
-        if line.starts_with("\tset ")
-            || line.starts_with("\tmap ")
-            || line.starts_with("\tchain ")
-            || objects.is_empty()
-        {
+    let mut elements: Option<String> = None;
+    for line in listed.lines() {
+        let is_flags = line.starts_with("\tflags") || line.trim_start().starts_with("# progname");
+        if line.trim().is_empty() || line == "}" || is_flags {
+            continue;
+        }
+        let begins = ["table ", "\tset ", "\tmap ", "\tchain "].iter().any(|word| line.starts_with(word));
+        if begins {
             objects.push(String::new());
         }
-        let object = objects.last_mut().expect("one was pushed");
-        if !line.trim().is_empty() && line != "}" {
-            object.push_str(&sorted_elements(&line));
-            object.push('\n');
+        let object = objects.last_mut().expect("a listing begins with a table");
+        // nft breaks the elements of a set into lines as it likes.
+        let mut list = match (elements.take(), line.trim().strip_prefix("elements = {")) {
+            (Some(list), _) => list + " " + line.trim(),
+            (None, Some(list)) => list.to_owned(),
+            (None, None) => {
+                object.push_str(&without_counts(line));
+                object.push('\n');
+                continue;
+            }
+        };
+        if list.ends_with('}') {
+            list.truncate(list.len() - 1);
+            let mut list: Vec<&str> = list.split(',').map(str::trim).collect();
+            list.sort_unstable();
+            object.push_str(&format!("\t\telements = {{ {} }}\n", list.join(", ")));
+        } else {
+            elements = Some(list);
         }
     }
     objects.sort();
     objects.concat()
 }
 
-fn strip_counters(line: &str) -> String {
+/// A line without "packets N bytes N".
+fn without_counts(line: &str) -> String {
     let mut words: Vec<&str> = line.split(' ').collect();
     while let Some(at) = words.iter().position(|word| *word == "packets") {
         words.drain(at..at + 4);
     }
     words.join(" ")
-}
-
-/// The kernel lists elements of hash sets in no order; nft prints them over
-/// several lines, each of which is a piece here.
-fn sorted_elements(line: &str) -> String {
-    line.to_owned()
 }

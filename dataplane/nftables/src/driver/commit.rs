@@ -54,6 +54,7 @@ impl NftablesDriver {
             }
             Err(error) => {
                 self.standing = Standing::Unknown;
+                self.refusals += 1;
                 Err(self.failure(steps, error))
             }
         }

@@ -1,10 +1,16 @@
 //! What the kernel makes of it, each test in a network namespace of its own.
 
 use caracal_program::{Driver, Outcome, Sweep};
+use proptest::prelude::*;
 
 use super::*;
 use crate::render::render_text;
+use crate::testing::random::{everything, told};
 use crate::testing::{World, allow_from, in_namespace, listing, nft, rule};
+
+mod adoption;
+mod failure;
+mod packets;
 
 fn driver() -> NftablesDriver {
     driver_with(|settings| settings.ownership = Ownership::Shared)
@@ -16,6 +22,7 @@ fn driver_with(choose: impl FnOnce(&mut Settings)) -> NftablesDriver {
     NftablesDriver::new(settings).expect("nf_tables")
 }
 
+/// One pod with one policy.
 fn small() -> World {
     let mut world = World::default();
     world
@@ -27,22 +34,73 @@ fn small() -> World {
     world
 }
 
+/// Applies what has changed since the last time.
+fn apply(driver: &mut NftablesDriver, world: &mut World) -> Receipt {
+    let changes = world.changes();
+    driver.apply(&world.store, &changes).expect("the kernel takes it")
+}
+
+/// What the text of a store loads to.
+fn loaded(world: &World) -> String {
+    let text = render_text(&world.store, &Settings::default());
+    in_namespace(|| {
+        nft(&["-c", "-f", "-"], &text).expect("nft checks the text");
+        nft(&["-f", "-"], &text).expect("nft loads the text");
+        listing()
+    })
+}
+
 #[test]
 fn one_pod_and_one_policy_list_as_their_text_does() {
     let mut world = small();
-    let text = render_text(&world.store, &Settings::default());
-    println!("{text}");
-    let loaded = in_namespace(|| {
-        nft(&["-f", "-"], &text).expect("nft loads the text");
-        listing()
-    });
     let programmed = in_namespace(|| {
         let mut driver = driver();
-        let changes = world.changes();
-        let receipt = driver.apply(&world.store, &changes).expect("the kernel takes it");
-        println!("{receipt:?}");
+        let receipt = apply(&mut driver, &mut world);
+        assert_eq!(receipt.transactions, 1);
         listing()
     });
-    println!("{programmed}");
-    assert_eq!(loaded, programmed);
+    assert_eq!(programmed, loaded(&world));
+    assert!(programmed.contains("tcp dport 80 ip saddr @addrs4/s/clients counter accept"), "{programmed}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_store_lists_as_its_text_does(start in everything()) {
+        let mut world = World::default();
+        for told in &start {
+            world.hear(told);
+        }
+        world.in_sync();
+        let (programmed, again) = in_namespace(|| {
+            let mut driver = driver();
+            apply(&mut driver, &mut world);
+            assert_eq!(driver.counts().refusals, 0);
+            let programmed = listing();
+            // A driver that knows nothing of the first finds everything as it must be.
+            let again = self::driver().resync(&world.store, Sweep::Remove).expect("the kernel answers");
+            (programmed, again.messages)
+        });
+        prop_assert_eq!(programmed, loaded(&world));
+        prop_assert_eq!(again, 0);
+    }
+
+    #[test]
+    fn the_kernel_takes_every_revision(
+        start in everything(),
+        revisions in prop::collection::vec(prop::collection::vec(told(), 1..6), 1..6),
+    ) {
+        let mut world = World::default();
+        world.in_sync();
+        in_namespace(|| {
+            let mut driver = driver();
+            for told in [&start].into_iter().chain(&revisions) {
+                told.iter().for_each(|told| world.hear(told));
+                apply(&mut driver, &mut world);
+                assert_eq!(driver.counts(), Counts::default());
+                assert!(driver.is_intact().expect("the kernel answers"));
+            }
+        });
+    }
 }

@@ -6,9 +6,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::plan::{Step, plan};
-use crate::testing::{Tier, World, rule};
 use crate::testing::random::{INTERFACES, everything, packet, rule_of_choices, told};
 use crate::testing::sim::Sim;
+use crate::testing::{Tier, World, rule};
 
 fn build(world: &World, settings: &Settings) -> (Model, Vec<Step>) {
     let (model, edits) = Model::build(&world.store, settings, FxHashMap::default(), |_| 0);
@@ -23,7 +23,9 @@ fn check(sim: &Sim, world: &World, packets: &[Packet]) -> Result<(), TestCaseErr
         for (direction, packet) in Direction::ALL.iter().flat_map(|d| packets.iter().map(move |p| (*d, p))) {
             let fate = sim.walk(direction, interface, packet, foreign);
             let wanted = match endpoint {
-                Some(endpoint) => evaluate_endpoint(endpoint, direction, &world.store, packet).verdict == Verdict::Allow,
+                Some(endpoint) => {
+                    evaluate_endpoint(endpoint, direction, &world.store, packet).verdict == Verdict::Allow
+                }
                 None => !interface.starts_with("cali"),
             };
             let trail = endpoint.map(|endpoint| trace_endpoint(endpoint, direction, &world.store, packet));
@@ -58,16 +60,16 @@ proptest! {
                 world.hear(told);
             }
             let changes = world.changes();
-            let update = model.update(&world.store, &changes);
+            let update = model.update(&world.store, &changes, Collect::Now);
             let steps = plan(update.edits, update.garbage);
             prop_assert_eq!(sim.commit(&steps), Ok(()), "{:?}", revision);
             check(&sim, &world, &packets)?;
         }
         // What is not used any more goes with the next transaction, and then nothing is left to do.
-        let update = model.update(&world.store, &[]);
+        let update = model.update(&world.store, &[], Collect::Now);
         prop_assert_eq!(sim.commit(&plan(update.edits, update.garbage)), Ok(()));
         prop_assert!(!model.has_garbage());
-        let update = model.update(&world.store, &[]);
+        let update = model.update(&world.store, &[], Collect::Now);
         prop_assert_eq!(plan(update.edits, update.garbage), vec![]);
     }
 

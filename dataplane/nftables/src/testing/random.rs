@@ -25,7 +25,8 @@ const PREFIXES: &[&str] = &[
     "::/0",
     "ffff::/16",
 ];
-const ADDRS_V4: &[&str] = &["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.77", "10.1.0.1", "192.0.2.1", "255.255.255.255"];
+const ADDRS_V4: &[&str] =
+    &["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.77", "10.1.0.1", "192.0.2.1", "255.255.255.255"];
 const ADDRS_V6: &[&str] = &["fd00::1", "fd00::2", "fd00::77", "2001:db8::1", "ffff::1"];
 const PORT_MEMBERS: &[&str] = &[
     "10.0.0.1,tcp:80",
@@ -96,29 +97,54 @@ pub(crate) fn told() -> impl Strategy<Value = Told> {
         6 => (select(POLICIES), rules(), rules()).prop_map(|(id, i, o)| Told::Policy(id, i, o)),
         1 => select(POLICIES).prop_map(Told::RemovePolicy),
         2 => (select(PROFILES), rules(), rules()).prop_map(|(name, i, o)| Told::Profile(name, i, o)),
-        6 => endpoint(),
+        6 => endpoint(INTERFACES),
         1 => select(PODS).prop_map(Told::RemoveEndpoint),
     ]
 }
 
-/// Every set, policy, profile and endpoint.
+/// Every set, policy and profile, and some endpoints.
 pub(crate) fn everything() -> impl Strategy<Value = Vec<Told>> {
-    let sets = NET_SETS.iter().map(|id| subsequence(PREFIXES, 0..6).prop_map(move |m| Told::Set(id, m)).boxed());
-    let ports = PORT_SETS.iter().map(|id| subsequence(PORT_MEMBERS, 0..4).prop_map(move |m| Told::Set(id, m)).boxed());
-    let policies =
-        POLICIES.iter().map(|id| (rules(), rules()).prop_map(move |(i, o)| Told::Policy(id, i, o)).boxed());
-    let profiles =
-        PROFILES.iter().map(|id| (rules(), rules()).prop_map(move |(i, o)| Told::Profile(id, i, o)).boxed());
-    let endpoints = PODS.iter().map(|_| endpoint().boxed());
-    sets.chain(ports).chain(policies).chain(profiles).chain(endpoints).collect::<Vec<_>>()
+    (all_but_endpoints(), prop::collection::vec(endpoint(INTERFACES), PODS.len()))
+        .prop_map(|(told, endpoints)| [told, endpoints].concat())
 }
 
-fn endpoint() -> impl Strategy<Value = Told> {
+/// Every set, policy and profile, and an endpoint on each interface.
+pub(crate) fn everything_on(interfaces: &'static [&'static str]) -> impl Strategy<Value = Vec<Told>> {
+    let mut endpoints = Vec::new();
+    for (pod, interface) in PODS.iter().zip(interfaces) {
+        endpoints.push(endpoint(std::slice::from_ref(interface)).prop_map(move |told| match told {
+            Told::Endpoint(state, _, interface, tiers, profiles) => {
+                Told::Endpoint(state, pod, interface, tiers, profiles)
+            }
+            other => other,
+        }));
+    }
+    (all_but_endpoints(), endpoints).prop_map(|(told, endpoints)| [told, endpoints].concat())
+}
+
+/// Whether a router forwards the packet at all.
+pub(crate) fn routed(packet: &Packet) -> bool {
+    let forwards = |addr: std::net::IpAddr| match addr {
+        std::net::IpAddr::V4(addr) => !addr.is_broadcast(),
+        std::net::IpAddr::V6(addr) => !addr.is_multicast(),
+    };
+    forwards(packet.src()) && forwards(packet.dst())
+}
+
+fn all_but_endpoints() -> impl Strategy<Value = Vec<Told>> {
+    let sets = NET_SETS.iter().map(|id| subsequence(PREFIXES, 0..6).prop_map(move |m| Told::Set(id, m)).boxed());
+    let ports = PORT_SETS.iter().map(|id| subsequence(PORT_MEMBERS, 0..4).prop_map(move |m| Told::Set(id, m)).boxed());
+    let policies = POLICIES.iter().map(|id| (rules(), rules()).prop_map(move |(i, o)| Told::Policy(id, i, o)).boxed());
+    let profiles = PROFILES.iter().map(|id| (rules(), rules()).prop_map(move |(i, o)| Told::Profile(id, i, o)).boxed());
+    sets.chain(ports).chain(policies).chain(profiles).collect::<Vec<_>>()
+}
+
+fn endpoint(interfaces: &'static [&'static str]) -> impl Strategy<Value = Told> {
     let policies = || subsequence(POLICIES, 0..4);
-    let tier = (select(&["kube-admin", "default"][..]), select(&["Deny", "Pass"][..]), policies(), policies());
+    let tier = (select(&["kube-admin", "default"][..]), select(&["Deny", "Pass", "Pass"][..]), policies(), policies());
     let state = prop_oneof![9 => Just("active"), 1 => Just("down")];
     let tiers = prop::collection::vec(tier, 0..3);
-    (state, select(PODS), select(INTERFACES), tiers, subsequence(PROFILES, 0..=2))
+    (state, select(PODS), select(interfaces), tiers, subsequence(PROFILES, 0..=2))
         .prop_map(|(state, pod, interface, tiers, profiles)| Told::Endpoint(state, pod, interface, tiers, profiles))
 }
 
@@ -128,15 +154,15 @@ fn rules() -> impl Strategy<Value = Vec<felix::Rule>> {
 
 /// Mostly empty, so that rules match something.
 fn some<T: Clone + std::fmt::Debug + 'static>(of: &'static [T]) -> impl Strategy<Value = Vec<T>> {
-    prop_oneof![4 => Just(Vec::new()), 1 => subsequence(of, 1..=2)]
+    prop_oneof![12 => Just(Vec::new()), 1 => subsequence(of, 1..=2)]
 }
 
 /// A rule with any of its fields.
 pub(crate) fn any_rule() -> impl Strategy<Value = felix::Rule> {
     let action = select(&["allow", "allow", "deny", "next-tier", "log"][..]);
     let family = prop_oneof![8 => Just(0), 1 => Just(4), 1 => Just(6)];
-    let a_protocol = || prop::option::weighted(0.4, select(PROTOCOLS));
-    let icmp = || prop::option::weighted(0.15, (0..3i32, prop::option::of(0..2i32)));
+    let a_protocol = || prop::option::weighted(0.3, select(PROTOCOLS));
+    let icmp = || prop::option::weighted(0.08, (0..3i32, prop::option::of(0..2i32)));
     let side = || (some(PREFIXES), some(PREFIXES), some(RANGES), some(RANGES), some(NET_SETS), some(NET_SETS));
     let named = (some(PORT_SETS), some(PORT_SETS), some(PORT_SETS), some(PORT_SETS), some(PORT_SETS));
     let head = (action, family, a_protocol(), prop::option::weighted(0.1, select(PROTOCOLS)), icmp(), icmp());

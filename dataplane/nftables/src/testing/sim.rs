@@ -82,7 +82,8 @@ impl Sim {
                 let mut rules = self.chains.values().flat_map(|chain| &chain.rules);
                 ensure(!rules.any(|rule| targets(rule).any(|target| target == name)), "a rule leads to it")?;
                 let elements = self.sets.values().flat_map(|(_, elements)| elements);
-                let entry = |element: &Element| matches!(element, Element::Interface(_, Verdict::Jump(to)) if to == name);
+                let entry =
+                    |element: &Element| matches!(element, Element::Interface(_, Verdict::Jump(to)) if to == name);
                 ensure(!elements.into_iter().any(entry), "a map leads to it")?;
             }
             Step::DeleteSet(name) => {
