@@ -1,7 +1,8 @@
 //! What the data half does, one input at a time.
 //!
-//! No thread, no clock, no channel: time is an argument and answers are
-//! returned, so that every order of inputs can be tested.
+//! No thread, no channel: time is an argument and answers are returned, so that
+//! every order of inputs can be tested. The clock is read for the stamps of
+//! acknowledgements only.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -11,7 +12,8 @@ use caracal_config::Settings;
 use caracal_net::Family;
 use caracal_program::{Change, Driver, DriverError, Finding, PolicyStore, Receipt, Sweep};
 use caracal_proto::sync::begin::Kind;
-use caracal_proto::sync::{Ack, FromData, Position, ToData, from_data, to_data};
+use caracal_proto::sync::{Ack, EndpointOutcome, FromData, Position, ToData, from_data, to_data};
+use caracal_sys::clock::monotonic_nanos;
 use smol_str::SmolStr;
 use tracing::{debug, error, info, warn};
 
@@ -176,6 +178,7 @@ impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
         self.departed.extend(self.workloads.want(active));
         self.forget_departed(now);
         let applied = self.put_in_force(changes);
+        let committed = monotonic_nanos();
         let failure = self.settle_driver(now, applied);
         for interface in &interfaces {
             self.settle_interface(now, interface);
@@ -184,7 +187,8 @@ impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
             info!(revision = position.revision, endpoints = self.store.workloads().len(), "in sync");
             self.audit_routes(now);
         }
-        self.ack(failure.unwrap_or_default())
+        let outcomes = self.outcomes.take();
+        self.ack(outcomes, committed, failure.unwrap_or_default())
     }
 
     /// Programs changes, or everything the first time: what the kernel holds is
@@ -311,17 +315,11 @@ impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
         // Before the first revision there is nobody to tell, and nothing to tell of.
         self.assembler.held()?;
         let outcomes = self.outcomes.take();
-        (!outcomes.is_empty()).then(|| self.ack_with(outcomes, String::new()))
+        (!outcomes.is_empty()).then(|| self.ack(outcomes, monotonic_nanos(), String::new()))
     }
 
-    fn ack(&mut self, error: String) -> FromData {
-        let outcomes = self.outcomes.take();
-        self.ack_with(outcomes, error)
-    }
-
-    fn ack_with(&self, outcomes: Vec<caracal_proto::sync::EndpointOutcome>, error: String) -> FromData {
+    fn ack(&self, outcomes: Vec<EndpointOutcome>, committed: u64, error: String) -> FromData {
         let Position { epoch, revision } = self.assembler.held().unwrap_or_default();
-        let committed = caracal_sys::clock::monotonic_nanos();
         FromData { frame: Some(from_data::Frame::Ack(Ack { epoch, revision, outcomes, committed, error })) }
     }
 }

@@ -23,7 +23,7 @@ pub struct Interfaces {
 }
 
 impl Interfaces {
-    /// Takes what an event says; `true` if it is news.
+    /// Takes what an event says.
     pub fn observe(&mut self, name: &SmolStr, state: LinkState) -> Observed {
         let before = match state {
             LinkState::Gone => self.there.remove(name),

@@ -35,13 +35,13 @@ pub enum DataplaneError {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Reply {
     /// A frame for the control half.
-    Frame(FromData),
+    Frame(Box<FromData>),
     /// The control half broke the order of revisions: its connection is to be given up.
     GiveUp(String),
 }
 
 enum Input {
-    Frame(ToData),
+    Frame(Box<ToData>),
     Link(LinkEvent),
     Stop,
 }
@@ -59,8 +59,8 @@ impl Frames {
     /// # Errors
     /// Gives the frame back if the data half has ended.
     pub fn send(&self, frame: ToData) -> Result<(), Box<ToData>> {
-        self.inputs.send(Input::Frame(frame)).map_err(|unsent| match unsent.0 {
-            Input::Frame(frame) => Box::new(frame),
+        self.inputs.send(Input::Frame(Box::new(frame))).map_err(|unsent| match unsent.0 {
+            Input::Frame(frame) => frame,
             Input::Link(_) | Input::Stop => unreachable!("a frame was sent"),
         })
     }
@@ -153,7 +153,7 @@ fn run<D: ConfiguredDriver, H: Host>(
     loop {
         let pause = half.deadline().saturating_duration_since(Instant::now());
         let answer = match queue.recv_timeout(pause) {
-            Ok(Input::Frame(frame)) => half.frame(Instant::now(), frame).unwrap_or_else(|error| {
+            Ok(Input::Frame(frame)) => half.frame(Instant::now(), *frame).unwrap_or_else(|error| {
                 replies(Reply::GiveUp(error.to_string()));
                 None
             }),
@@ -168,7 +168,7 @@ fn run<D: ConfiguredDriver, H: Host>(
         let now = Instant::now();
         let due = (half.deadline() <= now).then(|| half.tick(now)).flatten();
         for frame in answer.into_iter().chain(due) {
-            replies(Reply::Frame(frame));
+            replies(Reply::Frame(Box::new(frame)));
         }
     }
 }

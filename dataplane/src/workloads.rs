@@ -234,7 +234,7 @@ impl Workloads {
     fn put_in_force(&mut self, interface: &SmolStr, index: IfIndex, host: &mut dyn Host) -> Result<(), Failure> {
         let wanted = self.wanted.get(interface);
         let routes = wanted.map(|wanted| self.routes_of(wanted, index)).unwrap_or_default();
-        let neighbours = wanted.map(|wanted| wanted.neighbours().collect()).unwrap_or_else(Vec::new);
+        let neighbours: Vec<_> = wanted.map(|wanted| wanted.neighbours().collect()).unwrap_or_default();
         let mut standing = self.standing.remove(interface).unwrap_or_default();
         let mut failure = None;
         let mut step = |what, done: io::Result<()>| match done {

@@ -98,7 +98,7 @@ impl Rig {
     fn told(&self, answer: FromData) -> Told {
         let Some(from_data::Frame::Ack(ack)) = answer.frame else { panic!("not an acknowledgement: {answer:?}") };
         assert_eq!((ack.epoch, ack.revision), (7, self.revision));
-        let outcome = |outcome: caracal_proto::sync::EndpointOutcome| {
+        let outcome = |outcome: EndpointOutcome| {
             let kind = outcome.outcome();
             (outcome.id.expect("an id").workload_id, kind, outcome.reason)
         };
