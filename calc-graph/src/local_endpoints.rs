@@ -61,11 +61,12 @@ impl LocalObject {
                     ports: _,
                     allowed_source_prefixes,
                     annotations,
+                    qos,
                 } = &**endpoint;
                 key == other_key
                     && (state, interface, mac) == (&other.state, &other.interface, &other.mac)
                     && (profiles, ipv4_nets, ipv6_nets) == (&other.profiles, &other.ipv4_nets, &other.ipv6_nets)
-                    && (nats, annotations) == (&other.nats, &other.annotations)
+                    && (nats, annotations, qos) == (&other.nats, &other.annotations, &other.qos)
                     && *allowed_source_prefixes == other.allowed_source_prefixes
             }
             (Self::Host(key, endpoint), Self::Host(other_key, other)) => {

@@ -11,6 +11,7 @@ mod node;
 mod pod;
 mod policy;
 mod profile;
+mod qos;
 mod rule;
 mod selector;
 mod tier;

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use smol_str::SmolStr;
 
 pub(crate) use self::calico::{
-    EndpointPort, FelixConfiguration, HostEndpoint, IpNat, NetworkSet, Policy, PolicyType, Profile, Tier,
+    EndpointPort, FelixConfiguration, HostEndpoint, IpNat, NetworkSet, Policy, PolicyType, Profile, QosControls, Tier,
     WorkloadEndpoint,
 };
 pub(crate) use self::core::{ContainerPort, Namespace, Node, Pod, ServiceAccount};

@@ -1,11 +1,17 @@
 //! Workload and host endpoints as messages.
 
 use caracal_calc_graph::{HostPolicyLists, TierPolicies};
-use caracal_model::{HostEndpoint, HostEndpointKey, Nat, WorkloadEndpoint, WorkloadEndpointKey};
+use caracal_model::{
+    HostEndpoint, HostEndpointKey, Labels, Nat, Qos, QosLimits, WorkloadEndpoint, WorkloadEndpointKey,
+};
 use caracal_net::Family;
 use caracal_proto::felix;
 
 use super::{policy_id, texts};
+
+/// The label of a pod that runs a virtual machine, and its value.
+const KUBEVIRT: &str = "kubevirt.io";
+const VIRTUAL_MACHINE: &str = "virt-launcher";
 
 pub(super) fn workload_id(key: &WorkloadEndpointKey) -> felix::WorkloadEndpointId {
     let WorkloadEndpointKey {
@@ -31,11 +37,12 @@ pub(super) fn workload(endpoint: &WorkloadEndpoint, tiers: &[TierPolicies]) -> f
         ipv4_nets,
         ipv6_nets,
         nats,
-        // Labels and ports did their work in the graph.
-        labels: _,
+        // The others did their work in the graph, as the ports did.
+        labels,
         ports: _,
         allowed_source_prefixes,
         annotations,
+        qos,
     } = endpoint;
     felix::WorkloadEndpoint {
         state: state.to_string(),
@@ -49,8 +56,48 @@ pub(super) fn workload(endpoint: &WorkloadEndpoint, tiers: &[TierPolicies]) -> f
         ipv6_nat: nat_infos(nats, Family::V6),
         allow_spoofed_source_prefixes: texts(allowed_source_prefixes),
         annotations: annotations.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect(),
+        qos_controls: encode_limits(qos),
+        skip_redir: skip_redirect(qos, labels),
+        qos_policies: encode_marks(qos),
         ..felix::WorkloadEndpoint::default()
     }
+}
+
+fn encode_limits(qos: &Qos) -> Option<felix::QoSControls> {
+    let Qos { ingress, egress, dscp: _ } = qos;
+    if [ingress, egress] == [&QosLimits::default(); 2] {
+        return None;
+    }
+    Some(felix::QoSControls {
+        ingress_bandwidth: ingress.bandwidth,
+        egress_bandwidth: egress.bandwidth,
+        ingress_burst: ingress.burst,
+        egress_burst: egress.burst,
+        ingress_packet_rate: ingress.packet_rate,
+        egress_packet_rate: egress.packet_rate,
+        ingress_max_connections: ingress.max_connections,
+        egress_max_connections: egress.max_connections,
+        ingress_peakrate: ingress.peakrate,
+        egress_peakrate: egress.peakrate,
+        ingress_minburst: ingress.minburst,
+        egress_minburst: egress.minburst,
+        ingress_packet_burst: ingress.packet_burst,
+        egress_packet_burst: egress.packet_burst,
+    })
+}
+
+/// Which directions must not bypass the interface's queues: those with limits
+/// on rates, and what enters a virtual machine, which may be moving.
+fn skip_redirect(qos: &Qos, labels: &Labels) -> Option<felix::WorkloadBpfSkipRedir> {
+    let limited = |limits: &QosLimits| limits.bandwidth != 0 || limits.packet_rate != 0;
+    let ingress = limited(&qos.ingress) || labels.get(KUBEVIRT) == Some(VIRTUAL_MACHINE);
+    let egress = limited(&qos.egress);
+    (ingress || egress).then_some(felix::WorkloadBpfSkipRedir { ingress, egress })
+}
+
+fn encode_marks(qos: &Qos) -> Vec<felix::QoSPolicy> {
+    let mark = |dscp: u8| felix::QoSPolicy { destination: String::new(), dscp: dscp.into() };
+    qos.dscp.map(mark).into_iter().collect()
 }
 
 pub(super) fn host_id(key: &HostEndpointKey) -> felix::HostEndpointId {

@@ -6,7 +6,8 @@ use caracal_calc_graph::{
 };
 use caracal_model::{
     Action, Entity, HostEndpoint, HostEndpointKey, HttpMatch, HttpPath, Icmp, Labels, Nat, Node, PolicyKey, PolicyKind,
-    Rule, RulePort, RuleProtocol, ServiceAccounts, ServiceRef, TierAction, WorkloadEndpoint, WorkloadEndpointKey,
+    Qos, QosLimits, Rule, RulePort, RuleProtocol, ServiceAccounts, ServiceRef, TierAction, WorkloadEndpoint,
+    WorkloadEndpointKey,
 };
 use caracal_net::{Cidr, Family, PortRange, Protocol};
 use caracal_proto::felix;
@@ -347,6 +348,7 @@ fn workload_endpoints() {
         ports: Vec::new(),
         allowed_source_prefixes: vec![net("10.9.0.0/16")],
         annotations: BTreeMap::from([("k".into(), "v".into())]),
+        qos: Qos::default(),
     };
     check(
         &Delta::WorkloadUpdate { key: &key, endpoint: &endpoint, tiers: &tiers("apps", None) },
@@ -362,6 +364,63 @@ fn workload_endpoints() {
         }}}),
     );
     check(&Delta::WorkloadRemove { key: &key }, json!({"workloadEndpointRemove": {"id": id}}));
+}
+
+#[test]
+fn limits_and_marks_of_workloads() {
+    let key = WorkloadEndpointKey {
+        host: "node-a".into(),
+        orchestrator: "k8s".into(),
+        workload: "shop/web".into(),
+        endpoint: "eth0".into(),
+    };
+    let limits = QosLimits {
+        bandwidth: 1,
+        burst: 2,
+        peakrate: 3,
+        minburst: 4,
+        packet_rate: 5,
+        packet_burst: 6,
+        max_connections: 7,
+    };
+    let connections = QosLimits { max_connections: 9, ..QosLimits::default() };
+    for (qos, labels, want) in [
+        (Qos::default(), vec![], json!({})),
+        (Qos::default(), vec![("kubevirt.io", "virt-launcher")], json!({"skipRedir": {"Ingress": true}})),
+        (
+            Qos { egress: limits, dscp: Some(46), ..Qos::default() },
+            vec![],
+            json!({
+                "qosControls": {
+                    "EgressBandwidth": "1", "EgressBurst": "2", "EgressPeakrate": "3", "EgressMinburst": "4",
+                    "EgressPacketRate": "5", "EgressPacketBurst": "6", "EgressMaxConnections": "7",
+                },
+                "skipRedir": {"Egress": true},
+                "qosPolicies": [{"dscp": 46}],
+            }),
+        ),
+        (
+            Qos { ingress: limits, egress: connections, dscp: None },
+            vec![],
+            json!({
+                "qosControls": {
+                    "IngressBandwidth": "1", "IngressBurst": "2", "IngressPeakrate": "3", "IngressMinburst": "4",
+                    "IngressPacketRate": "5", "IngressPacketBurst": "6", "IngressMaxConnections": "7",
+                    "EgressMaxConnections": "9",
+                },
+                "skipRedir": {"Ingress": true},
+            }),
+        ),
+    ] {
+        let endpoint = WorkloadEndpoint { qos, labels: Labels::from_iter(labels), ..WorkloadEndpoint::default() };
+        check(
+            &Delta::WorkloadUpdate { key: &key, endpoint: &endpoint, tiers: &PolicyList::from([]) },
+            json!({"workloadEndpointUpdate": {
+                "id": {"orchestratorId": "k8s", "workloadId": "shop/web", "endpointId": "eth0"},
+                "endpoint": want,
+            }}),
+        );
+    }
 }
 
 #[test]

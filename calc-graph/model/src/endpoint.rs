@@ -28,6 +28,36 @@ pub struct Nat {
     pub internal: IpAddr,
 }
 
+/// Limits on one direction of a workload's traffic; 0 is no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QosLimits {
+    /// Bits per second.
+    pub bandwidth: i64,
+    /// Bits above the bandwidth.
+    pub burst: i64,
+    /// Bits per second within a burst.
+    pub peakrate: i64,
+    /// Bytes that may go at once within a burst.
+    pub minburst: i64,
+    /// Packets per second.
+    pub packet_rate: i64,
+    /// Packets above the rate.
+    pub packet_burst: i64,
+    /// Connections at a time.
+    pub max_connections: i64,
+}
+
+/// Limits and marks on a workload's traffic.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Qos {
+    /// Traffic towards the workload.
+    pub ingress: QosLimits,
+    /// Traffic from the workload.
+    pub egress: QosLimits,
+    /// The differentiated services code point of what it sends (RFC 2474), 0–63.
+    pub dscp: Option<u8>,
+}
+
 /// A workload's interface: a pod, or a virtual machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WorkloadEndpoint {
@@ -53,6 +83,8 @@ pub struct WorkloadEndpoint {
     pub allowed_source_prefixes: Vec<Cidr>,
     /// Annotations that go to the dataplane.
     pub annotations: BTreeMap<SmolStr, SmolStr>,
+    /// Limits and marks.
+    pub qos: Qos,
 }
 
 /// An interface of a host that policy applies to.

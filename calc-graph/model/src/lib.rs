@@ -12,7 +12,9 @@ mod labels;
 mod policy;
 mod rule;
 
-pub use endpoint::{EndpointPort, HostEndpoint, Nat, NetworkSet, Node, Profile, Tier, WorkloadEndpoint};
+pub use endpoint::{
+    EndpointPort, HostEndpoint, Nat, NetworkSet, Node, Profile, Qos, QosLimits, Tier, WorkloadEndpoint,
+};
 pub use event::{Event, Kind, Object, Stamp};
 pub use key::{HostEndpointKey, Key, NetworkSetKey, PolicyKey, PolicyKind, WorkloadEndpointKey};
 pub use labels::Labels;

@@ -7,7 +7,7 @@ use sha1::{Digest, Sha1};
 use smol_str::{SmolStr, format_smolstr};
 
 use super::rule::{address, cidr};
-use super::{Converted, Settings, workload_labels};
+use super::{Converted, Settings, qos, workload_labels};
 use crate::resource::{ContainerPort, Pod};
 
 const POD_IPS: &str = "cni.projectcalico.org/podIPs";
@@ -91,6 +91,7 @@ fn endpoint(pod: &Pod, settings: &Settings) -> Result<Option<model::WorkloadEndp
         ports: ports(pod),
         allowed_source_prefixes: allowed_source_prefixes(pod)?,
         annotations: passed_on.collect(),
+        qos: qos::of_pod(meta),
     }))
 }
 

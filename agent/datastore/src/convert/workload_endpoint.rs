@@ -7,7 +7,7 @@ use smol_str::{SmolStr, format_smolstr};
 
 use super::host_endpoint::named_ports;
 use super::rule::{address, cidr, each};
-use super::{ConvertError, Converted, workload_labels};
+use super::{ConvertError, Converted, qos, workload_labels};
 use crate::resource::{IpNat, WorkloadEndpoint};
 
 /// Converts a workload endpoint. Its name, `NODE-ORCHESTRATOR-WORKLOAD-ENDPOINT`
@@ -34,6 +34,7 @@ pub(super) fn convert(endpoint: &WorkloadEndpoint) -> Result<Converted, ConvertE
         ports: named_ports(&spec.ports)?,
         allowed_source_prefixes: each(spoofed, "spec.allowSpoofedSourcePrefixes", |text| cidr(text))?,
         annotations: Default::default(),
+        qos: qos::of_resource(&spec.qos_controls),
     };
     let key = WorkloadEndpointKey {
         host: host.clone(),

@@ -116,6 +116,27 @@ pub(crate) struct WorkloadEndpointSpec {
     pub(crate) ports: Vec<EndpointPort>,
     pub(crate) service_account_name: SmolStr,
     pub(crate) allow_spoofed_source_prefixes: Vec<String>,
+    pub(crate) qos_controls: QosControls,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct QosControls {
+    pub(crate) ingress_bandwidth: i64,
+    pub(crate) ingress_burst: i64,
+    pub(crate) ingress_peakrate: i64,
+    pub(crate) ingress_minburst: i64,
+    pub(crate) ingress_packet_rate: i64,
+    pub(crate) ingress_packet_burst: i64,
+    pub(crate) ingress_max_connections: i64,
+    pub(crate) egress_bandwidth: i64,
+    pub(crate) egress_burst: i64,
+    pub(crate) egress_peakrate: i64,
+    pub(crate) egress_minburst: i64,
+    pub(crate) egress_packet_rate: i64,
+    pub(crate) egress_packet_burst: i64,
+    pub(crate) egress_max_connections: i64,
+    pub(crate) dscp: Option<IntOrString>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
