@@ -1,7 +1,12 @@
 //! Felix's parameters as the nftables driver's settings.
 
+use std::io;
+
 use caracal_config::{DenyAction, Settings};
-use caracal_nftables as nftables;
+use caracal_nftables::{self as nftables, NftablesDriver};
+use caracal_program::DriverError;
+
+use crate::data_half::ConfiguredDriver;
 
 /// The nftables driver's settings that follow from Felix's parameters.
 ///
@@ -23,6 +28,17 @@ pub fn nftables_settings(settings: &Settings) -> Result<nftables::Settings, nfta
     };
     rules.ipv6 = if settings.ipv6 { nftables::Ipv6::On } else { nftables::Ipv6::Off };
     Ok(rules)
+}
+
+impl ConfiguredDriver for NftablesDriver {
+    fn configure(&mut self, settings: &Settings) -> Result<(), DriverError> {
+        let rules = nftables_settings(settings).map_err(|error| DriverError::Unavailable {
+            what: "a ruleset with these settings".to_owned(),
+            source: io::Error::new(io::ErrorKind::InvalidInput, error),
+        })?;
+        self.set_settings(rules);
+        Ok(())
+    }
 }
 
 #[cfg(test)]

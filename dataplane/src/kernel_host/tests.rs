@@ -8,6 +8,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use caracal_config::Settings;
+use caracal_nftables::NftablesDriver;
 use caracal_proto::felix;
 use caracal_proto::sync::begin::Kind;
 use caracal_proto::sync::endpoint_outcome::Outcome;
@@ -15,8 +16,8 @@ use caracal_proto::sync::{Begin, Commit, Position, ToData, from_data, to_data};
 use caracal_sys::netns::NetNs;
 
 use super::*;
-use crate::fakes::{FakeDriver, World, endpoint, in_sync, no_endpoint};
-use crate::{Handle, Reply, spawn};
+use crate::fakes::{FakeDriver, World, config, endpoint, in_sync, no_endpoint};
+use crate::{ConfiguredDriver, Handle, Reply, nftables_settings, spawn};
 
 const LONG: Duration = Duration::from_secs(20);
 
@@ -29,7 +30,7 @@ fn run(command: &str) -> String {
     String::from_utf8(output.stdout).expect("text")
 }
 
-/// A running data half; the rules are not the kernel's.
+/// A running data half.
 struct Rig {
     handle: Handle,
     replies: Receiver<Reply>,
@@ -37,11 +38,16 @@ struct Rig {
 }
 
 impl Rig {
+    /// With rules that are not the kernel's.
     fn start() -> Self {
+        Self::with(FakeDriver::new(World::default()))
+    }
+
+    fn with(driver: impl ConfiguredDriver + 'static) -> Self {
         let (sender, replies) = channel();
         let host = KernelHost::open().expect("sockets");
         let reply = move |reply| sender.send(reply).expect("the test listens");
-        let handle = spawn(FakeDriver::new(World::default()), host, Settings::default(), reply);
+        let handle = spawn(driver, host, Settings::default(), reply);
         Self { handle: handle.expect("a thread"), replies, revision: 0 }
     }
 
@@ -52,6 +58,21 @@ impl Rig {
         let messages = messages.iter().cloned().map(to_data::Frame::Felix);
         for frame in [begin].into_iter().chain(messages).chain([commit]) {
             self.handle.frames().send(ToData { frame: Some(frame) }).expect("the data half runs");
+        }
+    }
+
+    /// Waits for the acknowledgement of the last revision.
+    fn acknowledged(&self) {
+        loop {
+            let Ok(Reply::Frame(frame)) = self.replies.recv_timeout(LONG) else {
+                panic!("revision {} was never acknowledged", self.revision);
+            };
+            if let Some(from_data::Frame::Ack(ack)) = frame.frame
+                && ack.revision == self.revision
+            {
+                assert_eq!(ack.error, "");
+                return;
+            }
         }
     }
 
@@ -133,6 +154,38 @@ fn a_control_half_that_breaks_the_order_is_given_up() {
         assert_eq!(frames.held(), None);
         rig.handle.stop();
         frames.send(ToData { frame: None }).expect_err("the data half has ended");
+    };
+    NetNs::new().expect("a namespace; needs root").run(inside).expect("the namespace can be entered");
+}
+
+#[test]
+fn rules_follow_endpoints_and_settings_and_stay_behind() {
+    let inside = || {
+        // Without the first lines, which tell who owns the table.
+        let rules = || run("nft list table inet caracal").lines().skip(3).collect::<Vec<_>>().join("\n");
+        let start = || {
+            let settings = nftables_settings(&Settings::default()).expect("the defaults can be used");
+            Rig::with(NftablesDriver::new(settings).expect("nf_tables"))
+        };
+        run("ip link add cali1 type veth peer name peer1");
+        run("ip link set cali1 up");
+        let mut rig = start();
+        rig.send(Kind::Snapshot, &[endpoint("a", "cali1", &["10.0.0.1"]), in_sync()]);
+        rig.told("a", Outcome::Programmed);
+        assert!(rules().contains("cali1") && !rules().contains("reject"), "{}", rules());
+
+        rig.send(Kind::Delta, &[config(&[("NftablesFilterDenyAction", "Reject")])]);
+        rig.acknowledged();
+        let before = rules();
+        assert!(before.contains("reject"), "{before}");
+
+        rig.handle.stop();
+        assert_eq!(rules(), before, "a stop leaves the rules");
+        let mut rig = start();
+        rig.send(Kind::Snapshot, &[in_sync()]);
+        rig.acknowledged();
+        assert!(!rules().contains("cali1"), "{}", rules());
+        rig.handle.stop();
     };
     NetNs::new().expect("a namespace; needs root").run(inside).expect("the namespace can be entered");
 }
