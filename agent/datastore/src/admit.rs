@@ -9,6 +9,8 @@
 mod calico;
 mod fields;
 mod format;
+#[doc(hidden)]
+pub mod fuzz;
 mod kubernetes;
 mod metadata;
 mod schema;
@@ -152,3 +154,6 @@ fn admit_value(kind: ResourceKind, value: &mut Value) -> Result<(), Violation> {
     (admission.fill_in)(object);
     admission.schema.check(value, admission.gate)
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,6 +22,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 pub use self::kind::{ResourceKind, Scope};
+pub(crate) use self::object::DEFAULT_NAMESPACE;
 pub use self::object::ObjectRef;
 pub use self::path::{FieldPath, Step};
 pub use self::refusal::{Layer, Refusal};
@@ -64,7 +65,7 @@ impl Document {
             file: Arc::clone(&self.file),
             index: self.index,
             line,
-            object: ObjectRef::of(&self.value),
+            object: ObjectRef::of(&self.value).map(Box::new),
             layer,
             field: field.to_string(),
             reason: reason.into(),
@@ -94,7 +95,7 @@ fn read_chunk(
         file: Arc::clone(file),
         index,
         line: chunk.line + line - 1,
-        object,
+        object: object.map(Box::new),
         layer: Layer::Yaml,
         field: String::new(),
         reason,

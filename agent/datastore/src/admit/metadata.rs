@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::schema::{Field, INTEGER, Object, TEXT, TEXT_LIST, Type, optional};
 use super::syntax;
 use super::violation::Violation;
-use crate::manifest::{Layer, ResourceKind, Scope};
+use crate::manifest::{DEFAULT_NAMESPACE, Layer, ResourceKind, Scope};
 
 /// What the name of an object must look like.
 pub(super) type NameRule = fn(&str) -> Result<(), syntax::Fault>;
@@ -39,9 +39,6 @@ const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// The most that all annotations of an object may be, keys and values, in bytes.
 const MAX_ANNOTATIONS: usize = 256 << 10;
-
-/// The namespace of a namespaced object that names none.
-const DEFAULT_NAMESPACE: &str = "default";
 
 /// The object has no name to be known by.
 pub(super) fn no_name() -> Violation {

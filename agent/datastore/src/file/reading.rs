@@ -91,7 +91,7 @@ pub(super) fn read(file: &Path, text: &[u8], settings: &Settings) -> Reading {
                 Some(id) => reading.objects.push(Named { id, line, outcome }),
                 None => unreachable!("admission takes only kinds that are read"),
             },
-            Taken::Refused(refusal) => match refusal.object.as_ref().map(ObjectId::of) {
+            Taken::Refused(refusal) => match refusal.object.as_deref().map(ObjectId::of) {
                 Some(Some(id)) => reading.objects.push(Named { id, line, outcome: Outcome::Refused(refusal) }),
                 Some(None) => reading.nameless.push(refusal),
                 None => {
@@ -131,7 +131,7 @@ fn take(document: Document, settings: &Settings) -> Taken {
             file,
             index,
             line,
-            object: Some(object),
+            object: Some(Box::new(object)),
             layer: Layer::Client,
             field: e.field,
             reason: e.reason,

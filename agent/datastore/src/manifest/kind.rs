@@ -45,7 +45,8 @@ pub enum ResourceKind {
 
 const CORE: &str = "v1";
 const NETWORKING: &str = "networking.k8s.io/v1";
-const CALICO: &str = "projectcalico.org/v3";
+/// The group and version of Calico's resources.
+pub(super) const CALICO: &str = "projectcalico.org/v3";
 
 impl ResourceKind {
     /// Every kind that is read.

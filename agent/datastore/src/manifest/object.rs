@@ -21,7 +21,7 @@ pub struct ObjectRef {
 }
 
 /// The namespace of a namespaced object that names none.
-const DEFAULT_NAMESPACE: &str = "default";
+pub(crate) const DEFAULT_NAMESPACE: &str = "default";
 
 impl ObjectRef {
     /// The object that a value holds, if the value says enough.

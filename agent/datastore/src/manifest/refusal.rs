@@ -50,7 +50,7 @@ pub struct Refusal {
     /// down, counted from 1.
     pub line: usize,
     /// The object, if the document could be read far enough to name it.
-    pub object: Option<ObjectRef>,
+    pub object: Option<Box<ObjectRef>>,
     /// What would refuse it in a cluster.
     pub layer: Layer,
     /// The field, such as `spec.ingress[0].icmp.code`; empty if it is the whole

@@ -4,10 +4,10 @@
 
 use serde_json::{Map, Value};
 
+use super::kind::CALICO;
 use super::{FieldPath, ResourceKind};
 
 const STORED_GROUP: &str = "crd.projectcalico.org/v1";
-const GROUP: &str = "projectcalico.org/v3";
 const METADATA_ANNOTATION: &str = "projectcalico.org/metadata";
 /// What the stored name of a policy of the default tier begins with.
 const DEFAULT_TIER_PREFIX: &str = "default.";
@@ -28,9 +28,9 @@ pub(super) fn fold(value: &mut Value) -> Result<(), Fault> {
     if object.get("apiVersion").and_then(Value::as_str) != Some(STORED_GROUP) {
         return Ok(());
     }
-    object.insert("apiVersion".to_owned(), GROUP.into());
+    object.insert("apiVersion".to_owned(), CALICO.into());
     let is_policy = matches!(
-        object.get("kind").and_then(Value::as_str).and_then(|kind| ResourceKind::of(GROUP, kind)),
+        object.get("kind").and_then(Value::as_str).and_then(|kind| ResourceKind::of(CALICO, kind)),
         Some(ResourceKind::NetworkPolicy | ResourceKind::GlobalNetworkPolicy)
     );
     let in_default_tier = object

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use granit_parser::{Event, Options, Parser, ScalarStyle, Span, Tag};
+use granit_parser::{ErrorKind, Event, Options, Parser, ScalarStyle, Span, Tag};
 use serde_json::{Map, Value};
 
 use super::scalar;
@@ -54,6 +54,7 @@ pub(super) fn parse(text: &str) -> Result<Option<Tree>, Broken> {
                 Ok(()) => continue,
                 Err(fault) => fault,
             },
+            Err(error) if *error.kind() == ErrorKind::RecursionLimitExceeded => too_deep(error.marker().line()),
             Err(error) => Fault { line: error.marker().line(), reason: error.info() },
         };
         return Err(builder.broken(fault));
@@ -84,8 +85,27 @@ struct Frame {
     kind: FrameKind,
     line: usize,
     anchor: usize,
-    /// Nodes read so far, the collection included.
+    /// Of what was read so far.
+    size: Size,
+}
+
+/// How large a node is.
+#[derive(Clone, Copy)]
+struct Size {
+    /// How many nodes it is, itself included.
     nodes: usize,
+    /// How deep it is: 0 for a scalar, 1 for a collection of scalars.
+    depth: usize,
+}
+
+impl Size {
+    const SCALAR: Self = Self { nodes: 1, depth: 0 };
+    const EMPTY_COLLECTION: Self = Self { nodes: 1, depth: 1 };
+
+    fn add(&mut self, inner: Self) {
+        self.nodes += inner.nodes;
+        self.depth = self.depth.max(inner.depth + 1);
+    }
 }
 
 enum FrameKind {
@@ -108,7 +128,7 @@ enum Key {
 struct Node {
     value: Value,
     line: usize,
-    nodes: usize,
+    size: Size,
 }
 
 /// Builds a value from events.
@@ -116,8 +136,7 @@ struct Node {
 struct Builder {
     stack: Vec<Frame>,
     root: Option<(Value, usize)>,
-    /// Anchored values and how many nodes each of them is.
-    anchors: HashMap<usize, (Value, usize)>,
+    anchors: HashMap<usize, (Value, Size)>,
     aliased_nodes: usize,
     item_lines: Vec<usize>,
     /// The first fault after which reading went on.
@@ -128,20 +147,20 @@ impl Builder {
     fn event(&mut self, event: Event<'_>, span: Span) -> Result<(), Fault> {
         let line = span.start.line();
         if event.is_node() {
-            self.begin_node(line)?;
+            self.note_item(line);
         }
         match event {
             Event::Scalar(text, style, anchor, tag) if self.expects_key() => {
                 let key = key(&text, style, tag.as_deref(), line)?;
                 if let Key::Name(name) = &key {
-                    self.anchor(anchor, &name.as_str().into(), 1);
+                    self.anchor(anchor, &name.as_str().into(), Size::SCALAR);
                 }
                 self.take_key(key, line);
                 Ok(())
             }
             Event::Scalar(text, style, anchor, tag) => {
                 let value = scalar_value(&text, style, tag.as_deref(), line)?;
-                self.complete(Node { value, line, nodes: 1 }, anchor)
+                self.complete(Node { value, line, size: Size::SCALAR }, anchor)
             }
             Event::SequenceStart(_, anchor, tag) => {
                 self.open(FrameKind::Sequence(Vec::new()), anchor, tag.as_deref(), line)
@@ -168,7 +187,8 @@ impl Builder {
         }
     }
 
-    fn begin_node(&mut self, line: usize) -> Result<(), Fault> {
+    /// Notes where a node begins if it is an element of the top mapping's `items`.
+    fn note_item(&mut self, line: usize) {
         if let [
             Frame { kind: FrameKind::Mapping { key: Some(Key::Name(name)), .. }, .. },
             Frame { kind: FrameKind::Sequence(_), .. },
@@ -177,10 +197,6 @@ impl Builder {
         {
             self.item_lines.push(line);
         }
-        if self.stack.len() == MAX_DEPTH {
-            return Err(Fault::new(line, format!("nested more than {MAX_DEPTH} deep")));
-        }
-        Ok(())
     }
 
     fn expects_key(&self) -> bool {
@@ -190,7 +206,7 @@ impl Builder {
     /// Takes the key of the innermost mapping, whose value comes next. Reading
     /// goes on after a key that occurs twice, for the object's name may follow.
     fn take_key(&mut self, name: Key, line: usize) {
-        let Some(Frame { kind: FrameKind::Mapping { fields, key, .. }, nodes, .. }) = self.stack.last_mut() else {
+        let Some(Frame { kind: FrameKind::Mapping { fields, key, .. }, size, .. }) = self.stack.last_mut() else {
             return;
         };
         if let Key::Name(name) = &name
@@ -198,13 +214,16 @@ impl Builder {
         {
             self.fault.get_or_insert_with(|| Fault::new(line, format!("the key {name:?} occurs twice")));
         }
-        *nodes += 1;
+        size.add(Size::SCALAR);
         *key = Some(name);
     }
 
     fn open(&mut self, kind: FrameKind, anchor: usize, tag: Option<&Tag>, line: usize) -> Result<(), Fault> {
         if self.expects_key() {
             return Err(Fault::new(line, "a key that is not a scalar"));
+        }
+        if self.stack.len() == MAX_DEPTH {
+            return Err(too_deep(line));
         }
         let own_tag = match kind {
             FrameKind::Sequence(_) => "seq",
@@ -213,7 +232,7 @@ impl Builder {
         if let Some(tag) = tag.filter(|tag| !tag.is_yaml_core_schema_tag(own_tag)) {
             return Err(foreign_tag(tag, line));
         }
-        self.stack.push(Frame { kind, line, anchor, nodes: 1 });
+        self.stack.push(Frame { kind, line, anchor, size: Size::EMPTY_COLLECTION });
         Ok(())
     }
 
@@ -221,30 +240,33 @@ impl Builder {
         if self.expects_key() {
             return Err(Fault::new(line, "an alias as a key"));
         }
-        let Some((value, nodes)) = self.anchors.get(&id) else {
+        let Some((value, size)) = self.anchors.get(&id) else {
             return Err(Fault::new(line, "an alias to the node that it is in"));
         };
-        self.aliased_nodes += nodes;
+        self.aliased_nodes += size.nodes;
         if self.aliased_nodes > MAX_ALIASED_NODES {
             let reason = format!("the aliases stand for more than {MAX_ALIASED_NODES} nodes");
             return Err(Fault::new(line, reason));
         }
-        Ok(Node { value: value.clone(), line, nodes: *nodes })
+        if self.stack.len() + size.depth > MAX_DEPTH {
+            return Err(too_deep(line));
+        }
+        Ok(Node { value: value.clone(), line, size: *size })
     }
 
-    fn anchor(&mut self, id: usize, value: &Value, nodes: usize) {
+    fn anchor(&mut self, id: usize, value: &Value, size: Size) {
         if id > 0 {
-            self.anchors.insert(id, (value.clone(), nodes));
+            self.anchors.insert(id, (value.clone(), size));
         }
     }
 
     fn complete(&mut self, node: Node, anchor: usize) -> Result<(), Fault> {
-        self.anchor(anchor, &node.value, node.nodes);
+        self.anchor(anchor, &node.value, node.size);
         let Some(frame) = self.stack.last_mut() else {
             self.root = Some((node.value, node.line));
             return Ok(());
         };
-        frame.nodes += node.nodes;
+        frame.size.add(node.size);
         match &mut frame.kind {
             FrameKind::Sequence(elements) => elements.push(node.value),
             FrameKind::Mapping { fields, key, merged } => match key.take() {
@@ -285,7 +307,7 @@ impl Frame {
                 Value::Object(fields)
             }
         };
-        Node { value, line: self.line, nodes: self.nodes }
+        Node { value, line: self.line, size: self.size }
     }
 }
 
@@ -335,6 +357,10 @@ fn scalar_value(text: &str, style: ScalarStyle, tag: Option<&Tag>, line: usize) 
         ("bool" | "null" | "float" | "int", _) => Err(Fault::new(line, format!("{text:?} is not a !!{name}"))),
         _ => Err(foreign_tag(tag, line)),
     }
+}
+
+fn too_deep(line: usize) -> Fault {
+    Fault::new(line, format!("nested more than {MAX_DEPTH} deep"))
 }
 
 fn foreign_tag(tag: &Tag, line: usize) -> Fault {

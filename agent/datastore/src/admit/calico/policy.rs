@@ -1,6 +1,6 @@
 //! NetworkPolicy and GlobalNetworkPolicy.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::rule::RULES;
 use super::{API_VERSION, KIND, METADATA, REFERENCE, SELECTOR, STATUS, no_global};
@@ -99,7 +99,7 @@ fn host_policy(spec: &Fields) -> Result<(), Violation> {
     if pre_dnat && !fields::list(spec, "egress").is_empty() {
         return Err(Violation::crd("cannot be in a policy with preDNAT").at("egress"));
     }
-    if pre_dnat && fields::list(spec, "types").iter().any(|kind| *kind == Value::from("Egress")) {
+    if pre_dnat && fields::texts(spec, "types").any(|direction| direction == "Egress") {
         return Err(Violation::crd("cannot have Egress with preDNAT").at("types"));
     }
     if (do_not_track || pre_dnat) && !fields::is_set(spec, "applyOnForward") {

@@ -104,7 +104,7 @@ fn decode_integer(value: &mut Value, min: i64, max: i64) -> Result<(), Violation
     };
     let whole = number.as_i64().or_else(|| {
         let float = number.as_f64().filter(|float| float.fract() == 0.0 && float.abs() <= MAX_EXACT)?;
-        #[allow(clippy::cast_possible_truncation, reason = "whole and within the exact range")]
+        #[expect(clippy::cast_possible_truncation, reason = "whole and within the exact range")]
         let whole = float as i64;
         Some(whole)
     });
