@@ -15,7 +15,7 @@ use caracal_program::{
 use caracal_proto::felix::{self, to_dataplane::Payload};
 
 use crate::data_half::ConfiguredDriver;
-use crate::host::{Host, Route};
+use crate::host::{Host, Route, SourceCheck};
 
 /// How often the fake driver wants to look for changes by others.
 pub(crate) const POLL: Duration = Duration::from_secs(100_000);
@@ -100,8 +100,12 @@ impl Host for FakeHost {
         self.0.call(format!("forward {family}")).map(drop)
     }
 
-    fn prepare_interface(&mut self, interface: &str, family: Family) -> io::Result<()> {
-        self.0.call(format!("prepare {interface} {family}")).map(drop)
+    fn prepare_interface(&mut self, interface: &str, family: Family, check: SourceCheck) -> io::Result<()> {
+        let check = match check {
+            SourceCheck::AsDefault => "",
+            SourceCheck::Off => " without source check",
+        };
+        self.0.call(format!("prepare {interface} {family}{check}")).map(drop)
     }
 
     fn routes(&mut self) -> io::Result<Vec<Route>> {

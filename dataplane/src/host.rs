@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use caracal_net::{Family, IfIndex};
 use caracal_program::Mac;
 pub use caracal_sys::route::Route;
+pub use caracal_sys::sysctl::SourceCheck;
 
 /// Access to the host's own network state. The real one talks to the kernel;
 /// tests use one that remembers.
@@ -21,7 +22,7 @@ pub trait Host: Send {
     ///
     /// # Errors
     /// When the interface is gone or the kernel refuses; the caller tries again later.
-    fn prepare_interface(&mut self, interface: &str, family: Family) -> io::Result<()>;
+    fn prepare_interface(&mut self, interface: &str, family: Family, check: SourceCheck) -> io::Result<()>;
 
     /// The unicast routes of the main table that lead through some interfaces
     /// on link, without those that the kernel wrote itself.

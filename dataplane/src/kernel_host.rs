@@ -10,7 +10,7 @@ use caracal_sys::conntrack::ConntrackSocket;
 use caracal_sys::route::RouteSocket;
 use caracal_sys::sysctl;
 
-use crate::host::{Host, Route};
+use crate::host::{Host, Route, SourceCheck};
 
 /// The host that is the network namespace of the thread that opened it; to be
 /// used on threads of that namespace only.
@@ -35,9 +35,9 @@ impl Host for KernelHost {
         sysctl::enable_forwarding(family)
     }
 
-    fn prepare_interface(&mut self, interface: &str, family: Family) -> io::Result<()> {
+    fn prepare_interface(&mut self, interface: &str, family: Family, check: SourceCheck) -> io::Result<()> {
         let name = IfName::new(interface).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
-        sysctl::prepare_interface(&name, family)
+        sysctl::prepare_interface(&name, family, check)
     }
 
     fn routes(&mut self) -> io::Result<Vec<Route>> {

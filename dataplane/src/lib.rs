@@ -19,7 +19,7 @@ mod thread;
 mod workloads;
 
 pub use data_half::{ConfiguredDriver, DataHalf};
-pub use host::{Host, Route};
+pub use host::{Host, Route, SourceCheck};
 pub use interfaces::{Interfaces, LinkState};
 pub use kernel_host::KernelHost;
 pub use outcomes::{Networking, Outcomes};

@@ -16,7 +16,7 @@ use caracal_program::{AdminState, Mac, WorkloadEndpoint, WorkloadId};
 use smol_str::SmolStr;
 use tracing::warn;
 
-use crate::host::{Host, Route};
+use crate::host::{Host, Route, SourceCheck};
 use crate::interfaces::{Interfaces, LinkState};
 use crate::outcomes::Networking;
 use crate::retry::Backoff;
@@ -31,6 +31,7 @@ struct Wanted {
     id: WorkloadId,
     addresses: Vec<IpAddr>,
     mac: Option<Mac>,
+    check: SourceCheck,
 }
 
 impl Wanted {
@@ -43,6 +44,7 @@ impl Wanted {
                 AdminState::Down => Vec::new(),
             },
             mac: endpoint.mac,
+            check: if endpoint.spoofable.is_empty() { SourceCheck::AsDefault } else { SourceCheck::Off },
         }
     }
 
@@ -234,6 +236,7 @@ impl Workloads {
     fn put_in_force(&mut self, interface: &SmolStr, index: IfIndex, host: &mut dyn Host) -> Result<(), Failure> {
         let wanted = self.wanted.get(interface);
         let routes = wanted.map(|wanted| self.routes_of(wanted, index)).unwrap_or_default();
+        let check = wanted.map_or(SourceCheck::AsDefault, |wanted| wanted.check);
         let neighbours: Vec<_> = wanted.map(|wanted| wanted.neighbours().collect()).unwrap_or_default();
         let mut standing = self.standing.remove(interface).unwrap_or_default();
         let mut failure = None;
@@ -246,7 +249,7 @@ impl Workloads {
         };
         let families: BTreeSet<Family> = routes.iter().map(|route| route.destination.family()).collect();
         for family in families {
-            step("cannot set sysctls", host.prepare_interface(interface, family));
+            step("cannot set sysctls", host.prepare_interface(interface, family, check));
         }
         for route in routes.difference(&standing.clone()) {
             if step("cannot write a route", host.replace_route(route)) {

@@ -87,18 +87,29 @@ fn connections_are_forgotten_when_an_address_changes_hands() {
     }
 }
 
-#[test]
-fn a_neighbour_entry_is_written_where_the_mac_is_known() {
+/// What an endpoint with both families and a detail more takes beside its routes.
+fn calls_for(detail: impl Fn(&mut felix::WorkloadEndpoint)) -> Vec<String> {
     let mut rig = Rig::new();
     rig.link("cali1", LinkState::Up(IfIndex(5)));
     let mut message = endpoint("a", "cali1", &["10.0.0.1", "fd00::1"]);
     if let Some(felix::to_dataplane::Payload::WorkloadEndpointUpdate(update)) = &mut message.payload {
-        update.endpoint.as_mut().expect("an endpoint").mac = "02:00:00:00:00:01".to_owned();
+        detail(update.endpoint.as_mut().expect("an endpoint"));
     }
     rig.revise(&[message]);
-    let calls = rig.world.calls();
-    let neighbours: Vec<&String> = calls.iter().filter(|call| call.starts_with("neighbour")).collect();
-    assert_eq!(neighbours, ["neighbour 10.0.0.1 dev 5 02:00:00:00:00:01"]);
+    rig.world.calls().into_iter().filter(|call| !call.starts_with("add")).collect()
+}
+
+#[test]
+fn a_neighbour_entry_is_written_where_the_mac_is_known() {
+    let calls = calls_for(|endpoint| endpoint.mac = "02:00:00:00:00:01".to_owned());
+    let expected = ["prepare cali1 IPv4", "prepare cali1 IPv6", "neighbour 10.0.0.1 dev 5 02:00:00:00:00:01"];
+    assert_eq!(calls, expected);
+}
+
+#[test]
+fn sources_are_not_checked_where_others_are_allowed() {
+    let calls = calls_for(|endpoint| endpoint.allow_spoofed_source_prefixes = vec!["192.0.2.0/24".to_owned()]);
+    assert_eq!(calls, ["IPv4", "IPv6"].map(|family| format!("prepare cali1 {family} without source check")));
 }
 
 #[test]

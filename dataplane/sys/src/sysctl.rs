@@ -14,6 +14,16 @@ use crate::IfName;
 
 const NET: &str = "/proc/sys/net";
 
+/// What becomes of packets whose source has no route back through the interface
+/// that they come from (`rp_filter`; `conf/all` can still make it stricter).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SourceCheck {
+    /// What `conf/default` says.
+    AsDefault,
+    /// They pass.
+    Off,
+}
+
 /// Makes the host forward packets of a family. A kernel without the family has
 /// none to forward.
 ///
@@ -35,7 +45,7 @@ pub fn enable_forwarding(family: Family) -> io::Result<()> {
 /// # Errors
 /// When the interface is gone, is no single interface (`all`, `default`), or
 /// the kernel refuses.
-pub fn prepare_interface(interface: &IfName, family: Family) -> io::Result<()> {
+pub fn prepare_interface(interface: &IfName, family: Family, check: SourceCheck) -> io::Result<()> {
     let name = interface.as_str();
     if matches!(name, "all" | "default") {
         let reason = format!("{name:?} stands for all interfaces, not for one");
@@ -44,8 +54,10 @@ pub fn prepare_interface(interface: &IfName, family: Family) -> io::Result<()> {
     match family {
         Family::V4 => {
             let conf = PathBuf::from(NET).join("ipv4/conf");
-            // Strict filtering, if the host has it, must hold for workloads too.
-            let rp_filter = get(&conf.join("default/rp_filter"))?;
+            let rp_filter = match check {
+                SourceCheck::AsDefault => get(&conf.join("default/rp_filter"))?,
+                SourceCheck::Off => "0".to_owned(),
+            };
             let conf = conf.join(name);
             set(&conf.join("rp_filter"), &rp_filter)?;
             // NodePorts on 127.0.0.1 are translated to a workload behind the interface.

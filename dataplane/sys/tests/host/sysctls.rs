@@ -2,7 +2,7 @@ use std::fs;
 
 use caracal_net::Family;
 use caracal_sys::IfName;
-use caracal_sys::sysctl::{enable_forwarding, prepare_interface};
+use caracal_sys::sysctl::{SourceCheck, enable_forwarding, prepare_interface};
 
 use super::*;
 
@@ -38,11 +38,13 @@ fn a_workloads_interface_is_prepared() {
             write(path, if value == "1" { "0" } else { "1" });
         }
         for family in Family::ALL {
-            prepare_interface(&name("w0.5"), family).expect("sysctls can be written");
+            prepare_interface(&name("w0.5"), family, SourceCheck::AsDefault).expect("sysctls can be written");
         }
         for (path, value) in wanted {
             assert_eq!(read(path), value, "{path}");
         }
+        prepare_interface(&name("w0.5"), Family::V4, SourceCheck::Off).expect("sysctls can be written");
+        assert_eq!(read("ipv4/conf/w0.5/rp_filter"), "0");
         assert_eq!(read("ipv4/conf/w0.5p/proxy_arp"), "0", "other interfaces stay as they are");
     });
 }
@@ -76,11 +78,12 @@ fn a_value_that_is_right_is_not_written_again() {
 #[test]
 fn an_interface_that_is_gone_or_is_none_is_an_error() {
     in_namespace(|| {
-        let error = prepare_interface(&name("w9"), Family::V4).expect_err("there is no w9");
+        let error = prepare_interface(&name("w9"), Family::V4, SourceCheck::AsDefault).expect_err("there is no w9");
         assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
         assert!(error.to_string().contains("conf/w9/"), "{error}");
         for every in ["all", "default"] {
-            let error = prepare_interface(&name(every), Family::V4).expect_err("not an interface");
+            let error =
+                prepare_interface(&name(every), Family::V4, SourceCheck::AsDefault).expect_err("not an interface");
             assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
         }
         assert_eq!(read("ipv4/conf/all/proxy_arp"), "0");
