@@ -197,7 +197,7 @@ impl Driver for NftablesDriver {
                 receipt.outcomes = self.report(store, &affected);
                 Ok(receipt)
             }
-            Err(failure) => self.recover(store, failure),
+            Err(failure) => self.recover(store, &failure),
         }
     }
 

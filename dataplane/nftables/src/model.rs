@@ -191,7 +191,7 @@ impl Model {
             Change::Nothing | Change::HostEndpoint(_) | Change::Config | Change::InSync => {}
             Change::SetMembers { id, added, removed } => {
                 let Some(set) = store.ip_set(id) else { return };
-                let shape = if self.forgive(&Object::Set(id.clone())) {
+                let shape = if self.forgive(&Object::Set(id.clone()), work) {
                     self.sets.replace(id, set, &free_version(&work.garbage), &mut work.edits);
                     Shape::Changed
                 } else {
@@ -205,12 +205,12 @@ impl Model {
             }
             Change::SetReplaced(id) => {
                 let Some(set) = store.ip_set(id) else { return };
-                self.forgive(&Object::Set(id.clone()));
+                self.forgive(&Object::Set(id.clone()), work);
                 self.sets.replace(id, set, &free_version(&work.garbage), &mut work.edits);
                 work.lists.extend(self.sets.users_of(id).iter().cloned());
             }
             Change::SetRemoved(id) => {
-                self.forgive(&Object::Set(id.clone()));
+                self.forgive(&Object::Set(id.clone()), work);
                 work.lists.extend(self.sets.users_of(id).iter().cloned());
                 self.sets.remove(id, &mut work.edits);
             }
@@ -219,7 +219,7 @@ impl Model {
             Change::Endpoint { id, interfaces } => {
                 work.endpoints.push(id.clone());
                 for interface in interfaces {
-                    self.forgive(&Object::Interface(interface.clone()));
+                    self.forgive(&Object::Interface(interface.clone()), work);
                     work.interface(interface);
                 }
             }
@@ -229,7 +229,7 @@ impl Model {
     fn take_rules(&mut self, owner: &Owner, work: &mut Work) {
         for direction in Direction::ALL {
             let key = ListKey { owner: owner.clone(), direction };
-            self.forgive(&Object::List(key.clone()));
+            self.forgive(&Object::List(key.clone()), work);
             if self.lists.contains_key(&key) {
                 work.lists.insert(key.clone());
                 work.changed_rules.push(key);
@@ -453,7 +453,7 @@ impl Model {
             return;
         }
         let Some(state) = self.programs.remove(&key) else { return };
-        self.forgive(&Object::Program(key));
+        self.forgive(&Object::Program(key), work);
         work.edits.unused_chains.extend(state.chains.into_iter().map(|(name, _)| name));
         for list in state.lists {
             // A program that names a policy twice has left its list before.
@@ -549,12 +549,6 @@ fn log_prefix(template: &str, tier: &str, id: &PolicyId) -> crate::ir::LogPrefix
     };
     let text = template.replace("%t", tier).replace("%k", &id.kind).replace("%n", &id.name).replace("%p", &path);
     names::log_prefix(&format!("{text}: "))
-}
-
-impl InterfaceState {
-    fn programs(&self) -> [ProgramKey; 2] {
-        self.programs
-    }
 }
 
 #[cfg(test)]

@@ -189,8 +189,9 @@ pub(crate) fn listing() -> String {
     let mut objects: Vec<String> = Vec::new();
     let mut elements: Option<String> = None;
     for line in listed.lines() {
-        let is_flags = line.starts_with("\tflags") || line.trim_start().starts_with("# progname");
-        if line.trim().is_empty() || line == "}" || is_flags {
+        // An owned table has its flags in a line, and its owner's name behind its own.
+        let line = line.split(" # progname").next().unwrap_or(line);
+        if line.trim().is_empty() || line == "}" || line.starts_with("\tflags") {
             continue;
         }
         let begins = ["table ", "\tset ", "\tmap ", "\tchain "].iter().any(|word| line.starts_with(word));

@@ -1,7 +1,7 @@
 //! Reading back, adopting, repairing.
 
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use caracal_program::{DriverError, PolicyStore, Receipt, Sweep};
 use caracal_sys::nft::{Guard, Name};
@@ -17,19 +17,20 @@ use crate::readback::Found;
 /// it refuses objects that can be left out.
 const ATTEMPTS: usize = 5;
 
-/// `NFT_TABLE_F_OWNER` of `linux/netfilter/nf_tables.h`.
-const TABLE_OWNED: u32 = 2;
+/// `NFT_TABLE_F_OWNER` of `linux/netfilter/nf_tables.h`: somebody owns the table.
+const OWNER: u32 = 2;
+
+/// `NFT_TABLE_F_PERSIST`: the table outlives its owner, and can be owned again.
+const PERSIST: u32 = 4;
 
 impl NftablesDriver {
-    /// After a failed transaction: leaves out what the kernel named, and brings
-    /// everything else into force.
-    pub(super) fn recover(&mut self, store: &PolicyStore, failure: Failure) -> Result<Receipt, DriverError> {
+    /// After a failed transaction. What the kernel refused may be the fault of
+    /// others who changed the table: it is read back, and only what is refused
+    /// then is left out.
+    pub(super) fn recover(&mut self, store: &PolicyStore, failure: &Failure) -> Result<Receipt, DriverError> {
         self.postpone();
-        if failure.objects.is_empty() {
-            tracing::warn!(error = %failure.error, "the kernel refused a transaction; reading back what it holds");
-        }
-        let mut refused = self.model.take().map(Model::into_refused).unwrap_or_default();
-        note(&mut refused, failure.objects);
+        tracing::warn!(error = %failure.error, "the kernel refused a transaction; reading back what it holds");
+        let refused = self.model.take().map(Model::into_refused).unwrap_or_default();
         self.read_back(store, Self::sweep_for(store), refused)
     }
 
@@ -48,7 +49,7 @@ impl NftablesDriver {
                         Sweep::Keep => Standing::Kept,
                         Sweep::Remove => Standing::Whole,
                     };
-                    self.retry = None;
+                    self.discarded = Some(Instant::now());
                     self.outcomes.retain(|id, _| store.workload(id).is_none());
                     receipt.outcomes = self.report(store, &Affected::All);
                     return Ok(receipt);
@@ -91,11 +92,12 @@ impl NftablesDriver {
                 (steps, Garbage::default())
             }
             Some(found) => {
-                let is_ours = self.known.owned && self.known.table == Some(found.table.handle);
-                let is_ownable = found.table.flags & TABLE_OWNED != 0;
+                let is_owned = found.table.flags & OWNER != 0;
+                let is_ours = is_owned && self.known.owned && self.known.table == Some(found.table.handle);
+                let is_ownable = found.table.flags & PERSIST != 0;
                 self.known.objects = found.table.objects;
                 self.known.owned = wants_ownership && is_ownable;
-                // A table that nobody owns cannot become owned by a change of flags.
+                // The flags of a table cannot be changed.
                 let way = match wants_ownership && !is_ownable && sweep == Sweep::Remove {
                     true => Way::Rebuild(desired),
                     false => adopt::compare(&mut self.socket, &self.table, found, desired, sweep)
@@ -110,10 +112,7 @@ impl NftablesDriver {
                         (steps, leftovers)
                     }
                     Way::Rebuild(edits) => {
-                        let mut steps = Vec::new();
-                        // Only its owner may delete an owned table.
-                        steps.extend(takes_over.then_some(Step::AddTable));
-                        steps.extend([Step::DeleteTable, Step::AddTable]);
+                        let mut steps = vec![Step::DeleteTable, Step::AddTable];
                         steps.extend(plan(edits, Garbage::default()));
                         self.known.owned = wants_ownership;
                         (steps, Garbage::default())
@@ -142,14 +141,8 @@ impl NftablesDriver {
 
     pub(super) fn remove_table(&mut self) -> Result<(), DriverError> {
         let found = self.socket.table(&self.table).map_err(|error| unanswered("the table", error))?;
-        if let Some(found) = found {
-            let is_ours = self.known.owned && self.known.table == Some(found.handle);
-            let takes_over = found.flags & TABLE_OWNED != 0 && !is_ours && self.features.owned_persistent;
-            let mut steps = Vec::new();
-            self.known.owned |= takes_over;
-            steps.extend(takes_over.then_some(Step::AddTable));
-            steps.push(Step::DeleteTable);
-            self.send(&steps).map_err(|failure| failure.error)?;
+        if found.is_some() {
+            self.send(&[Step::DeleteTable]).map_err(|failure| failure.error)?;
         }
         self.model = None;
         self.outcomes.clear();
@@ -161,7 +154,7 @@ impl NftablesDriver {
     /// Makes the next attempt wait, twice as long each time.
     fn postpone(&mut self) {
         let pause = self.retry.map_or(POLL, |(_, pause)| (pause * 2).min(LONGEST_PAUSE));
-        self.retry = Some((Instant::now() + Duration::from(pause), pause));
+        self.retry = Some((Instant::now() + pause, pause));
     }
 }
 

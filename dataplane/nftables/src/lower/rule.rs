@@ -166,7 +166,7 @@ impl<S: SetObjects> Lowering<'_, S> {
                 conditions.add(is_icmp(family, icmp, protocol, rule.not_protocol))?;
             }
             if let Some(icmp) = rule.not_icmp {
-                conditions.add(is_not_icmp(family, icmp, protocol))?;
+                conditions.add(is_not_icmp(family, icmp, protocol, rule.icmp))?;
             }
             for (side, wanted) in [(Side::Src, &rule.src), (Side::Dst, &rule.dst)] {
                 self.addresses(&mut conditions, side, wanted, protocol, family)?;
@@ -466,20 +466,27 @@ fn is_icmp(family: Family, icmp: IcmpMatch, protocol: Option<Protocol>, refused:
 }
 
 /// Not (this type and this code): another type, or this type and another code.
-fn is_not_icmp(family: Family, icmp: IcmpMatch, protocol: Option<Protocol>) -> Test {
+/// `known` is what the rule has tested already.
+fn is_not_icmp(family: Family, refused: IcmpMatch, protocol: Option<Protocol>, known: Option<IcmpMatch>) -> Test {
     let own = own_icmp(family);
+    let not_code = refused.code.map(|code| Match::Icmp(family, IcmpField::Code, Op::IsNot, code));
+    if let Some(known) = known {
+        return match (known.code, refused.code, not_code) {
+            _ if known.icmp_type != refused.icmp_type => Test::Always,
+            (Some(code), Some(refused), _) if code != refused => Test::Always,
+            (None, Some(_), Some(not_code)) => one(not_code),
+            _ => Test::Never,
+        };
+    }
     let mut alternatives: Vec<Alternative> = Vec::new();
     match protocol {
         Some(protocol) if protocol != own => return Test::Always,
         Some(_) => {}
         None => alternatives.push(smallvec![Match::Protocol(Op::IsNot, own)]),
     }
-    alternatives.push(smallvec![Match::Icmp(family, IcmpField::Type, Op::IsNot, icmp.icmp_type)]);
-    alternatives.extend(icmp.code.map(|code| -> Alternative {
-        smallvec![
-            Match::Icmp(family, IcmpField::Type, Op::Is, icmp.icmp_type),
-            Match::Icmp(family, IcmpField::Code, Op::IsNot, code),
-        ]
+    alternatives.push(smallvec![Match::Icmp(family, IcmpField::Type, Op::IsNot, refused.icmp_type)]);
+    alternatives.extend(not_code.map(|not_code| -> Alternative {
+        smallvec![Match::Icmp(family, IcmpField::Type, Op::Is, refused.icmp_type), not_code]
     }));
     any_of(alternatives)
 }

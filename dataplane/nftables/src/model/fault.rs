@@ -47,8 +47,10 @@ impl Model {
     }
 
     /// Gives an object another chance. Says whether it was refused before.
-    pub(super) fn forgive(&mut self, object: &Object) -> bool {
-        !self.refused.is_empty() && self.refused.remove(object).is_some()
+    pub(super) fn forgive(&mut self, object: &Object, work: &mut Work) -> bool {
+        let forgiven = !self.refused.is_empty() && self.refused.remove(object).is_some();
+        work.faults_changed |= forgiven;
+        forgiven
     }
 
     pub(super) fn note_faults(&mut self, key: &ListKey, faults: Vec<String>, work: &mut Work) {
@@ -82,11 +84,16 @@ impl Model {
         if let Some(why) = self.refused.get(&Object::Interface(endpoint.interface.clone())) {
             return Some(why.clone());
         }
-        let programs = self.interfaces.get(&endpoint.interface)?.programs();
+        let programs = self.interfaces.get(&endpoint.interface)?.programs;
         programs.into_iter().find_map(|key| {
             let lists = &self.programs.get(&key)?.lists;
             let refused = self.refused.get(&Object::Program(key));
-            refused.or_else(|| lists.iter().find_map(|list| self.faults.get(list))).cloned()
+            refused.or_else(|| lists.iter().find_map(|list| self.fault_of(list))).cloned()
         })
+    }
+
+    fn fault_of(&self, key: &ListKey) -> Option<&String> {
+        let sets = || self.lists.get(key)?.sets.iter().find_map(|id| self.refused.get(&Object::Set(id.clone())));
+        self.faults.get(key).or_else(|| self.refused.get(&Object::List(key.clone()))).or_else(sets)
     }
 }

@@ -1,1 +1,120 @@
-//! x
+//! What cannot be put into force closes what needs it, and nothing else.
+
+use super::*;
+use crate::model::{ListKey, Owner};
+use crate::testing::texts;
+use caracal_program::Direction;
+
+fn outcome_of<'a>(receipt: &'a Receipt, pod: &str) -> Option<&'a Outcome> {
+    receipt.outcomes.iter().find(|o| o.id.workload == pod).map(|o| &o.outcome)
+}
+
+fn reason(outcome: Option<&Outcome>) -> &str {
+    match outcome {
+        Some(Outcome::Quarantined { reason }) => reason,
+        other => panic!("not quarantined but {other:?}"),
+    }
+}
+
+#[test]
+fn an_interface_that_cannot_be_named_closes_its_endpoint_only() {
+    let mut world = small();
+    world.endpoint("default/odd-0", "cali\"0", &[], &["kns.default"]);
+    in_namespace(|| {
+        let mut driver = driver();
+        let receipt = apply(&mut driver, &mut world);
+        assert_eq!(outcome_of(&receipt, "default/web-0"), Some(&Outcome::Programmed));
+        assert!(reason(outcome_of(&receipt, "default/odd-0")).contains("cannot name a workload's interface"));
+        world.endpoint("default/odd-0", "cali1", &[], &["kns.default"]);
+        let receipt = apply(&mut driver, &mut world);
+        assert_eq!(outcome_of(&receipt, "default/odd-0"), Some(&Outcome::Programmed));
+        assert_eq!(outcome_of(&receipt, "default/web-0"), None, "no news");
+    });
+}
+
+#[test]
+fn endpoints_of_one_interface_take_turns() {
+    let mut world = small();
+    in_namespace(|| {
+        let mut driver = driver();
+        apply(&mut driver, &mut world);
+        world.endpoint("default/a", "cali0", &[], &["kns.default"]);
+        let receipt = apply(&mut driver, &mut world);
+        assert_eq!(outcome_of(&receipt, "default/a"), Some(&Outcome::Programmed));
+        assert_eq!(outcome_of(&receipt, "default/web-0"), Some(&Outcome::Shadowed));
+        world.remove_endpoint("default/a");
+        let receipt = apply(&mut driver, &mut world);
+        assert_eq!(outcome_of(&receipt, "default/a"), Some(&Outcome::Removed));
+        assert_eq!(outcome_of(&receipt, "default/web-0"), Some(&Outcome::Programmed));
+    });
+}
+
+#[test]
+fn a_rule_that_cannot_be_expressed_denies() {
+    let mut world = small();
+    let ids: Vec<String> = (0..9).map(|n| format!("s:{n}")).collect();
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    for id in &ids {
+        world.set(id, &["10.0.0.1/32", "10.1.0.0/16"]);
+    }
+    let wide = |ids: &[&str]| caracal_proto::felix::Rule { src_ip_set_ids: texts(ids), ..rule("allow") };
+    in_namespace(|| {
+        let mut driver = driver();
+        world.policy("default/web", &[wide(&ids[..8])], &[]);
+        let receipt = apply(&mut driver, &mut world);
+        assert_eq!(outcome_of(&receipt, "default/web-0"), Some(&Outcome::Programmed));
+        world.policy("default/web", &[wide(&ids)], &[]);
+        let receipt = apply(&mut driver, &mut world);
+        assert!(reason(outcome_of(&receipt, "default/web-0")).contains("NetworkPolicy default/web ingress 0: 9 sets"));
+        world.policy("default/web", &[wide(&ids[..1])], &[]);
+        let receipt = apply(&mut driver, &mut world);
+        assert_eq!(outcome_of(&receipt, "default/web-0"), Some(&Outcome::Programmed));
+        assert_eq!(driver.counts().refusals, 0);
+    });
+}
+
+/// Somebody made a set of our next name and another type, and no poll has seen it.
+#[test]
+fn a_refused_transaction_is_made_good_at_once() {
+    let mut world = small();
+    in_namespace(|| {
+        let mut driver = driver();
+        apply(&mut driver, &mut world);
+        nft(&["-f", "-"], "add set inet caracal addrs4/s/new { type ipv6_addr; }").expect("nft adds a set");
+        world.set("s:new", &["10.0.0.1/32"]).policy("default/web", &[allow_from("s:new", "80")], &[]);
+        let receipt = apply(&mut driver, &mut world);
+        assert_eq!(driver.counts().refusals, 1);
+        assert_eq!(outcome_of(&receipt, "default/web-0"), Some(&Outcome::Programmed));
+        assert_eq!(listing(), loaded(&world));
+    });
+}
+
+/// What the kernel goes on refusing is closed until it changes.
+#[test]
+fn what_is_refused_is_closed_until_it_changes() {
+    let mut world = small();
+    world.policy("default/db", &[rule("allow")], &[]);
+    world.endpoint("default/db-0", "cali1", &[("default", "Deny", &["default/db"], &[])], &[]);
+    in_namespace(|| {
+        let mut driver = driver();
+        apply(&mut driver, &mut world);
+        let policy = world.store.policies().find(|p| p.id.name == "web").expect("the policy").id.clone();
+        let key = ListKey { owner: Owner::Policy(policy), direction: Direction::Ingress };
+        let objects = FxHashMap::from_iter([(Object::List(key), "the kernel has no room".to_owned())]);
+
+        let receipt = driver.read_back(&world.store, Sweep::Remove, objects).expect("the rest is in force");
+        assert_eq!(reason(outcome_of(&receipt, "default/web-0")), "the kernel has no room");
+        assert_eq!(outcome_of(&receipt, "default/db-0"), Some(&Outcome::Programmed));
+        let closed = "counter drop comment \"NetworkPolicy default/web ingress: the kernel has no room\"";
+        assert!(listing().contains(closed), "{}", listing());
+
+        world.members("s:clients", &["10.0.0.3/32"], &[]);
+        assert_eq!(apply(&mut driver, &mut world).outcomes, [], "still closed");
+        assert!(listing().contains(closed));
+
+        world.policy("default/web", &[allow_from("s:clients", "81")], &[]);
+        let receipt = apply(&mut driver, &mut world);
+        assert_eq!(outcome_of(&receipt, "default/web-0"), Some(&Outcome::Programmed));
+        assert!(!listing().contains(closed));
+    });
+}
