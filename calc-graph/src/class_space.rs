@@ -33,6 +33,9 @@ mod groups;
 mod settle;
 mod values;
 
+#[cfg(test)]
+mod tests;
+
 use caracal_selector::Selector;
 use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;

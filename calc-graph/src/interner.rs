@@ -80,6 +80,14 @@ impl<T: Hash> Interner<T> {
     }
 }
 
+#[cfg(test)]
+impl<T> Interner<T> {
+    /// The values that are held.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.entries.iter().map(|(_, entry)| &entry.value)
+    }
+}
+
 impl<T> Index<u32> for Interner<T> {
     type Output = T;
 

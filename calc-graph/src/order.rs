@@ -73,7 +73,7 @@ pub enum OrderError {
 
 /// The phases of a flush, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[allow(missing_docs, reason = "the names are those of the deltas")]
+#[expect(missing_docs, reason = "the names are those of the deltas")]
 pub enum Phase {
     IpSetUpdate,
     IpSetDelta,
@@ -401,3 +401,6 @@ fn describe(delta: &Delta<'_>) -> String {
         Delta::InSync => format!("{phase:?}"),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -151,3 +151,6 @@ fn named_port_protocol(protocol: Option<RuleProtocol>) -> NamedPortProtocol {
         Some(_) => NamedPortProtocol::Tcp,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -65,6 +65,7 @@ impl Kind {
 
 /// An object under its key.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "most objects are workload endpoints, the largest variant")]
 pub enum Object {
     /// A workload endpoint.
     WorkloadEndpoint(WorkloadEndpointKey, WorkloadEndpoint),

@@ -70,10 +70,7 @@ impl<K: AsRef<str>, V: AsRef<str>> FromIterator<(K, V)> for Labels {
         let mut sorted: Vec<(K, V)> = labels.into_iter().collect();
         // Stable, so that of equal keys the last one stays last.
         sorted.sort_by(|a, b| a.0.as_ref().cmp(b.0.as_ref()));
-        let size = sorted
-            .iter()
-            .map(|(k, v)| HEAD + k.as_ref().len() + v.as_ref().len())
-            .sum();
+        let size = sorted.iter().map(|(k, v)| HEAD + k.as_ref().len() + v.as_ref().len()).sum();
         let mut blob = Vec::with_capacity(size);
         for (i, (key, value)) in sorted.iter().enumerate() {
             let (key, value) = (key.as_ref(), value.as_ref());

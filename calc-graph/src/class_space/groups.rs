@@ -150,7 +150,7 @@ impl ClassSpace {
         self.retain_own(own);
         // The class is known once the parents are; until then it stands for none.
         let group = self.groups.insert(Group { own, parents, tag, class: ClassIx(NONE), first: NONE });
-        for value in self.owns[own.0].to_vec() {
+        for value in self.owns[own.0].iter().copied() {
             self.values[value].groups.insert(group.0);
         }
         for profile in cx.parents.list(parents) {
@@ -169,7 +169,7 @@ impl ClassSpace {
         }
         let group = self.groups.remove(at);
         self.leave_class(group.class, at);
-        for value in self.owns[group.own.0].to_vec() {
+        for value in self.owns[group.own.0].iter().copied() {
             self.values[value].groups.remove(at.0);
         }
         for profile in cx.parents.list(group.parents) {

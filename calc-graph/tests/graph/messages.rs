@@ -229,7 +229,7 @@ fn covering_prefixes_hide_and_uncover_members() {
 #[test]
 fn named_ports_follow_the_pod() {
     let dns = || db("db", "10.0.0.2").on(THERE);
-    let world = shop().with(policy("p", "app == 'web'").outbound(allow().to("app == 'db'").to_port("dns")));
+    let world = shop().with(policy("p", "app == 'web'").outbound(allow().to("app == 'db'").dst_port("dns")));
     let mut told = Told::new(&world.with(dns().port("dns", Protocol::UDP, 53)));
     let set = told.receiver.state.sets.keys().next().expect("one set").clone();
     told.apply(dns().port("dns", Protocol::UDP, 53).port("dns", Protocol::TCP, 53));

@@ -149,6 +149,9 @@ pub(crate) fn state_of(world: &World, locality: &Locality, settings: Settings) -
             let pairs = profile.labels.iter();
             pairs.map(|(key, value)| (key.strip_prefix(prefix).unwrap_or(key), value)).collect()
         };
+        if profile.labels.is_empty() {
+            continue;
+        }
         let parts: Vec<&str> = name.splitn(3, '.').collect();
         match parts[..] {
             ["kns", ..] => {
@@ -180,7 +183,7 @@ fn is_valid(object: &Object, settings: Settings) -> bool {
     match object {
         Object::WorkloadEndpoint(_, endpoint) => {
             let spoofs = !endpoint.allowed_source_prefixes.is_empty();
-            !endpoint.interface.is_empty() && !(spoofs && settings.source_spoofing == SourceSpoofing::Disabled)
+            !endpoint.interface.is_empty() && (!spoofs || settings.source_spoofing == SourceSpoofing::Any)
         }
         Object::Policy(_, policy) => {
             let mut rules = policy.inbound_rules.iter().chain(&policy.outbound_rules);

@@ -37,6 +37,7 @@ const SELECTORS: &[&str] = &[
 ];
 
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "most steps put something")]
 enum Step {
     Put(Kind, Object),
     /// Deletes the object at a place of the world, if it has so many.
@@ -77,7 +78,7 @@ fn workload() -> impl Strategy<Value = (Kind, Object)> {
     let profiles = prop::collection::vec(select(vec!["ksa.n0.s0", "kns.n1", "p0"]), 0..3);
     let place = (0..2u8, 0..4u8, select(vec![HERE, THERE]));
     let odd = prop::bool::weighted(0.05);
-    (place, addresses, label_pairs(), ports, profiles, (odd.clone(), odd.clone(), odd)).prop_map(
+    (place, addresses, label_pairs(), ports, profiles, (odd, odd, odd)).prop_map(
         |((n, i, host), addresses, labels, ports, profiles, (spoofs, faceless, resource))| {
             let mut thing = pod(&format!("n{n}/w{i}"), &addresses).on(host);
             for (key, value) in labels {
@@ -95,7 +96,7 @@ fn workload() -> impl Strategy<Value = (Kind, Object)> {
             if faceless {
                 thing = thing.without_interface();
             }
-            if resource { thing.as_workload_endpoint() } else { thing.deliver() }
+            if resource { thing.into_workload_endpoint() } else { thing.deliver() }
         },
     )
 }
@@ -118,7 +119,7 @@ fn rule() -> impl Strategy<Value = Rule> {
                 rule = rule.not_from(text);
             }
             for port in ports {
-                rule = if negate { rule.not_to_port(port) } else { rule.to_port(port) };
+                rule = if negate { rule.not_dst_port(port) } else { rule.dst_port(port) };
             }
             if let Some(protocol) = protocol {
                 rule = rule.protocol(protocol);

@@ -39,7 +39,6 @@ fn from(selector: &str) -> World {
 }
 
 /// Every state.
-#[allow(clippy::too_many_lines, reason = "a table")]
 pub(crate) fn states() -> Vec<Named> {
     let db = || pod("shop/db", &["10.0.0.2"]).label("app", "db");
     let plain = [
@@ -93,7 +92,7 @@ pub(crate) fn states() -> Vec<Named> {
         (
             "a named port",
             base()
-                .with(policy("p", "").inbound(allow().to("has(app)").protocol(Protocol::TCP).to_port("http")))
+                .with(policy("p", "").inbound(allow().to("has(app)").protocol(Protocol::TCP).dst_port("http")))
                 .with(db().port("http", Protocol::TCP, 8080).port("http", Protocol::UDP, 53))
                 .with(pod("shop/two", &["10.0.0.4", "fd00::4"]).label("app", "b").port("http", Protocol::TCP, 80)),
         ),
@@ -102,20 +101,20 @@ pub(crate) fn states() -> Vec<Named> {
             base()
                 .with(
                     policy("p", "")
-                        .inbound(allow().to("has(app)").protocol(Protocol::TCP).to_port("http").to_port("443")),
+                        .inbound(allow().to("has(app)").protocol(Protocol::TCP).dst_port("http").dst_port("443")),
                 )
                 .with(db().port("http", Protocol::TCP, 8080)),
         ),
         (
             "a negated named port",
             base()
-                .with(policy("p", "").inbound(deny().to("app == 'db'").protocol(Protocol::UDP).not_to_port("dns")))
+                .with(policy("p", "").inbound(deny().to("app == 'db'").protocol(Protocol::UDP).not_dst_port("dns")))
                 .with(db().port("dns", Protocol::UDP, 53).port("dns", Protocol::TCP, 53)),
         ),
         (
             "a named port of any protocol",
             base()
-                .with(policy("p", "").inbound(allow().to_port("dns")))
+                .with(policy("p", "").inbound(allow().dst_port("dns")))
                 .with(db().port("dns", Protocol::UDP, 53).port("dns", Protocol::TCP, 53))
                 .with(pod("shop/s", &["10.0.0.5"]).port("dns", Protocol::SCTP, 99).on(THERE)),
         ),
@@ -244,7 +243,7 @@ pub(crate) fn states() -> Vec<Named> {
         (
             "rules about services",
             base().with(
-                policy("p", "").outbound(allow().to_service("shop", "db")).inbound(allow().from_service("shop", "db")),
+                policy("p", "").outbound(allow().dst_service("shop", "db")).inbound(allow().src_service("shop", "db")),
             ),
         ),
         (
@@ -277,13 +276,13 @@ pub(crate) fn states() -> Vec<Named> {
         ),
         (
             "a pod hides a workload endpoint",
-            from("has(app)").with(pod("shop/web", &["10.7.7.7"]).label("app", "other").as_workload_endpoint()),
+            from("has(app)").with(pod("shop/web", &["10.7.7.7"]).label("app", "other").into_workload_endpoint()),
         ),
         (
             "a workload endpoint in place of a pod",
             from("has(app)")
                 .without(caracal_model::Kind::Pod, "shop/web")
-                .with(pod("shop/web", &["10.7.7.7"]).label("app", "web").as_workload_endpoint()),
+                .with(pod("shop/web", &["10.7.7.7"]).label("app", "web").into_workload_endpoint()),
         ),
         (
             "selectors that match nothing",
@@ -347,7 +346,7 @@ fn everything() -> Named {
             policy(&format!("many-{i}"), &format!("app == 'web' && unique != '{i}'"))
                 .order(f64::from(i % 5))
                 .tier(if i % 2 == 0 { "first" } else { "default" })
-                .inbound(allow().from("pcns.team == 'blue'").to_port("http"))
+                .inbound(allow().from("pcns.team == 'blue'").dst_port("http"))
                 .outbound(deny().to("has(role) || app == 'db'")),
         );
     }

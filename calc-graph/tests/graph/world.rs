@@ -158,7 +158,7 @@ impl Pod {
     }
 
     /// Delivered as a resource of its own instead of a Pod.
-    pub(crate) fn as_workload_endpoint(self) -> (Kind, Object) {
+    pub(crate) fn into_workload_endpoint(self) -> (Kind, Object) {
         let (_, object) = self.deliver();
         (Kind::WorkloadEndpoint, object)
     }
@@ -388,25 +388,25 @@ impl RuleThing {
     }
 
     #[must_use]
-    pub(crate) fn to_port(mut self, port: &str) -> Self {
+    pub(crate) fn dst_port(mut self, port: &str) -> Self {
         self.0.destination.ports.push(rule_port(port));
         self
     }
 
     #[must_use]
-    pub(crate) fn not_to_port(mut self, port: &str) -> Self {
+    pub(crate) fn not_dst_port(mut self, port: &str) -> Self {
         self.0.destination.not_ports.push(rule_port(port));
         self
     }
 
     #[must_use]
-    pub(crate) fn to_service(mut self, namespace: &str, name: &str) -> Self {
+    pub(crate) fn dst_service(mut self, namespace: &str, name: &str) -> Self {
         self.0.destination.service = Some(service(namespace, name));
         self
     }
 
     #[must_use]
-    pub(crate) fn from_service(mut self, namespace: &str, name: &str) -> Self {
+    pub(crate) fn src_service(mut self, namespace: &str, name: &str) -> Self {
         self.0.source.service = Some(service(namespace, name));
         self
     }

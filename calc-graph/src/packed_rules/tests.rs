@@ -1,0 +1,103 @@
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use super::*;
+
+fn text() -> impl Strategy<Value = SmolStr> {
+    let long = "x".repeat(300);
+    select(vec![SmolStr::default(), "a".into(), "é".into(), long.into()])
+}
+
+fn texts() -> impl Strategy<Value = Vec<SmolStr>> {
+    prop::collection::vec(text(), 0..3)
+}
+
+fn nets() -> impl Strategy<Value = Vec<Cidr>> {
+    let net = select(vec!["10.0.0.1/32", "0.0.0.0/0", "fd00::/64", "::1/128"]);
+    prop::collection::vec(net.prop_map(|net| net.parse().expect("a prefix")), 0..3)
+}
+
+fn ports() -> impl Strategy<Value = Vec<RulePort>> {
+    let range = (any::<u16>(), any::<u16>()).prop_map(|(a, b)| PortRange::new(a.min(b), a.max(b)).expect("in order"));
+    let port = prop_oneof![range.prop_map(RulePort::Numeric), text().prop_map(RulePort::Named)];
+    prop::collection::vec(port, 0..3)
+}
+
+fn entity() -> impl Strategy<Value = Entity> {
+    let lists = (nets(), nets(), ports(), ports());
+    let service = prop::option::of((text(), text()).prop_map(|(namespace, name)| ServiceRef { namespace, name }));
+    let accounts =
+        prop::option::of((texts(), text()).prop_map(|(names, selector)| ServiceAccounts { names, selector }));
+    let originals = (text(), text(), text());
+    (text(), text(), lists, service, originals, accounts).prop_map(
+        |(selector, not_selector, (nets, not_nets, ports, not_ports), service, originals, service_accounts)| Entity {
+            selector,
+            not_selector,
+            nets,
+            not_nets,
+            ports,
+            not_ports,
+            service,
+            original_selector: originals.0,
+            original_namespace_selector: originals.1,
+            original_not_selector: originals.2,
+            service_accounts,
+        },
+    )
+}
+
+fn protocol() -> impl Strategy<Value = Option<RuleProtocol>> {
+    let named = select(vec![RuleProtocol::Name as fn(Protocol) -> RuleProtocol, RuleProtocol::Number]);
+    let number = (1..=255i64).prop_map(|number| Protocol::from_number(number).expect("in range"));
+    prop::option::of((named, number).prop_map(|(form, protocol)| form(protocol)))
+}
+
+fn icmp() -> impl Strategy<Value = Option<Icmp>> {
+    let icmp = (any::<u8>(), any::<Option<u8>>()).prop_map(|(icmp_type, code)| Icmp { icmp_type, code });
+    prop::option::of(icmp)
+}
+
+fn rule() -> impl Strategy<Value = Rule> {
+    let action = select(vec![Action::Allow, Action::Deny, Action::Pass, Action::Log]);
+    let family = prop::option::of(select(Family::ALL.to_vec()));
+    let path = (any::<bool>(), text()).prop_map(|(exact, text)| match exact {
+        true => HttpPath::Exact(text),
+        false => HttpPath::Prefix(text),
+    });
+    let http = (texts(), prop::collection::vec(path, 0..3)).prop_map(|(methods, paths)| HttpMatch { methods, paths });
+    let annotations = prop::collection::btree_map(text(), text(), 0..3);
+    let protocols = (protocol(), protocol(), icmp(), icmp());
+    (action, family, protocols, entity(), entity(), prop::option::of(http), annotations).prop_map(
+        |(action, ip_version, protocols, source, destination, http, annotations)| Rule {
+            action,
+            ip_version,
+            protocol: protocols.0,
+            not_protocol: protocols.1,
+            icmp: protocols.2,
+            not_icmp: protocols.3,
+            source,
+            destination,
+            http,
+            annotations,
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn unpacking_gives_back_what_was_packed(
+        inbound in prop::collection::vec(rule(), 0..3),
+        outbound in prop::collection::vec(rule(), 0..3),
+    ) {
+        let packed = PackedRules::pack(&inbound, &outbound);
+        prop_assert_eq!(packed.unpack(), Rules { inbound, outbound });
+    }
+}
+
+/// The size is what the policies that no endpoint needs cost.
+#[test]
+fn a_plain_rule_takes_a_dozen_bytes() {
+    let packed = PackedRules::pack(&[Rule::any(Action::Allow)], &[]);
+    assert_eq!(packed.0.len(), 14);
+    assert!(PackedRules::pack(&[], &[]).0.is_empty());
+}
