@@ -52,6 +52,8 @@ pub struct DataHalf<D, H> {
     forgetting: Backoff,
     next_poll: Instant,
     next_audit: Option<Instant>,
+    auditing: Backoff,
+    /// The families that the host was seen to forward.
     forwarding: Vec<Family>,
 }
 
@@ -75,6 +77,7 @@ impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
             forgetting: Backoff::default(),
             next_poll: now,
             next_audit: None,
+            auditing: Backoff::default(),
             forwarding: Vec::new(),
         };
         let taken_over = half.driver.resync(&half.store, Sweep::Keep);
@@ -294,15 +297,23 @@ impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
         if !self.store.in_sync() {
             return;
         }
+        // Somebody may have switched it off.
+        self.forwarding.clear();
+        self.enable_forwarding();
         match self.workloads.audit(now, &self.interfaces, &mut self.host) {
             Ok(missing) => {
                 for interface in missing {
                     self.settle_interface(now, &interface);
                 }
+                self.auditing.worked();
+                self.schedule_audit(now);
             }
-            Err(error) => warn!(%error, "cannot read the routes back"),
+            Err(error) => {
+                warn!(%error, "cannot read the routes back; trying again");
+                self.auditing.failed(now);
+                self.next_audit = self.auditing.due();
+            }
         }
-        self.schedule_audit(now);
     }
 
     fn schedule_audit(&mut self, now: Instant) {
