@@ -6,6 +6,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use datastore::{Datastore, DatastoreError};
 
+use crate::explain::{EXPLAIN_HELP, ExplainArgs};
+
 mod datastore;
 
 /// Network policy for the workloads of one node.
@@ -103,6 +105,10 @@ Examples:
   caracal render --datastore file:./manifests --node worker-1 | nft -c -f -
   diff <(caracal render --datastore file:old --node n) <(caracal render --datastore file:new --node n)")]
     Render(RenderArgs),
+
+    /// Say what happens to a packet, and why
+    #[command(after_help = EXPLAIN_HELP)]
+    Explain(ExplainArgs),
 
     /// Check selectors and match them against labels: JSON lines in, JSON lines out
     #[command(after_help = "\

@@ -1,8 +1,11 @@
 //! The commands, one file each.
 
+mod agent;
 mod calc;
 mod control;
+mod dataplane;
 mod half;
+mod render;
 mod selector;
 mod source;
 mod version;
@@ -10,8 +13,8 @@ mod version;
 use std::io::BufWriter;
 
 use crate::cli::{Cli, Command};
-
-pub use source::Prepared;
+use crate::explain;
+use crate::logging::{self, Reader};
 
 /// Runs a command to its end.
 ///
@@ -20,9 +23,15 @@ pub use source::Prepared;
 pub fn run(cli: Cli) -> anyhow::Result<()> {
     let Cli { command, global } = cli;
     match command {
-        Command::Agent(_) | Command::Dataplane(_) | Command::Render(_) => anyhow::bail!("not in this build"),
+        Command::Agent(args) => agent::run(&global, &args),
         Command::Control(args) => control::run(&global, &args),
+        Command::Dataplane(args) => dataplane::run(&global, &args),
         Command::Calc(args) => calc::run(&global, &args, BufWriter::new(std::io::stdout().lock())),
+        Command::Render(args) => render::run(&global, &args, std::io::stdout().lock()),
+        Command::Explain(args) => {
+            logging::start(global.log_level.as_deref(), Reader::Person)?;
+            finished(explain::run(&global, &args, std::io::stdin().lock(), std::io::stdout().lock()))
+        }
         Command::Selector => selector::run(std::io::stdin().lock(), std::io::stdout().lock()),
         Command::Version(args) => version::run(&args, std::io::stdout().lock()),
     }

@@ -9,10 +9,10 @@ use crate::configuration::Configuration;
 use crate::control::{Calculator, log_report};
 
 /// A datastore that is not opened yet, and the configuration.
-pub struct Prepared {
+pub(super) struct Prepared {
     datastore: Datastore,
     /// The configuration without what the datastore says.
-    pub configuration: Configuration,
+    pub(super) configuration: Configuration,
 }
 
 impl Prepared {
@@ -20,14 +20,13 @@ impl Prepared {
     ///
     /// # Errors
     /// If it cannot be used.
-    pub fn new(global: &Global, args: &SourceArgs) -> anyhow::Result<Self> {
+    pub(super) fn new(global: &Global, args: &SourceArgs) -> anyhow::Result<Self> {
         let configuration = Configuration::load(global.config_file.as_deref(), args.node.as_deref())?;
         Ok(Self { datastore: args.datastore.clone(), configuration })
     }
 
     /// The endpoints of this node.
-    #[must_use]
-    pub fn locality(&self) -> Locality {
+    pub(super) fn locality(&self) -> Locality {
         Locality::Node(self.configuration.node().clone())
     }
 
@@ -35,7 +34,7 @@ impl Prepared {
     ///
     /// # Errors
     /// If it cannot be read at all.
-    pub fn open(&self) -> anyhow::Result<FileSource> {
+    pub(super) fn open(&self) -> anyhow::Result<FileSource> {
         match &self.datastore {
             Datastore::File(dir) => Ok(FileSource::open(dir, self.configuration.convert_settings())?),
         }
@@ -45,7 +44,7 @@ impl Prepared {
     ///
     /// # Errors
     /// If the datastore cannot be read at all.
-    pub fn calculate(self, locality: Locality) -> anyhow::Result<Calculator> {
+    pub(super) fn calculate(self, locality: Locality) -> anyhow::Result<Calculator> {
         let mut source = self.open()?;
         let mut direct = Direct(Calculator::new(locality, self.configuration));
         source.list(&mut direct)?;

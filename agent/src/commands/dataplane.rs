@@ -1,0 +1,53 @@
+//! `caracal dataplane`.
+
+use std::sync::mpsc;
+
+use anyhow::Context as _;
+use caracal_dataplane::Reply;
+use tracing::info;
+
+use super::half::EndGuard;
+use crate::cli::{DataplaneArgs, Global};
+use crate::configuration::Configuration;
+use crate::logging::{self, Reader};
+use crate::sync::connect::{self, Loop};
+use crate::{data, signals};
+
+pub(super) fn run(global: &Global, args: &DataplaneArgs) -> anyhow::Result<()> {
+    let logging = logging::start(global.log_level.as_deref(), Reader::Log)?;
+    // What holds until the control half sends its own.
+    let settings = Configuration::load(global.config_file.as_deref(), None)?.settings();
+    logging.set_severity(settings.log_severity_screen);
+    info!("{} starts, data half", crate::BUILD);
+    let (end, ended) = mpsc::channel();
+    signals::on_stop({
+        let end = end.clone();
+        move || drop(end.send(Ok(())))
+    })?;
+
+    let (answers, replies) = connect::replies();
+    let guard = EndGuard::new(end, "the data half");
+    let data = data::start(settings, move |reply| {
+        // Owned here so that the end of the thread is noticed.
+        let _ = &guard;
+        match reply {
+            Reply::Frame(frame) => answers.send(*frame),
+            Reply::GiveUp(reason) => answers.give_up(reason),
+        }
+    })?;
+    let (frames, position) = (data.frames(), data.frames());
+    let client = connect::spawn(
+        &args.socket,
+        Loop {
+            frames: Box::new(move |frame| frames.send(frame).is_ok()),
+            held: Box::new(move || position.held()),
+            replies,
+        },
+    )?;
+
+    let result = ended.recv().context("every thread has ended")?;
+    drop(client);
+    data.stop();
+    info!("stopped, the rules stay in the kernel");
+    result
+}
