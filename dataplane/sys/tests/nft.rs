@@ -9,6 +9,8 @@ mod listing;
 mod order;
 #[path = "nft/ownership.rs"]
 mod ownership;
+#[path = "nft/packets.rs"]
+mod packets;
 #[path = "nft/round_trip.rs"]
 mod round_trip;
 #[path = "nft/sandbox.rs"]

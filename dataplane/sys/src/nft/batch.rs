@@ -96,15 +96,7 @@ impl Batch {
         self.writer.clear();
         self.marks.clear();
         self.ops = 0;
-        let open = self.writer.begin(
-            head(libc::NFNL_MSG_BATCH_BEGIN as u16, NLM_F_REQUEST, FIRST_SEQ),
-            libc::AF_UNSPEC as u8,
-            libc::NFNL_SUBSYS_NFTABLES as u16,
-        );
-        if let Guard::Generation(generation) = guard {
-            self.writer.be32(NFNL_BATCH_GENID, generation);
-        }
-        self.writer.end(open).expect("the header of a batch is short");
+        put_begin(&mut self.writer, guard);
     }
 
     /// Whether nothing is to be done.
@@ -272,12 +264,8 @@ impl Batch {
 
     /// The whole batch, closed.
     pub(super) fn close(&mut self) -> &[u8] {
-        let open = self.writer.begin(
-            head(libc::NFNL_MSG_BATCH_END as u16, NLM_F_REQUEST, self.next_seq()),
-            libc::AF_UNSPEC as u8,
-            libc::NFNL_SUBSYS_NFTABLES as u16,
-        );
-        self.writer.end(open).expect("the end of a batch is short");
+        let seq = self.next_seq();
+        put_end(&mut self.writer, seq);
         self.writer.bytes()
     }
 
@@ -368,6 +356,27 @@ impl Batch {
         }
         Ok(self.next_op())
     }
+}
+
+/// A batch that does nothing.
+pub(super) fn put_empty(out: &mut Writer) {
+    put_begin(out, Guard::Any);
+    put_end(out, FIRST_SEQ + 1);
+}
+
+fn put_begin(out: &mut Writer, guard: Guard) {
+    let head = head(libc::NFNL_MSG_BATCH_BEGIN as u16, NLM_F_REQUEST, FIRST_SEQ);
+    let open = out.begin(head, libc::AF_UNSPEC as u8, libc::NFNL_SUBSYS_NFTABLES as u16);
+    if let Guard::Generation(generation) = guard {
+        out.be32(NFNL_BATCH_GENID, generation);
+    }
+    out.end(open).expect("the start of a batch is short");
+}
+
+fn put_end(out: &mut Writer, seq: u32) {
+    let head = head(libc::NFNL_MSG_BATCH_END as u16, NLM_F_REQUEST, seq);
+    let open = out.begin(head, libc::AF_UNSPEC as u8, libc::NFNL_SUBSYS_NFTABLES as u16);
+    out.end(open).expect("the end of a batch is short");
 }
 
 fn head(kind: u16, flags: c_int, seq: u32) -> Head {

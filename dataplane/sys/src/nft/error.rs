@@ -143,8 +143,8 @@ pub enum QueryError {
         #[source]
         errno: Errno,
     },
-    /// The ruleset changed under every attempt. Ask again later.
-    #[error("the ruleset changed under every attempt to list {what}")]
+    /// The ruleset changed under each of several attempts. Ask again later.
+    #[error("the ruleset did not stand still while {what} were listed")]
     Restless {
         /// What was asked for.
         what: &'static str,

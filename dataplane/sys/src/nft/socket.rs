@@ -9,7 +9,7 @@ use netlink_sys::protocols::NETLINK_NETFILTER;
 use nix::errno::Errno;
 use nix::sys::socket::{setsockopt, sockopt};
 
-use super::batch::Batch;
+use super::batch::{Batch, put_empty};
 use super::error::{CommitError, QueryError, Refused};
 use super::name::Name;
 use super::table::{Ownership, Table, TableId};
@@ -241,14 +241,30 @@ impl NftSocket {
         })
     }
 
-    /// Repeats a listing until nothing changed under it.
+    /// Waits until the kernel has finished a commit that it is at: an empty batch
+    /// does nothing, but stands in line like any other.
+    fn wait_for_commit(&mut self) -> io::Result<()> {
+        self.question.clear();
+        put_empty(&mut self.question);
+        self.netlink.send(self.question.bytes())
+    }
+
+    /// Repeats a listing until nobody committed meanwhile.
+    ///
+    /// The kernel's own mark of an interrupted listing does not suffice: it is
+    /// set between datagrams, not when the ruleset changes while one is filled,
+    /// and never for elements. A commit raises the generation before it takes
+    /// old objects out of the lists, so that one under way is waited for first.
     pub(super) fn until_whole<T>(
         &mut self,
         what: &'static str,
         mut attempt: impl FnMut(&mut Self) -> Result<(T, Whole), QueryError>,
     ) -> Result<T, QueryError> {
         for _ in 0..ATTEMPTS {
-            if let (answer, Whole::Yes) = attempt(self)? {
+            self.wait_for_commit()?;
+            let before = self.generation()?;
+            let (answer, whole) = attempt(self)?;
+            if whole == Whole::Yes && self.generation()? == before {
                 return Ok(answer);
             }
         }

@@ -13,12 +13,15 @@ use nix::errno::Errno;
 
 use crate::sandbox::{Operations, Sandbox, addresses, dispatch, interface, ip, name, range, ranges};
 
+/// `NFPROTO_IPV4` as `meta nfproto` loads it.
+const NFPROTO_IPV4: u8 = 2;
+
 #[test]
 fn nft_prints_our_objects_in_its_own_words() {
     let cmp = |value: Value| Expr::Cmp { sreg: Reg::R0, op: CmpOp::Eq, value };
     let rule = Rule::new([
         Expr::Meta { key: MetaKey::NfProto, dreg: Reg::R0 },
-        cmp(Value::bytes(&[libc_nfproto_ipv4()])),
+        cmp(Value::bytes(&[NFPROTO_IPV4])),
         Expr::Payload { base: PayloadBase::Network, offset: 12, len: 4, dreg: Reg::R0 },
         Expr::Lookup { set: name("nets"), sreg: Reg::R0, yields: Lookup::Member },
         Expr::Meta { key: MetaKey::L4Proto, dreg: Reg::R0 },
@@ -79,11 +82,6 @@ table inet t {
     });
 }
 
-/// `NFPROTO_IPV4` as `meta nfproto` loads it.
-const fn libc_nfproto_ipv4() -> u8 {
-    2
-}
-
 #[test]
 fn what_is_not_there_is_told_apart_from_what_is_empty() {
     Sandbox::run(|sandbox| {
@@ -136,6 +134,7 @@ fn list_under_change<T>(
             namespace.enter().expect("the namespace can be entered");
             keep_changing(&table, &change, &stop);
         });
+        let _stop = Stop(&stop);
         for _ in 0..20 {
             match list(sandbox) {
                 Ok(listing) => check(listing),
@@ -143,8 +142,16 @@ fn list_under_change<T>(
                 Err(error) => panic!("{error:?}"),
             }
         }
-        stop.store(true, Ordering::Relaxed);
     });
+}
+
+/// Tells the other thread to stop, also when a check fails.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 #[test]
@@ -193,4 +200,19 @@ fn a_listing_of_elements_is_of_one_generation() {
             assert_eq!(blocks.collect::<std::collections::BTreeSet<_>>().len(), 1);
         });
     });
+}
+
+#[test]
+fn a_listing_of_elements_is_whole_while_the_kernel_moves_them() {
+    for elements in (3000..15_000).step_by(1000) {
+        Sandbox::run(|sandbox| {
+            let header = sandbox.header("s");
+            let elements: Vec<Element> = (0..elements).map(ip).collect();
+            sandbox.must(|batch| {
+                batch.set(&addresses("s")).put(&header, &elements);
+            });
+            let listed = sandbox.socket.elements(&sandbox.table, &name("s")).expect("a listing");
+            assert!(listed == elements, "{} of {}", listed.len(), elements.len());
+        });
+    }
 }
