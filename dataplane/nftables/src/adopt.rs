@@ -5,8 +5,8 @@ use caracal_sys::nft::{self, Name, NftSocket, QueryError, TableId};
 
 use crate::edits::{ChainEdit, Edits, ElementEdit};
 use crate::encode;
+use crate::garbage::Garbage;
 use crate::ir::Element;
-use crate::plan::Garbage;
 use crate::readback::{self, Found};
 
 /// The way from the kernel's state to the desired one.

@@ -14,7 +14,7 @@ use caracal_sys::nft::{Batch, Features, Name, NftSocket, QueryError, TableId};
 use rustc_hash::FxHashMap;
 
 use crate::ir::TABLE;
-use crate::model::{Affected, Collect, Model, Object, Update};
+use crate::model::{Affected, Model, Object, Update};
 use crate::plan::plan;
 use crate::settings::{Ownership, Settings};
 
@@ -23,10 +23,6 @@ const POLL: Duration = Duration::from_millis(25);
 
 /// The longest pause between attempts to put right what failed.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-
-/// How long after a transaction a packet may still walk the ruleset before it.
-/// Measured: 50 µs were enough on an idle machine; a preempted walk takes longer.
-const WALK: Duration = Duration::from_millis(5);
 
 /// How much is known of the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,8 +72,6 @@ pub struct NftablesDriver {
     outcomes: BTreeMap<WorkloadId, Outcome>,
     standing: Standing,
     known: Known,
-    /// When something last lost its users.
-    discarded: Option<Instant>,
     /// When the next attempt is due after a failure, and the pause after that.
     retry: Option<(Instant, Duration)>,
     repairs: u64,
@@ -105,7 +99,6 @@ impl NftablesDriver {
             outcomes: BTreeMap::new(),
             standing: Standing::Unknown,
             known: Known::default(),
-            discarded: None,
             retry: None,
             repairs: 0,
             refusals: 0,
@@ -182,18 +175,10 @@ impl Driver for NftablesDriver {
                 return self.read_back(store, Self::sweep_for(store), FxHashMap::default());
             }
         };
-        let collect = match self.discarded {
-            Some(when) if when.elapsed() < WALK => Collect::Later,
-            Some(_) | None => Collect::Now,
-        };
-        let Update { edits, garbage, affected } = model.update(store, changes, collect);
-        let discards = !edits.unused_chains.is_empty() || !edits.unused_sets.is_empty();
+        let Update { edits, garbage, affected } = model.update(store, changes, Instant::now());
         let steps = plan(edits, garbage);
         match self.send(&steps) {
             Ok(mut receipt) => {
-                if discards {
-                    self.discarded = Some(Instant::now());
-                }
                 receipt.outcomes = self.report(store, &affected);
                 Ok(receipt)
             }

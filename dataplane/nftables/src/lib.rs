@@ -4,6 +4,7 @@ mod adopt;
 mod driver;
 mod edits;
 mod encode;
+mod garbage;
 pub mod ir;
 mod lists;
 mod lower;

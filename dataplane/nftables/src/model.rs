@@ -9,6 +9,7 @@ mod fault;
 mod work;
 
 use std::hash::{BuildHasher, RandomState};
+use std::time::Instant;
 
 use caracal_program::{Change, Direction, PolicyId, PolicyStore, ProfileName, Program, ProgramKey, SetId, WorkloadId};
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -18,10 +19,11 @@ pub(crate) use fault::Object;
 use work::Work;
 
 use crate::edits::{ChainEdit, Edits, ElementEdit};
+use crate::garbage::{Bin, Garbage};
 use crate::ir::{Chain, Element, IfName, Name, Set, SetKind, SetSpec, Verdict};
 use crate::lower::{self, PassMeans, RuleList, base_chains, lower_program, lower_rules, lower_stub};
 use crate::names;
-use crate::plan::Garbage;
+
 use crate::sets::{SetTable, Shape};
 use crate::settings::Settings;
 
@@ -78,20 +80,11 @@ pub(crate) enum Affected {
     All,
 }
 
-/// Whether an update deletes what earlier ones left without users.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Collect {
-    /// It does.
-    Now,
-    /// A packet may still be on its way through it.
-    Later,
-}
-
 /// What an update comes down to.
 #[derive(Debug)]
 pub(crate) struct Update {
     pub(crate) edits: Edits,
-    /// What updates before left without users.
+    /// What earlier updates left without users, and can be deleted now.
     pub(crate) garbage: Garbage,
     pub(crate) affected: Affected,
 }
@@ -107,7 +100,7 @@ pub(crate) struct Model {
     programs: FxHashMap<ProgramKey, ProgramState>,
     interfaces: FxHashMap<SmolStr, InterfaceState>,
     hasher: RandomState,
-    garbage: Garbage,
+    bin: Bin,
     /// Lists of rules that deny because they cannot be expressed, and why.
     faults: FxHashMap<ListKey, String>,
     /// What the kernel refused, and why. It denies.
@@ -133,7 +126,7 @@ impl Model {
             programs: FxHashMap::default(),
             interfaces: FxHashMap::default(),
             hasher: RandomState::new(),
-            garbage: Garbage::default(),
+            bin: Bin::default(),
             faults: FxHashMap::default(),
             refused,
             uncopied: 0,
@@ -152,21 +145,17 @@ impl Model {
         for endpoint in store.workloads() {
             work.interface(&endpoint.interface);
         }
-        let update = model.carry_out(store, work);
+        let update = model.carry_out(store, work, Instant::now());
         (model, update.edits)
     }
 
     /// Compiles what changed. `store` is the state after the changes.
-    pub(crate) fn update(&mut self, store: &PolicyStore, changes: &[Change], collect: Collect) -> Update {
-        let mut work = Work::after(std::mem::take(&mut self.garbage));
+    pub(crate) fn update(&mut self, store: &PolicyStore, changes: &[Change], now: Instant) -> Update {
+        let mut work = Work::default();
         for change in changes {
             self.take(store, change, &mut work);
         }
-        let mut update = self.carry_out(store, work);
-        if collect == Collect::Later {
-            self.discard(std::mem::take(&mut update.garbage));
-        }
-        update
+        self.carry_out(store, work, now)
     }
 
     /// Members of sets that were edited in place although a rule that uses them
@@ -177,13 +166,12 @@ impl Model {
 
     /// Whether something waits for a later transaction to be deleted.
     pub(crate) const fn has_garbage(&self) -> bool {
-        !self.garbage.chains.is_empty() || !self.garbage.sets.is_empty()
+        !self.bin.is_empty()
     }
 
-    /// Has the next transaction delete what the kernel holds and nobody wants.
-    pub(crate) fn discard(&mut self, leftovers: Garbage) {
-        self.garbage.chains.extend(leftovers.chains);
-        self.garbage.sets.extend(leftovers.sets);
+    /// Has a later transaction delete what the kernel holds and nobody wants.
+    pub(crate) fn discard(&mut self, leftovers: Garbage, now: Instant) {
+        self.bin.throw(leftovers, now);
     }
 
     fn take(&mut self, store: &PolicyStore, change: &Change, work: &mut Work) {
@@ -192,10 +180,10 @@ impl Model {
             Change::SetMembers { id, added, removed } => {
                 let Some(set) = store.ip_set(id) else { return };
                 let shape = if self.forgive(&Object::Set(id.clone()), work) {
-                    self.sets.replace(id, set, &free_version(&work.garbage), &mut work.edits);
+                    self.sets.replace(id, set, &free_version(&self.bin), &mut work.edits);
                     Shape::Changed
                 } else {
-                    let free = free_version(&work.garbage);
+                    let free = free_version(&self.bin);
                     self.sets.change(id, set, (added, removed), &free, &mut work.edits)
                 };
                 match shape {
@@ -206,7 +194,7 @@ impl Model {
             Change::SetReplaced(id) => {
                 let Some(set) = store.ip_set(id) else { return };
                 self.forgive(&Object::Set(id.clone()), work);
-                self.sets.replace(id, set, &free_version(&work.garbage), &mut work.edits);
+                self.sets.replace(id, set, &free_version(&self.bin), &mut work.edits);
                 work.lists.extend(self.sets.users_of(id).iter().cloned());
             }
             Change::SetRemoved(id) => {
@@ -237,7 +225,7 @@ impl Model {
         }
     }
 
-    fn carry_out(&mut self, store: &PolicyStore, mut work: Work) -> Update {
+    fn carry_out(&mut self, store: &PolicyStore, mut work: Work, now: Instant) -> Update {
         let faults_before = self.faults.len();
         for interface in work.interfaces() {
             self.choose_programs(store, &interface, &mut work);
@@ -255,8 +243,10 @@ impl Model {
         for key in std::mem::take(&mut work.released) {
             self.release_program(key, &mut work);
         }
-        let Work { edits, garbage, endpoints, faults_changed, .. } = work;
-        self.garbage = Garbage { chains: edits.unused_chains.clone(), sets: edits.unused_sets.clone() };
+        let Work { mut edits, endpoints, faults_changed, .. } = work;
+        let garbage = self.bin.ripe(now);
+        let (chains, sets) = (std::mem::take(&mut edits.unused_chains), std::mem::take(&mut edits.unused_sets));
+        self.bin.throw(Garbage { chains, sets }, now);
         let affected = match faults_changed || faults_before != self.faults.len() {
             true => Affected::All,
             false => Affected::These(endpoints),
@@ -482,12 +472,11 @@ impl Model {
         if *users > 1 {
             return;
         }
-        let revived = |names: &mut Vec<Name>| {
-            let at = names.iter().position(|name| *name == set.spec.name)?;
-            Some(names.remove(at))
-        };
         // Equal names are equal sets: one that is still there can stay.
-        if revived(&mut work.garbage.sets).or_else(|| revived(&mut work.edits.unused_sets)).is_none() {
+        let name = &set.spec.name;
+        let unused = work.edits.unused_sets.iter().position(|unused| unused == name);
+        let revived = unused.map(|at| work.edits.unused_sets.remove(at)).is_some() || self.bin.revive_set(name);
+        if !revived {
             work.edits.sets.push(set.spec.clone());
             work.edits.change(ElementEdit { set: set.spec, add: set.elements, delete: Vec::new() });
         }
@@ -504,19 +493,15 @@ impl Model {
     }
 
     /// Has chains written that the kernel does not hold as they must be.
-    fn write(&self, old: &[Written], chains: Vec<Chain>, work: &mut Work) -> Vec<Written> {
+    fn write(&mut self, old: &[Written], chains: Vec<Chain>, work: &mut Work) -> Vec<Written> {
         let written: Vec<Written> = chains.iter().map(|chain| self.hash(chain)).collect();
         for (chain, now) in chains.into_iter().zip(&written) {
             let held = old.iter().find(|(name, _)| *name == chain.name);
-            let revived = work.garbage.chains.iter().position(|name| *name == chain.name);
-            match (held, revived) {
-                (Some(held), _) if held == now => {}
-                (Some(_), _) => work.edits.chains.push(ChainEdit::Rewrite(chain)),
-                (None, Some(at)) => {
-                    work.garbage.chains.remove(at);
-                    work.edits.chains.push(ChainEdit::Rewrite(chain));
-                }
-                (None, None) => work.edits.chains.push(ChainEdit::Create(chain)),
+            match held {
+                Some(held) if held == now => {}
+                Some(_) => work.edits.chains.push(ChainEdit::Rewrite(chain)),
+                None if self.bin.revive_chain(&chain.name) => work.edits.chains.push(ChainEdit::Rewrite(chain)),
+                None => work.edits.chains.push(ChainEdit::Create(chain)),
             }
         }
         let gone = old.iter().filter(|(name, _)| written.iter().all(|(kept, _)| kept != name));
@@ -534,9 +519,9 @@ impl Model {
 }
 
 /// The first version of a set's name that waits for no deletion.
-fn free_version(garbage: &Garbage) -> impl Fn(&Name) -> u32 {
+fn free_version(bin: &Bin) -> impl Fn(&Name) -> u32 {
     |first| {
-        let versions = garbage.sets.iter().filter_map(|name| names::ip_set_version(first, name));
+        let versions = bin.sets().filter_map(|name| names::ip_set_version(first, name));
         versions.max().map_or(0, |version| version + 1)
     }
 }

@@ -8,6 +8,7 @@
 use std::fmt;
 
 use crate::edits::{ChainEdit, Edits};
+use crate::garbage::Garbage;
 use crate::ir::{Base, Chain, Element, Hook, Name, Rule, SetKind, SetSpec, TABLE};
 
 /// One step of a transaction: one call of the batch.
@@ -23,13 +24,6 @@ pub(crate) enum Step {
     AddRule(Name, Rule),
     DeleteChain(Name),
     DeleteSet(Name),
-}
-
-/// Chains and sets that batches before left without users.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Garbage {
-    pub(crate) chains: Vec<Name>,
-    pub(crate) sets: Vec<Name>,
 }
 
 /// Puts edits in order, and the removal of what batches before left behind.

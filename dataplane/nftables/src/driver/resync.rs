@@ -9,8 +9,9 @@ use caracal_sys::nft::{Guard, Name};
 use super::commit::Failure;
 use super::{LONGEST_PAUSE, NftablesDriver, POLL, RefusedObjects, Standing, unanswered};
 use crate::adopt::{self, Way};
+use crate::garbage::Garbage;
 use crate::model::{Affected, Model};
-use crate::plan::{Garbage, Step, plan};
+use crate::plan::{Step, plan};
 use crate::readback::Found;
 
 /// How often the kernel is read again when others change it meanwhile, or when
@@ -49,7 +50,6 @@ impl NftablesDriver {
                         Sweep::Keep => Standing::Kept,
                         Sweep::Remove => Standing::Whole,
                     };
-                    self.discarded = Some(Instant::now());
                     self.outcomes.retain(|id, _| store.workload(id).is_none());
                     receipt.outcomes = self.report(store, &Affected::All);
                     return Ok(receipt);
@@ -120,7 +120,7 @@ impl NftablesDriver {
                 }
             }
         };
-        model.discard(leftovers);
+        model.discard(leftovers, Instant::now());
         self.model = Some(model);
         self.known.generation = generation;
         let sent = self.send_guarded(&steps, Guard::Generation(generation));

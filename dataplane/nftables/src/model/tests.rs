@@ -5,6 +5,7 @@ use caracal_program::{Action, Packet, Step as ProgramStep, Verdict, evaluate_end
 use proptest::prelude::*;
 
 use super::*;
+use crate::garbage::WALK;
 use crate::plan::{Step, plan};
 use crate::testing::random::{INTERFACES, everything, packet, rule_of_choices, told};
 use crate::testing::sim::Sim;
@@ -53,6 +54,11 @@ proptest! {
     ) {
         let mut world = World::default();
         let mut sim = Sim::default();
+        let mut time = Instant::now();
+        let mut later = || {
+            time += WALK;
+            time
+        };
         let (mut model, steps) = build(&world, &Settings::default());
         prop_assert_eq!(sim.commit(&steps), Ok(()));
         for revision in [&start].into_iter().chain(&revisions) {
@@ -60,16 +66,16 @@ proptest! {
                 world.hear(told);
             }
             let changes = world.changes();
-            let update = model.update(&world.store, &changes, Collect::Now);
+            let update = model.update(&world.store, &changes, later());
             let steps = plan(update.edits, update.garbage);
             prop_assert_eq!(sim.commit(&steps), Ok(()), "{:?}", revision);
             check(&sim, &world, &packets)?;
         }
         // What is not used any more goes with the next transaction, and then nothing is left to do.
-        let update = model.update(&world.store, &[], Collect::Now);
+        let update = model.update(&world.store, &[], later());
         prop_assert_eq!(sim.commit(&plan(update.edits, update.garbage)), Ok(()));
         prop_assert!(!model.has_garbage());
-        let update = model.update(&world.store, &[], Collect::Now);
+        let update = model.update(&world.store, &[], later());
         prop_assert_eq!(plan(update.edits, update.garbage), vec![]);
     }
 

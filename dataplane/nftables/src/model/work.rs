@@ -9,14 +9,11 @@ use super::ListKey;
 use crate::edits::{Edits, ElementEdit};
 use crate::ir::{Element, SetKind, SetSpec};
 use crate::names;
-use crate::plan::Garbage;
 
 /// What one update has still to do, each thing once and in a fixed order.
 #[derive(Debug, Default)]
 pub(super) struct Work {
     pub(super) edits: Edits,
-    /// What the update before left without users, less what is wanted again.
-    pub(super) garbage: Garbage,
     interfaces: BTreeSet<SmolStr>,
     /// Lists of rules to compile.
     pub(super) lists: BTreeSet<ListKey>,
@@ -35,11 +32,6 @@ pub(super) struct Work {
 }
 
 impl Work {
-    /// Nothing to do yet.
-    pub(super) fn after(garbage: Garbage) -> Self {
-        Self { garbage, ..Self::default() }
-    }
-
     pub(super) fn interface(&mut self, interface: &SmolStr) {
         self.interfaces.insert(interface.clone());
     }

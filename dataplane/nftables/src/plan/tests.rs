@@ -1,10 +1,13 @@
 //! The work of each change, step by step.
 
+use std::time::Instant;
+
 use caracal_program::Change;
 use rustc_hash::FxHashMap;
 
 use super::*;
-use crate::model::{Collect, Model, Update};
+use crate::garbage::WALK;
+use crate::model::{Model, Update};
 use crate::settings::Settings;
 use crate::testing::sim::Sim;
 use crate::testing::{World, allow_from, rule};
@@ -32,6 +35,7 @@ struct Programmed {
     world: World,
     model: Model,
     sim: Sim,
+    now: Instant,
 }
 
 impl Programmed {
@@ -40,14 +44,15 @@ impl Programmed {
         let (model, edits) = Model::build(&world.store, &Settings::default(), FxHashMap::default(), |_| 0);
         let mut sim = Sim::default();
         sim.commit(&plan(edits, Garbage::default())).expect("a ruleset from nothing");
-        Self { world, model, sim }
+        Self { world, model, sim, now: Instant::now() }
     }
 
-    /// The steps of one revision, one a line.
+    /// The steps of one revision, one a line, long after the one before.
     fn revision(&mut self, edit: impl FnOnce(&mut World)) -> String {
+        self.now += WALK;
         edit(&mut self.world);
         let changes: Vec<Change> = self.world.changes();
-        let Update { edits, garbage, .. } = self.model.update(&self.world.store, &changes, Collect::Now);
+        let Update { edits, garbage, .. } = self.model.update(&self.world.store, &changes, self.now);
         let steps = plan(edits, garbage);
         self.sim.commit(&steps).expect("a plan that the kernel takes");
         steps.iter().map(|step| format!("{step}\n")).collect()
@@ -177,7 +182,7 @@ fn a_set_too_big_to_copy_is_edited_in_place_and_counted() {
 fn what_packets_may_still_walk_is_deleted_later() {
     let mut programmed = Programmed::new();
     programmed.revision(|world| drop(world.remove_endpoint("default/db-0")));
-    let Update { edits, garbage, .. } = programmed.model.update(&programmed.world.store, &[], Collect::Later);
+    let Update { edits, garbage, .. } = programmed.model.update(&programmed.world.store, &[], programmed.now);
     assert_eq!(plan(edits, garbage), []);
     let steps = programmed.revision(|_| {});
     assert!(steps.contains("delete chain inet caracal to/cali2"), "{steps}");

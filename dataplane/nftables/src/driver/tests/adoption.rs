@@ -3,6 +3,7 @@
 use std::thread::sleep;
 
 use super::*;
+use crate::garbage::WALK;
 
 /// Lets what was left without users be deleted.
 fn settle(driver: &mut NftablesDriver, world: &World) {
