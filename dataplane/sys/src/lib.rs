@@ -1,5 +1,8 @@
 //! The kernel's edge: the only crate that may contain `unsafe`.
 
+// Only a test calls C: libnftnl, which the encoder is compared with.
+#![cfg_attr(not(test), deny(unsafe_code))]
+
 pub mod clock;
 pub mod conntrack;
 mod ifname;

@@ -288,3 +288,6 @@ pub(super) struct Request {
     pub(super) flags: i32,
     pub(super) family: u8,
 }
+
+#[cfg(test)]
+mod tests;
