@@ -118,7 +118,7 @@ impl Data {
                     let position = Position { epoch: begin.epoch, revision: commit.revision };
                     *self.held.lock().expect("not poisoned") = Some(position);
                     let ack = Ack { epoch: begin.epoch, revision: commit.revision, ..Ack::default() };
-                    self.replies.send(FromData { frame: Some(from_data::Frame::Ack(ack)) });
+                    self.replies.send(Box::new(FromData { frame: Some(from_data::Frame::Ack(ack)) }));
                     return begin.kind();
                 }
                 other => panic!("not of a revision: {other:?}"),

@@ -33,7 +33,7 @@ pub(super) fn run(global: &Global, args: &AgentArgs) -> anyhow::Result<()> {
     let replies = control.inbox();
     let guard = EndGuard::new(end.clone(), "the data half");
     let data = data::start(settings, move |reply| match reply {
-        Reply::Frame(frame) => replies.send(Input::Frame { peer: LOCAL, frame: *frame }),
+        Reply::Frame(frame) => replies.send(Input::Frame { peer: LOCAL, frame }),
         Reply::GiveUp(reason) => guard.failed(&reason),
     })?;
     attach(&control, data.frames())?;

@@ -36,7 +36,7 @@ fn follow(prepared: Prepared, mut printer: Printer<impl Write>) -> anyhow::Resul
     let inputs = inputs;
     while let Ok(input) = inputs.recv() {
         match input {
-            Input::Source(News::Event(event)) => calculator.on_event(event),
+            Input::Source(News::Event(event)) => calculator.on_event(*event),
             Input::Source(News::Config(event)) => calculator.on_config(event),
             Input::Source(News::Report(report)) => log_report(&report),
             Input::Source(News::Settled) => printer.flush(&mut calculator)?,

@@ -31,7 +31,7 @@ pub(super) fn run(global: &Global, args: &DataplaneArgs) -> anyhow::Result<()> {
         // Owned here so that the end of the thread is noticed.
         let _ = &guard;
         match reply {
-            Reply::Frame(frame) => answers.send(*frame),
+            Reply::Frame(frame) => answers.send(frame),
             Reply::GiveUp(reason) => answers.give_up(reason),
         }
     })?;

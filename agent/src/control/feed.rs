@@ -47,7 +47,7 @@ struct Forward(SourceInbox);
 
 impl Sink for Forward {
     fn event(&mut self, event: Event) {
-        self.0.send(News::Event(event));
+        self.0.send(News::Event(Box::new(event)));
     }
 
     fn config(&mut self, event: ConfigEvent) {

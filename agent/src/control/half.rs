@@ -77,7 +77,7 @@ impl ControlHalf {
         match input {
             Input::Source(news) => self.news(news)?,
             Input::Attach { peer, hello, outlet } => self.attach(peer, &hello, outlet),
-            Input::Frame { peer, frame } => self.frame(peer, frame),
+            Input::Frame { peer, frame } => self.frame(peer, *frame),
             Input::Detach { peer } => {
                 if self.peer.take_if(|(id, _)| *id == peer).is_some() {
                     self.session.detach();
@@ -92,7 +92,7 @@ impl ControlHalf {
         match news {
             News::Event(event) => {
                 self.unsettled = true;
-                self.calculator.on_event(event);
+                self.calculator.on_event(*event);
             }
             News::Config(event) => {
                 self.unsettled = true;

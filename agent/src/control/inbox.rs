@@ -42,7 +42,7 @@ pub enum Input {
         /// Its stream.
         peer: PeerId,
         /// What it said.
-        frame: FromData,
+        frame: Box<FromData>,
     },
     /// A stream has ended.
     Detach {
@@ -56,7 +56,7 @@ pub enum Input {
 /// What a source tells.
 pub enum News {
     /// An object came, changed or went, or a list begins or ends.
-    Event(Event),
+    Event(Box<Event>),
     /// The same for configuration.
     Config(ConfigEvent),
     /// Something is wrong, or not any more.

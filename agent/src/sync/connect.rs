@@ -195,7 +195,7 @@ impl Connector {
                         Said::GaveUp(reason) => return Err(Ended::GivenUp(reason)),
                         Said::Nothing => return Err(Ended::LoopGone),
                     };
-                    if outbound.send(reply).await.is_err() {
+                    if outbound.send(*reply).await.is_err() {
                         return Err(Ended::Closed);
                     }
                 }

@@ -182,7 +182,7 @@ impl Peer {
         loop {
             tokio::select! {
                 frame = inbound.message() => match frame {
-                    Ok(Some(frame)) => self.inbox.send(Input::Frame { peer: self.id, frame }),
+                    Ok(Some(frame)) => self.inbox.send(Input::Frame { peer: self.id, frame: Box::new(frame) }),
                     Ok(None) => return Ok(()),
                     Err(status) if is_broken(&status) => {
                         debug!(peer = self.id.0, "the connection broke: {status}");

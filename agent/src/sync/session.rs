@@ -33,7 +33,7 @@ pub enum Heard {
     /// It has programmed a revision, or could not.
     Ack(Ack),
     /// A status of an endpoint or of the process.
-    Felix(felix::FromDataplane),
+    Felix(Box<felix::FromDataplane>),
     /// Something that Felix's messages have no place for.
     Extension(Extension),
 }
@@ -233,7 +233,7 @@ impl Session {
                 }
                 Ok(Heard::Ack(ack))
             }
-            Some(from_data::Frame::Felix(message)) => Ok(Heard::Felix(message)),
+            Some(from_data::Frame::Felix(message)) => Ok(Heard::Felix(Box::new(message))),
             Some(from_data::Frame::Extension(extension)) => Ok(Heard::Extension(extension)),
             Some(from_data::Frame::Hello(_)) => Err(Refused::protocol("a second hello on one stream")),
             None => Err(Refused::protocol("a frame of an unknown kind")),

@@ -34,8 +34,8 @@ impl Loop {
     /// A source that lists nothing.
     fn list(&self) {
         for kind in Kind::ALL {
-            self.source.send(News::Event(Event::Begin(kind)));
-            self.source.send(News::Event(Event::End(kind)));
+            self.source.send(News::Event(Box::new(Event::Begin(kind))));
+            self.source.send(News::Event(Box::new(Event::End(kind))));
         }
     }
 
@@ -43,12 +43,12 @@ impl Loop {
         let labels = Labels::from_iter([("zone", "z1")]);
         let node = Node { labels, ..Node::default() };
         let apply = Event::Apply(Kind::Node, Object::Node(name.into(), node), Stamp(stamp));
-        self.source.send(News::Event(apply));
+        self.source.send(News::Event(Box::new(apply)));
     }
 
     fn no_node(&self, name: &str) {
         let delete = Event::Delete(Kind::Node, Key::Node(name.into()), Stamp(9));
-        self.source.send(News::Event(delete));
+        self.source.send(News::Event(Box::new(delete)));
     }
 
     fn settle(&self) {
@@ -154,9 +154,9 @@ impl Peer {
     fn ack(&self, revision: u64) {
         self.inbox.send(Input::Frame {
             peer: self.id,
-            frame: FromData {
+            frame: Box::new(FromData {
                 frame: Some(from_data::Frame::Ack(Ack { epoch: self.epoch, revision, ..Ack::default() })),
-            },
+            }),
         });
     }
 }

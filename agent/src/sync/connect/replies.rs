@@ -15,13 +15,13 @@ const WAITING: usize = 1024;
 /// The loop's end. It never waits.
 #[derive(Clone)]
 pub struct ReplySender {
-    waiting: mpsc::Sender<FromData>,
+    waiting: mpsc::Sender<Box<FromData>>,
     shared: Arc<Shared>,
 }
 
 /// The connection's end.
 pub struct ReplyReceiver {
-    waiting: mpsc::Receiver<FromData>,
+    waiting: mpsc::Receiver<Box<FromData>>,
     shared: Arc<Shared>,
 }
 
@@ -36,7 +36,7 @@ struct Shared {
 /// What the loop said.
 pub(super) enum Said {
     /// A frame for the control half.
-    Reply(FromData),
+    Reply(Box<FromData>),
     /// It cannot go on with this connection.
     GaveUp(String),
     /// Its end.
@@ -55,7 +55,7 @@ pub fn replies() -> (ReplySender, ReplyReceiver) {
 
 impl ReplySender {
     /// Sends a frame to the control half.
-    pub fn send(&self, reply: FromData) {
+    pub fn send(&self, reply: Box<FromData>) {
         match self.waiting.try_send(reply) {
             // Without a receiver the client has ended.
             Ok(()) | Err(TrySendError::Closed(_)) => {}

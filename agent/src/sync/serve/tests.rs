@@ -73,7 +73,7 @@ fn run_control(inputs: &control::Receiver, names: &Mutex<Vec<String>>) {
             }
             Ok(Input::Frame { peer, frame }) => {
                 if let Some((_, outlet)) = attached.as_mut().filter(|(id, _)| *id == peer)
-                    && let Err(refused) = session.receive(frame)
+                    && let Err(refused) = session.receive(*frame)
                 {
                     outlet.refuse(refused);
                 }
@@ -158,7 +158,7 @@ impl Data {
                 to_data::Frame::Commit(commit) => {
                     let position = Position { epoch: self.epoch, revision: commit.revision };
                     *self.held.lock().expect("not poisoned") = Some(position);
-                    self.replies.send(ack(position));
+                    self.replies.send(Box::new(ack(position)));
                     return (kind.expect("a revision begins"), names);
                 }
                 other => panic!("not for the loop: {other:?}"),
@@ -212,7 +212,7 @@ fn a_data_half_that_gives_up_or_says_too_much_gets_a_snapshot() {
     drop(control.server);
     std::thread::sleep(Duration::from_millis(100));
     for _ in 0..2000 {
-        data.replies.send(FromData { frame: Some(from_data::Frame::Extension(Default::default())) });
+        data.replies.send(Box::new(FromData { frame: Some(from_data::Frame::Extension(Default::default())) }));
     }
     let socket = Socket::bind(&control.dir.path().join("sync.sock")).expect("the path is free");
     let _server = spawn(socket, control.inbox.clone()).expect("a thread");
