@@ -86,16 +86,13 @@ struct Admission {
 ///
 /// # Errors
 /// If a cluster would refuse it; nothing of it is to be used then.
-pub fn admit(document: Document) -> Result<Admitted, Refusal> {
+pub fn admit(mut document: Document) -> Result<Admitted, Refusal> {
     let kind = match kind_of(&document.value) {
-        Ok(Ok(kind)) => kind,
-        Ok(Err(kind)) => return Ok(Admitted::Skipped { kind }),
+        Ok(Kind::Read(kind)) => kind,
+        Ok(Kind::Unread(kind)) => return Ok(Admitted::Skipped { kind }),
         Err(violation) => return Err(refuse(&document, violation)),
     };
-    let mut document = document;
-    let mut value = std::mem::take(&mut document.value);
-    let outcome = admit_value(kind, &mut value);
-    document.value = value;
+    let outcome = admit_value(kind, &mut document.value);
     match (outcome, ObjectRef::of(&document.value)) {
         (Ok(()), Some(object)) => Ok(Admitted::Object { kind, object, value: document.value }),
         (Ok(()), None) => Err(refuse(&document, metadata::no_name())),
@@ -108,8 +105,14 @@ fn refuse(document: &Document, violation: Violation) -> Refusal {
     document.refuse(layer, &field, reason)
 }
 
-/// The kind of an object, or the text of a kind that is not read.
-fn kind_of(value: &Value) -> Result<Result<ResourceKind, String>, Violation> {
+/// What kind of object a document says that it holds.
+enum Kind {
+    Read(ResourceKind),
+    /// `apiVersion` and `kind` of a kind that is not read.
+    Unread(String),
+}
+
+fn kind_of(value: &Value) -> Result<Kind, Violation> {
     let Value::Object(fields) = value else {
         return Err(Violation::new(Layer::Yaml, "not an object: a mapping with apiVersion and kind is expected"));
     };
@@ -119,7 +122,10 @@ fn kind_of(value: &Value) -> Result<Result<ResourceKind, String>, Violation> {
         Some(_) => Err(Violation::new(Layer::Decode, "is not text").at(field)),
     };
     let (api_version, kind) = (text("apiVersion")?, text("kind")?);
-    Ok(ResourceKind::of(api_version, kind).ok_or_else(|| format!("{api_version} {kind}")))
+    Ok(match ResourceKind::of(api_version, kind) {
+        Some(kind) => Kind::Read(kind),
+        None => Kind::Unread(format!("{api_version} {kind}")),
+    })
 }
 
 /// How objects of a kind are admitted.
@@ -147,6 +153,7 @@ fn admit_value(kind: ResourceKind, value: &mut Value) -> Result<(), Violation> {
     let Value::Object(object) = value else {
         return Ok(());
     };
+    // The one kind whose names are not for the user to choose.
     if kind == ResourceKind::WorkloadEndpoint {
         calico::workload_endpoint::name(object)?;
     }
