@@ -50,7 +50,8 @@ pub struct Global {
     )]
     pub log_level: Option<String>,
 
-    /// A file of Felix parameters, `Name = value` lines
+    /// A file of Felix parameters, `Name = value` lines. Without it, /etc/calico/felix.cfg if it is
+    /// there
     #[arg(long, global = true, value_name = "FILE", help_heading = "General")]
     pub config_file: Option<PathBuf>,
 }

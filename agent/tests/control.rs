@@ -87,7 +87,7 @@ impl Data {
             frames,
             replies,
             held,
-            _client: connect::spawn(&dir.join("sync.sock"), data).expect("a thread"),
+            _client: connect::spawn(&dir.join("sync.sock"), data, ()).expect("a thread"),
             epoch: 0,
             nodes: Vec::new(),
         }

@@ -5,7 +5,7 @@ use std::sync::mpsc;
 use anyhow::Context as _;
 use tracing::info;
 
-use super::half::ControlThread;
+use super::half::{ControlThread, EndGuard};
 use super::source::Prepared;
 use crate::cli::{ControlArgs, Global};
 use crate::logging::{self, Reader};
@@ -24,8 +24,8 @@ pub(super) fn run(global: &Global, args: &ControlArgs) -> anyhow::Result<()> {
     })?;
 
     let socket = Socket::bind(&args.socket)?;
-    let control = ControlThread::start(prepared, Retention::Resumable, logging, end)?;
-    let server = serve::spawn(socket, control.inbox())?;
+    let control = ControlThread::start(prepared, Retention::Resumable, logging, end.clone())?;
+    let server = serve::spawn(socket, control.inbox(), EndGuard::new(end, "the sync server"))?;
     info!(socket = %args.socket.display(), "serving the data half");
 
     let result = ended.recv().context("every thread has ended")?;

@@ -26,7 +26,7 @@ pub(super) fn run(global: &Global, args: &DataplaneArgs) -> anyhow::Result<()> {
     })?;
 
     let (answers, replies) = connect::replies();
-    let guard = EndGuard::new(end, "the data half");
+    let guard = EndGuard::new(end.clone(), "the data half");
     let data = data::start(settings, move |reply| {
         // Owned here so that the end of the thread is noticed.
         let _ = &guard;
@@ -43,6 +43,7 @@ pub(super) fn run(global: &Global, args: &DataplaneArgs) -> anyhow::Result<()> {
             held: Box::new(move || position.held()),
             replies,
         },
+        EndGuard::new(end, "the connection to the control half"),
     )?;
 
     let result = ended.recv().context("every thread has ended")?;

@@ -136,9 +136,21 @@ impl Calculator {
         for (key, kind, problem) in self.graph.problems() {
             let held = before.remove(&(key.clone(), kind));
             if held.as_ref() != Some(problem) {
-                warn!("{kind:?} {key:?} is not in force: {problem}");
+                warn!("{kind:?} {} is not in force: {problem}", name_of(key));
             }
             self.problems.insert((key.clone(), kind), problem.clone());
         }
+    }
+}
+
+/// A key as its author knows it.
+fn name_of(key: &Key) -> String {
+    match key {
+        Key::WorkloadEndpoint(key) => key.workload.to_string(),
+        Key::HostEndpoint(key) => key.name.to_string(),
+        Key::Policy(key) if key.namespace.is_empty() => key.name.to_string(),
+        Key::Policy(key) => format!("{}/{}", key.namespace, key.name),
+        Key::NetworkSet(key) => key.0.to_string(),
+        Key::Profile(name) | Key::Tier(name) | Key::Node(name) => name.to_string(),
     }
 }

@@ -45,6 +45,15 @@ impl Drop for Feed {
 /// Puts what a source tells into the inbox.
 struct Forward(SourceInbox);
 
+impl Drop for Forward {
+    fn drop(&mut self) {
+        // Nobody would notice that nothing comes any more.
+        if std::thread::panicking() {
+            self.0.send(News::Failed("the source's thread panicked".to_owned()));
+        }
+    }
+}
+
 impl Sink for Forward {
     fn event(&mut self, event: Event) {
         self.0.send(News::Event(Box::new(event)));

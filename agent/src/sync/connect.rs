@@ -66,10 +66,11 @@ impl Drop for Client {
 }
 
 /// Keeps the loop connected to the control half that serves `socket`, on threads of its own.
+/// `guard` is dropped when that ends, however it does.
 ///
 /// # Errors
 /// If the threads or the runtime cannot be started.
-pub fn spawn(socket: &Path, data: Loop) -> io::Result<Client> {
+pub fn spawn(socket: &Path, data: Loop, guard: impl Send + 'static) -> io::Result<Client> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (stop, stopped) = oneshot::channel();
     let mut connector = Connector {
@@ -81,6 +82,7 @@ pub fn spawn(socket: &Path, data: Loop) -> io::Result<Client> {
         start_over: false,
     };
     let thread = std::thread::Builder::new().name("sync".to_owned()).spawn(move || {
+        let _guard = guard;
         runtime.block_on(async {
             tokio::select! {
                 () = connector.run() => {}
@@ -183,7 +185,7 @@ impl Connector {
                     if deadline.take().is_some() {
                         *welcomed = true;
                         self.start_over = false;
-                        info!(socket = %self.socket.display(), resumed = have.is_some(), "connected to the control half");
+                        info!(socket = %self.socket.display(), "connected to the control half");
                     }
                     if let Some(frame) = passed {
                         self.frames.send(frame).map_err(|_| Ended::LoopGone)?;

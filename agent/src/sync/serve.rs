@@ -40,19 +40,21 @@ pub struct Server {
 }
 
 /// Serves a socket on a thread of its own; what peers say goes to `inbox`.
+/// `guard` is dropped when that ends, however it does.
 ///
 /// # Errors
 /// If the thread or its runtime cannot be started.
-pub fn spawn(socket: Socket, inbox: Inbox) -> io::Result<Server> {
-    spawn_with(socket, inbox, PATIENCE)
+pub fn spawn(socket: Socket, inbox: Inbox, guard: impl Send + 'static) -> io::Result<Server> {
+    spawn_with(socket, inbox, PATIENCE, guard)
 }
 
-fn spawn_with(socket: Socket, inbox: Inbox, patience: Duration) -> io::Result<Server> {
+fn spawn_with(socket: Socket, inbox: Inbox, patience: Duration, guard: impl Send + 'static) -> io::Result<Server> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let listener = socket.listener()?;
     listener.set_nonblocking(true)?;
     let (stop, stopped) = oneshot::channel();
     let thread = std::thread::Builder::new().name("sync".to_owned()).spawn(move || {
+        let _guard = guard;
         runtime.block_on(async {
             if let Err(error) = serve(listener, inbox, patience, stopped).await {
                 warn!("the sync server ended: {}", crate::chain(&error));

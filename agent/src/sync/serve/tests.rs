@@ -9,12 +9,13 @@ use std::time::Duration;
 
 use caracal_proto::felix::{self, to_dataplane::Payload};
 use caracal_proto::sync::dataplane_sync_client::DataplaneSyncClient;
-use caracal_proto::sync::{Ack, Position, ToData, refusal, to_data};
+use caracal_proto::sync::{Ack, Commit, Position, ToData, refusal, to_data};
 use hyper_util::rt::TokioIo;
 use tempfile::TempDir;
 use tokio::net::UnixStream;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::Endpoint;
+use tonic::codegen::http::uri::PathAndQuery;
+use tonic::transport::{Channel, Endpoint};
 
 use super::*;
 use crate::control::{self, Outlet};
@@ -44,7 +45,7 @@ impl Control {
     fn serve(&mut self, patience: Duration) {
         self.server = None;
         let socket = Socket::bind(&self.path()).expect("the path is free");
-        self.server = Some(spawn_with(socket, self.inbox.clone(), patience).expect("a thread"));
+        self.server = Some(spawn_with(socket, self.inbox.clone(), patience, ()).expect("a thread"));
     }
 
     fn path(&self) -> PathBuf {
@@ -135,7 +136,7 @@ impl Data {
             held: Box::new(move || *shared.lock().expect("not poisoned")),
             replies: said,
         };
-        let client = connect::spawn(path, data).expect("a thread");
+        let client = connect::spawn(path, data, ()).expect("a thread");
         Self { frames, replies, held, epoch: 0, _client: client }
     }
 
@@ -196,7 +197,7 @@ fn the_data_half_waits_for_a_control_half() {
     let mut data = Data::start(&path);
     std::thread::sleep(Duration::from_millis(200));
     let socket = Socket::bind(&path).expect("the path is free");
-    let _server = spawn(socket, control.inbox).expect("a thread");
+    let _server = spawn(socket, control.inbox, ()).expect("a thread");
     assert_eq!(data.revision().0, RevisionKind::Snapshot);
 }
 
@@ -215,7 +216,7 @@ fn a_data_half_that_gives_up_or_says_too_much_gets_a_snapshot() {
         data.replies.send(Box::new(FromData { frame: Some(from_data::Frame::Extension(Default::default())) }));
     }
     let socket = Socket::bind(&control.dir.path().join("sync.sock")).expect("the path is free");
-    let _server = spawn(socket, control.inbox.clone()).expect("a thread");
+    let _server = spawn(socket, control.inbox.clone(), ()).expect("a thread");
     assert_eq!(data.revision(), (RevisionKind::Snapshot, strings(&["first"])));
 }
 
@@ -227,14 +228,7 @@ struct Peer {
 
 impl Peer {
     async fn connect(path: &Path) -> Self {
-        let path = path.to_owned();
-        let channel = Endpoint::from_static("http://caracal.local")
-            .connect_with_connector(tower::service_fn(move |_| {
-                let path = path.clone();
-                async move { UnixStream::connect(path).await.map(TokioIo::new) }
-            }))
-            .await
-            .expect("the server listens");
+        let channel = channel_to(path).await;
         let (outbound, stream) = tokio::sync::mpsc::channel(16);
         let response = DataplaneSyncClient::new(channel).exchange(ReceiverStream::new(stream)).await;
         Self { outbound, inbound: response.expect("the stream opens").into_inner() }
@@ -263,6 +257,33 @@ impl Peer {
             }
         }
         refused.expect("the stream ends with a reason")
+    }
+}
+
+async fn channel_to(path: &Path) -> Channel {
+    let path = path.to_owned();
+    Endpoint::from_static("http://caracal.local")
+        .connect_with_connector(tower::service_fn(move |_| {
+            let path = path.clone();
+            async move { UnixStream::connect(path).await.map(TokioIo::new) }
+        }))
+        .await
+        .expect("the server listens")
+}
+
+/// Sends a message of another type on the service's path.
+async fn speak_another_language(path: &Path) -> Refused {
+    let mut client = tonic::client::Grpc::new(channel_to(path).await);
+    client.ready().await.expect("the server listens");
+    let codec = tonic_prost::ProstCodec::<Commit, ToData>::default();
+    let exchange = PathAndQuery::from_static("/caracal.sync.v1.DataplaneSync/Exchange");
+    // Its first field is a number where a hello has a message.
+    let garbage = tokio_stream::iter([Commit { revision: 5, stamp: 0 }]).chain(tokio_stream::pending());
+    let response = client.streaming(Request::new(garbage), exchange, codec).await;
+    let mut inbound = response.expect("the stream opens").into_inner();
+    match inbound.message().await.expect("a frame").expect("a frame").frame {
+        Some(to_data::Frame::Refusal(refusal)) => refusal.into(),
+        other => panic!("not a refusal: {other:?}"),
     }
 }
 
@@ -296,6 +317,11 @@ fn misbehaving_peers_are_told_why_and_leave_the_data_half_alone() {
         let mut odd = Peer::connect(&path).await;
         odd.say(None).await;
         assert_eq!(odd.refusal().await.reason, Protocol);
+    });
+    block_on(async {
+        let refused = speak_another_language(&path).await;
+        assert_eq!(refused.reason, Protocol);
+        assert!(refused.message.starts_with("an unreadable frame: "), "{refused}");
     });
     let mut garbage = StdUnixStream::connect(&path).expect("the server listens");
     std::io::Write::write_all(&mut garbage, &[0xff; 4096]).expect("the bytes are taken");
