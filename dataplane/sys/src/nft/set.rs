@@ -110,7 +110,9 @@ pub enum SetData {
 pub enum SetKind {
     /// By equality.
     Hash,
-    /// By order of the whole key as bytes: elements are starts and ends of disjoint ranges.
+    /// By order of the whole key as bytes: elements are starts and ends of disjoint
+    /// ranges. Over several fields the kernel takes it, but `nft` 1.0.6 dies of a
+    /// signal when it lists one with elements.
     Interval,
     /// Each field by a range of its own. Deleting is dear: see [`super::Key::Range`].
     Ranges,

@@ -95,8 +95,8 @@ impl NftSocket {
         Ok(Commit { messages, kernel })
     }
 
-    /// Asks the kernel whether it would take a batch. Changes nothing. Faults that
-    /// show only in the whole, such as a loop of jumps, are not found.
+    /// Asks the kernel whether it would take a batch, loops of jumps included.
+    /// Changes nothing.
     ///
     /// # Errors
     /// See [`CommitError`].

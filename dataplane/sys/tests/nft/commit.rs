@@ -3,7 +3,7 @@
 use caracal_sys::nft::{CommitError, Element, Expr, Guard, Op, Place, Rule, Verdict};
 use nix::errno::Errno;
 
-use crate::sandbox::{Operations, Sandbox, addresses, ip, name};
+use crate::sandbox::{Operations, Sandbox, addresses, ip, jump, name};
 
 fn accept() -> Rule {
     Rule::new([Expr::COUNTER, Expr::Verdict(Verdict::Accept)])
@@ -103,6 +103,20 @@ fn a_check_finds_faults_and_changes_nothing() {
         let outcome = sandbox.socket.check(&bad);
         assert!(matches!(outcome, Err(CommitError::Refused(refused)) if refused[0].op == Some(Op(1))));
         assert_eq!(sandbox.socket.generation().expect("an answer"), before);
+        assert_eq!(sandbox.chain_names(), [""; 0]);
+    });
+}
+
+#[test]
+fn a_check_finds_faults_that_show_only_in_the_whole() {
+    Sandbox::run(|sandbox| {
+        let endless = sandbox.batch(|batch| {
+            batch.base("base").chain("c");
+            batch.rule("c", &[jump("c")]).rule("base", &[jump("c")]);
+        });
+        let outcome = sandbox.socket.check(&endless);
+        let Err(CommitError::Refused(refused)) = outcome else { panic!("{outcome:?}") };
+        assert!(refused.iter().all(|refused| refused.errno == Errno::EMLINK), "{refused:?}");
         assert_eq!(sandbox.chain_names(), [""; 0]);
     });
 }
