@@ -29,7 +29,7 @@ use caracal_model::{Event, Kind, Stamp};
 
 use self::catalogue::{Catalogue, FileState, News};
 use self::directory::Directory;
-use self::schedule::{Pace, Schedule, Why};
+use self::schedule::{Due, Pace, Reason, Schedule, Why};
 use self::watch::{Change, What};
 use crate::convert::Settings;
 use crate::source::{ConfigEvent, Sink, Source, SourceError, Stopper};
@@ -42,13 +42,14 @@ enum Wake {
     Stop,
 }
 
-/// Which files a round reads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reads {
-    /// Those that have come to rest.
-    Rested,
-    /// All of them: somebody says that he has written them.
-    All,
+/// How far a look trusts what it finds.
+#[derive(Clone, Debug)]
+enum Trust {
+    /// Somebody says that everything is as it should be.
+    Everything,
+    /// What is being written is left for later, and so is what is not there, but
+    /// for what is at these paths or below them.
+    GoneBelow(Vec<PathBuf>),
 }
 
 /// What there is at a path, and when that was noticed.
@@ -87,9 +88,10 @@ impl FileSource {
         })
     }
 
+    /// The token. A blank one is about to be written.
     fn read_token(&self) -> Option<String> {
         let text = fs::read_to_string(self.directory.token_path()).ok()?;
-        Some(text.trim().to_owned())
+        Some(text.trim().to_owned()).filter(|token| !token.is_empty())
     }
 
     /// Takes note of an announcement.
@@ -99,7 +101,7 @@ impl FileSource {
             Change::Moved { from, to } => {
                 // What is moved to where it is not read may be an editor's backup: a new version follows.
                 let is_read = self.directory.is_read(&to) && (tree::is_manifest(&to) || to.is_dir());
-                let what = if is_read { What::Complete } else { What::Removed };
+                let what = if is_read { What::MovedAway } else { What::Removed };
                 self.note_path(what, from, noticed);
                 self.note_path(What::Complete, to, noticed);
             }
@@ -117,8 +119,9 @@ impl FileSource {
         if what == What::MovedItself && path != self.directory.path() {
             return;
         }
-        if what != What::Touched {
-            self.directory.forget_watches(&path);
+        let took_watches = what != What::Touched && self.directory.forget_watches(&path);
+        if took_watches || self.directory.is_linked_to(&path) {
+            self.note_elsewhere(what, noticed);
         }
         let is_file = || fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_file());
         match what {
@@ -126,7 +129,8 @@ impl FileSource {
             What::Touched | What::Written if is_file() => {
                 self.schedule.later(path, noticed, Instant::now(), Why::BeingWritten);
             }
-            What::Complete | What::Touched | What::Written => self.schedule.now(path, noticed),
+            What::Complete | What::Touched | What::Written => self.schedule.now(path, noticed, Reason::Changed),
+            What::MovedAway => self.schedule.now(path, noticed, Reason::Removed),
             What::Removed | What::MovedItself => self.schedule.later(path, noticed, Instant::now(), Why::Removed),
         }
     }
@@ -136,7 +140,8 @@ impl FileSource {
         let everything = self.directory.path().to_owned();
         let why = match what {
             What::Touched => return,
-            What::Complete => return self.schedule.now(everything, noticed),
+            What::Complete => return self.schedule.now(everything, noticed, Reason::Changed),
+            What::MovedAway => return self.schedule.now(everything, noticed, Reason::Removed),
             What::Written => Why::BeingWritten,
             What::Removed | What::MovedItself => Why::Removed,
         };
@@ -146,8 +151,8 @@ impl FileSource {
     }
 
     fn look_at_everything(&mut self, noticed: Stamp) {
-        self.schedule.now(self.directory.path().to_owned(), noticed);
-        self.schedule.now(self.directory.token_path(), noticed);
+        self.schedule.now(self.directory.path().to_owned(), noticed, Reason::Changed);
+        self.schedule.now(self.directory.token_path(), noticed, Reason::Changed);
     }
 
     /// Looks at what has come to rest, and tells what changed.
@@ -160,22 +165,27 @@ impl FileSource {
         let mut due = self.schedule.take_due(now);
         // The token is read before the files: what was done before it is seen then.
         let mut token = None;
-        if let Some(noticed) = due.remove(&self.directory.token_path()) {
+        if let Some(asked) = due.remove(&self.directory.token_path()) {
             token = self.read_token().filter(|token| self.token.as_ref() != Some(token));
             if token.is_some() {
-                due.entry(self.directory.path().to_owned()).or_insert(noticed);
+                due.entry(self.directory.path().to_owned()).or_insert(asked);
             }
         }
-        let reads = if token.is_some() { Reads::All } else { Reads::Rested };
+        let trust = if token.is_some() {
+            Trust::Everything
+        } else {
+            let removed = due.iter().filter(|(_, due)| due.reason == Reason::Removed);
+            Trust::GoneBelow(removed.map(|(path, _)| path.clone()).collect())
+        };
         let mut news = News::default();
         let mut changes = Vec::new();
         let mut above: Option<PathBuf> = None;
         // In order of paths, so what lies below a path follows it.
-        for (path, noticed) in due {
+        for (path, Due { noticed, .. }) in due {
             if above.as_ref().is_some_and(|above| path.starts_with(above)) {
                 continue;
             }
-            changes.extend(self.scan(&path, noticed, reads, &mut news));
+            changes.extend(self.scan(&path, noticed, &trust, &mut news));
             above = Some(path);
         }
         news.append(self.catalogue.update(changes, read_file));
@@ -190,9 +200,12 @@ impl FileSource {
     }
 
     /// Reads what is at a path and below it.
-    fn scan(&mut self, path: &Path, noticed: Stamp, reads: Reads, news: &mut News) -> Vec<FileChange> {
+    fn scan(&mut self, path: &Path, noticed: Stamp, trust: &Trust, news: &mut News) -> Vec<FileChange> {
         let scan = self.directory.scan(path);
         news.reports.extend(scan.reports);
+        if scan.skipped_known {
+            self.schedule.now(self.directory.path().to_owned(), noticed, Reason::Changed);
+        }
         if (self.directory.is_silent() || self.directory.is_away()) && self.next_look.is_none() {
             self.next_look = Some(Instant::now() + LOOK_INTERVAL);
         }
@@ -203,19 +216,27 @@ impl FileSource {
             known.filter(|file| !found.contains(file) && !unknown(file)).map(Path::to_owned).collect();
         let mut changes: Vec<FileChange> = Vec::new();
         for file in gone {
-            let may_come_back = file != path && file.parent().is_some_and(Path::exists);
-            if may_come_back && reads == Reads::Rested {
-                self.schedule.later(file, noticed, Instant::now(), Why::Removed);
-            } else {
+            let is_gone = match trust {
+                Trust::Everything => true,
+                Trust::GoneBelow(removed) => {
+                    removed.iter().any(|above| file.starts_with(above)) || !file.parent().is_some_and(Path::exists)
+                }
+            };
+            if is_gone {
                 changes.push((file.into(), FileState::Gone, noticed));
+            } else if !self.schedule.is_waiting(&file) {
+                self.schedule.later(file, noticed, Instant::now(), Why::Removed);
             }
         }
         for file in scan.files {
-            if reads == Reads::Rested && self.is_being_written(&file, noticed) {
-                continue;
+            let is_complete = match trust {
+                Trust::Everything => true,
+                Trust::GoneBelow(_) => !self.is_being_written(&file, noticed),
+            };
+            if is_complete {
+                let state = read_file(&file);
+                changes.push((file.into(), state, noticed));
             }
-            let state = read_file(&file);
-            changes.push((file.into(), state, noticed));
         }
         changes
     }
@@ -247,7 +268,7 @@ impl FileSource {
 
     /// Waits for something to look at; false once the source is stopped.
     fn wait(&mut self) -> bool {
-        let deadline = self.schedule.deadline().into_iter().chain(self.next_look).min();
+        let deadline = self.schedule.deadline(Instant::now()).into_iter().chain(self.next_look).min();
         let first = match deadline {
             None => self.wakes.recv().map_err(RecvTimeoutError::from),
             Some(at) => self.wakes.recv_timeout(at.saturating_duration_since(Instant::now())),
@@ -281,7 +302,7 @@ impl Source for FileSource {
         let noticed = clock::now();
         let mut news = self.catalogue.start(noticed);
         let root = self.directory.path().to_owned();
-        let changes = self.scan(&root, noticed, Reads::All, &mut news);
+        let changes = self.scan(&root, noticed, &Trust::Everything, &mut news);
         news.append(self.catalogue.update(changes, read_file));
         tell_list(news, sink);
         sink.settled();

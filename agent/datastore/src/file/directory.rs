@@ -21,6 +21,9 @@ pub(super) struct Scan {
     pub(super) files: Vec<PathBuf>,
     /// What could not be read; what is known of it is neither confirmed nor gone.
     pub(super) unreadable: Vec<PathBuf>,
+    /// Whether a directory was left out because it is known by another path. A
+    /// scan of everything decides which path counts.
+    pub(super) skipped_known: bool,
     pub(super) reports: Vec<Report>,
 }
 
@@ -99,7 +102,8 @@ impl Directory {
         self.announcer = Announcer::Unwanted;
     }
 
-    fn fall_silent(&mut self, reason: &notify::Error) -> Report {
+    /// Gives up having changes announced.
+    pub(super) fn fall_silent(&mut self, reason: &notify::Error) -> Report {
         self.announcer = Announcer::Nobody;
         Report::Raised(Problem::Polling { reason: reason.to_string() })
     }
@@ -109,9 +113,20 @@ impl Directory {
     ///
     /// A directory that was moved must come here under both names, the new one
     /// last: the kernel has one watch for both, and it ends with the old name.
-    pub(super) fn forget_watches(&mut self, path: &Path) {
-        if let Announcer::Watches(watches) = &mut self.announcer {
-            watches.keep_below(path, &BTreeSet::new());
+    ///
+    /// Answers whether something that links lead to may be elsewhere now.
+    pub(super) fn forget_watches(&mut self, path: &Path) -> bool {
+        match &mut self.announcer {
+            Announcer::Watches(watches) => watches.keep_below(path, &BTreeSet::new()) && self.has_links,
+            Announcer::Unwanted | Announcer::Nobody => false,
+        }
+    }
+
+    /// Whether a link may lead to a path: then more than the path is concerned.
+    pub(super) fn is_linked_to(&self, path: &Path) -> bool {
+        match &self.announcer {
+            Announcer::Watches(watches) => path.parent().is_some_and(|above| watches.is_link_target(above)),
+            Announcer::Unwanted | Announcer::Nobody => false,
         }
     }
 
@@ -119,6 +134,7 @@ impl Directory {
     pub(super) fn scan(&mut self, path: &Path) -> Scan {
         let is_whole = path == self.path;
         let mut failure = None;
+        let mut skipped_known = false;
         let announcer = &mut self.announcer;
         let mut found = tree::walk(path, |directory, inode| {
             let Announcer::Watches(watches) = announcer else {
@@ -126,6 +142,7 @@ impl Directory {
             };
             // A walk of the whole directory itself knows what it has entered.
             if !is_whole && watches.path_of(inode).is_some_and(|watched| !watched.starts_with(path)) {
+                skipped_known = true;
                 return Entry::Skip;
             }
             if let Err(e) = watches.watch(directory, inode) {
@@ -138,14 +155,22 @@ impl Directory {
         }
         if let Announcer::Watches(watches) = &mut self.announcer {
             watches.keep_below(path, &found.directories.iter().map(PathBuf::as_path).collect());
-            if is_whole && let Err(e) = watches.watch_elsewhere(&found.link_targets) {
+            if let Err(e) = watches.watch_link_targets(&found.link_targets) {
                 failure = Some(e);
+            }
+            if is_whole {
+                watches.keep_link_targets(&found.link_targets);
             }
         }
         self.has_links = found.has_links || (self.has_links && !is_whole);
         let mut reports = self.tell_unreadable(path, &found);
         reports.extend(failure.map(|e| self.fall_silent(&e)));
-        Scan { files: found.files, unreadable: found.unreadable.into_iter().map(|(path, _)| path).collect(), reports }
+        Scan {
+            files: found.files,
+            unreadable: found.unreadable.into_iter().map(|(path, _)| path).collect(),
+            skipped_known,
+            reports,
+        }
     }
 
     /// Which paths at a path or below it cannot be read, and which can again.

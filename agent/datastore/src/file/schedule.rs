@@ -39,11 +39,27 @@ pub(super) enum Why {
     Removed,
 }
 
+/// Why a path is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reason {
+    /// Something came or changed. What is not there may be about to come back.
+    Changed,
+    /// It went for good, unless it is there again.
+    Removed,
+}
+
+/// A path that is looked at in the next round.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Due {
+    pub(super) reason: Reason,
+    pub(super) noticed: Stamp,
+}
+
 /// Paths that something happened to.
 #[derive(Debug)]
 pub(super) struct Schedule {
     pace: Pace,
-    due: BTreeMap<PathBuf, Stamp>,
+    due: BTreeMap<PathBuf, Due>,
     waiting: BTreeMap<PathBuf, Waiting>,
 }
 
@@ -57,10 +73,10 @@ impl Schedule {
     }
 
     /// The path is to be looked at in the next round.
-    pub(super) fn now(&mut self, path: PathBuf, noticed: Stamp) {
+    pub(super) fn now(&mut self, path: PathBuf, noticed: Stamp, reason: Reason) {
         self.waiting.remove(&path);
-        let stamp = self.due.entry(path).or_insert(noticed);
-        *stamp = noticed.min(*stamp);
+        let due = self.due.entry(path).or_insert(Due { reason, noticed });
+        *due = Due { reason, noticed: noticed.min(due.noticed) };
     }
 
     /// The path is to be looked at when it has come to rest.
@@ -80,21 +96,32 @@ impl Schedule {
         self.due.contains_key(path)
     }
 
+    /// Whether the path is looked at when it has come to rest.
+    pub(super) fn is_waiting(&self, path: &Path) -> bool {
+        self.waiting.contains_key(path)
+    }
+
     /// Whether somebody may still be writing the path.
     pub(super) fn is_being_written(&self, path: &Path) -> bool {
         self.waiting.get(path).is_some_and(|waiting| waiting.why == Why::BeingWritten)
     }
 
-    /// When the next path has come to rest.
-    pub(super) fn deadline(&self) -> Option<Instant> {
+    /// When the next path is to be looked at.
+    pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {
+        if !self.due.is_empty() {
+            return Some(now);
+        }
         self.waiting.values().map(|waiting| waiting.until).min()
     }
 
     /// Takes what is to be looked at now.
-    pub(super) fn take_due(&mut self, at: Instant) -> BTreeMap<PathBuf, Stamp> {
-        let rested = self.waiting.extract_if(.., |_, waiting| waiting.until <= at);
-        for (path, waiting) in rested {
-            self.due.insert(path, waiting.noticed);
+    pub(super) fn take_due(&mut self, at: Instant) -> BTreeMap<PathBuf, Due> {
+        for (path, Waiting { noticed, why, .. }) in self.waiting.extract_if(.., |_, waiting| waiting.until <= at) {
+            let reason = match why {
+                Why::BeingWritten => Reason::Changed,
+                Why::Removed => Reason::Removed,
+            };
+            self.due.insert(path, Due { reason, noticed });
         }
         std::mem::take(&mut self.due)
     }

@@ -2,8 +2,13 @@
 
 mod edits;
 mod links;
+mod random;
+mod refusals;
+mod resources;
 
+use std::cell::Cell;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
@@ -94,6 +99,8 @@ struct Followed {
     lines: Receiver<String>,
     stopper: Stopper,
     thread: Option<JoinHandle<()>>,
+    /// How many tokens were given.
+    tokens: Cell<u32>,
 }
 
 impl Followed {
@@ -125,7 +132,7 @@ impl Followed {
         let (tell, lines) = channel();
         let stopper = source.stopper();
         let thread = std::thread::spawn(move || run(&mut source, &mut Lines(tell)).expect("it is listed"));
-        let followed = Self { directory, lines, stopper, thread: Some(thread) };
+        let followed = Self { directory, lines, stopper, thread: Some(thread), tokens: Cell::new(0) };
         followed.until("settled");
         followed
     }
@@ -154,10 +161,10 @@ impl Followed {
     /// Does something to the directory, and answers with all that is told of it.
     fn after(&self, edit: impl FnOnce(&Path)) -> Vec<String> {
         edit(self.directory.path());
-        put(&self.path(".sync"), "done");
-        let mut lines = self.until("synced done");
-        put(&self.path(".sync"), "");
-        self.until("synced ");
+        let token = self.tokens.get() + 1;
+        self.tokens.set(token);
+        put(&self.path(".sync"), &token.to_string());
+        let mut lines = self.until(&format!("synced {token}"));
         lines.retain(|line| line != "settled");
         lines
     }
@@ -185,11 +192,15 @@ fn open(directory: &Path) -> FileSource {
 
 /// Writes a file as a careful program does: elsewhere, and then renamed.
 fn put(path: &Path, text: &str) {
+    try_put(path, text).expect("written");
+}
+
+fn try_put(path: &Path, text: &str) -> io::Result<()> {
     let directory = path.parent().expect("a file is in a directory");
-    fs::create_dir_all(directory).expect("created");
+    fs::create_dir_all(directory)?;
     let hidden = directory.join(".written");
-    fs::write(&hidden, text).expect("written");
-    fs::rename(hidden, path).expect("renamed");
+    fs::write(&hidden, text)?;
+    fs::rename(hidden, path)
 }
 
 fn set(name: &str, net: &str) -> String {

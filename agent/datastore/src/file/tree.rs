@@ -19,6 +19,13 @@ impl Inode {
     }
 }
 
+/// A directory that holds what a symbolic link leads to, or would lead to.
+#[derive(Debug)]
+pub(super) struct LinkTarget {
+    pub(super) directory: PathBuf,
+    pub(super) inode: Inode,
+}
+
 /// What a walk found.
 #[derive(Debug, Default)]
 pub(super) struct Found {
@@ -26,8 +33,8 @@ pub(super) struct Found {
     pub(super) files: Vec<PathBuf>,
     /// Directories that were entered.
     pub(super) directories: Vec<PathBuf>,
-    /// Where symbolic links lead to: the directories of the files behind them.
-    pub(super) link_targets: Vec<PathBuf>,
+    /// Where symbolic links lead to.
+    pub(super) link_targets: Vec<LinkTarget>,
     /// Whether there are symbolic links at all.
     pub(super) has_links: bool,
     /// What could not be read. What is known of these paths is neither confirmed nor gone.
@@ -80,8 +87,10 @@ fn visit(
     open: &mut Vec<PathBuf>,
     enter: &mut impl FnMut(&Path, Inode) -> Entry,
 ) -> io::Result<()> {
-    let is_link = fs::symlink_metadata(path)?.is_symlink();
-    found.has_links |= is_link;
+    if fs::symlink_metadata(path)?.is_symlink() {
+        found.has_links = true;
+        found.link_targets.extend(link_targets(path));
+    }
     let metadata = fs::metadata(path)?;
     if metadata.is_dir() {
         let inode = Inode::of(&metadata);
@@ -99,10 +108,19 @@ fn visit(
         return Ok(());
     }
     if is_manifest(path) && metadata.is_file() {
-        if is_link && let Some(directory) = fs::canonicalize(path)?.parent() {
-            found.link_targets.push(directory.to_owned());
-        }
         found.files.push(path.to_owned());
     }
     Ok(())
+}
+
+/// The directories of what a link leads to, at the next step and at the end. An
+/// end that is missing may come.
+fn link_targets(link: &Path) -> impl Iterator<Item = LinkTarget> {
+    let next = fs::read_link(link).ok().zip(link.parent()).map(|(next, from)| from.join(next));
+    let end = fs::canonicalize(link).ok();
+    next.into_iter().chain(end).filter_map(|target| {
+        let directory = fs::canonicalize(target.parent()?).ok()?;
+        let inode = Inode::of(&fs::metadata(&directory).ok()?);
+        Some(LinkTarget { directory, inode })
+    })
 }

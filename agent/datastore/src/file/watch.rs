@@ -3,7 +3,7 @@
 //! Each directory is watched by itself, so that it is watched before it is
 //! listed and nothing that happens meanwhile is missed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,7 @@ use notify::event::{AccessKind, AccessMode, ModifyKind, RenameMode};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 
 use super::clock;
-use super::tree::Inode;
+use super::tree::{Inode, LinkTarget};
 
 /// What happened to a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +25,8 @@ pub(super) enum What {
     Touched,
     /// It went.
     Removed,
+    /// It is somewhere else now, where it is looked for as well.
+    MovedAway,
     /// A watched directory was moved, which its parent's watch, if it has one, tells better.
     MovedItself,
 }
@@ -40,13 +42,19 @@ pub(super) enum Change {
     Lost,
 }
 
-/// The watches below a directory.
+/// The watches of a directory, and of what its links lead to.
+///
+/// The kernel has one watch for a directory, however many paths lead to it, and
+/// it ends when any of them is given up. So each directory has one path here.
 #[derive(Debug)]
 pub(super) struct Watches {
     watcher: RecommendedWatcher,
-    directories: BTreeMap<PathBuf, Inode>,
-    /// Directories elsewhere that links lead to.
+    inodes: BTreeMap<PathBuf, Inode>,
+    paths: HashMap<Inode, PathBuf>,
+    /// Paths that are watched only because a link leads there.
     elsewhere: BTreeSet<PathBuf>,
+    /// Directories that links lead into, wherever they are.
+    link_targets: HashSet<Inode>,
 }
 
 impl Watches {
@@ -61,20 +69,27 @@ impl Watches {
         };
         Ok(Self {
             watcher: notify::recommended_watcher(handler)?,
-            directories: BTreeMap::new(),
+            inodes: BTreeMap::new(),
+            paths: HashMap::new(),
             elsewhere: BTreeSet::new(),
+            link_targets: HashSet::new(),
         })
     }
 
-    /// Watches a directory, unless it is watched already.
+    /// Watches a directory under this path.
     pub(super) fn watch(&mut self, path: &Path, inode: Inode) -> notify::Result<()> {
-        if self.directories.get(path) == Some(&inode) {
+        self.elsewhere.remove(path);
+        if self.inodes.get(path) == Some(&inode) {
             return Ok(());
         }
         self.forget(path);
+        if let Some(other) = self.paths.get(&inode).cloned() {
+            self.forget(&other);
+        }
         match self.watcher.watch(path, RecursiveMode::NonRecursive) {
             Ok(()) => {
-                self.directories.insert(path.to_owned(), inode);
+                self.inodes.insert(path.to_owned(), inode);
+                self.paths.insert(inode, path.to_owned());
                 Ok(())
             }
             Err(e) if is_about_the_directory(&e) => Ok(()),
@@ -82,44 +97,57 @@ impl Watches {
         }
     }
 
-    /// The path by which a directory is watched.
-    pub(super) fn path_of(&self, inode: Inode) -> Option<&Path> {
-        let mut watched = self.directories.iter();
-        watched.find(|(_, known)| **known == inode).map(|(path, _)| path.as_path())
-    }
-
-    /// Stops watching what is below a path, except for these directories.
-    pub(super) fn keep_below(&mut self, path: &Path, keep: &BTreeSet<&Path>) {
-        let watched = self.directories.range::<Path, _>((Bound::Included(path), Bound::Unbounded));
-        let below = watched.map(|(directory, _)| directory).take_while(|directory| directory.starts_with(path));
-        let gone: Vec<_> = below.filter(|directory| !keep.contains(directory.as_path())).cloned().collect();
-        for directory in gone {
-            self.forget(&directory);
-        }
-    }
-
-    /// Watches directories elsewhere in place of those that were.
-    pub(super) fn watch_elsewhere(&mut self, targets: &[PathBuf]) -> notify::Result<()> {
-        let targets: BTreeSet<&PathBuf> =
-            targets.iter().filter(|target| !self.directories.contains_key(*target)).collect();
-        let gone: Vec<_> = self.elsewhere.iter().filter(|path| !targets.contains(path)).cloned().collect();
-        for path in gone {
-            let _ = self.watcher.unwatch(&path);
-            self.elsewhere.remove(&path);
-        }
-        for target in targets {
-            if self.elsewhere.insert(target.clone()) {
-                match self.watcher.watch(target, RecursiveMode::NonRecursive) {
-                    Err(e) if !is_about_the_directory(&e) => return Err(e),
-                    Ok(()) | Err(_) => {}
-                }
+    /// Watches directories that links lead into.
+    pub(super) fn watch_link_targets(&mut self, targets: &[LinkTarget]) -> notify::Result<()> {
+        for LinkTarget { directory, inode } in targets {
+            self.link_targets.insert(*inode);
+            if !self.paths.contains_key(inode) {
+                self.watch(directory, *inode)?;
+                self.elsewhere.insert(directory.clone());
             }
         }
         Ok(())
     }
 
+    /// Watches no other link targets than these any more.
+    pub(super) fn keep_link_targets(&mut self, targets: &[LinkTarget]) {
+        self.link_targets = targets.iter().map(|target| target.inode).collect();
+        for path in std::mem::take(&mut self.elsewhere) {
+            if self.inodes.get(&path).is_some_and(|inode| self.link_targets.contains(inode)) {
+                self.elsewhere.insert(path);
+            } else {
+                self.forget(&path);
+            }
+        }
+    }
+
+    /// Whether a link leads into a watched directory.
+    pub(super) fn is_link_target(&self, directory: &Path) -> bool {
+        self.inodes.get(directory).is_some_and(|inode| self.link_targets.contains(inode))
+    }
+
+    /// The path under which a directory is watched.
+    pub(super) fn path_of(&self, inode: Inode) -> Option<&Path> {
+        let path = self.paths.get(&inode).filter(|path| !self.elsewhere.contains(*path));
+        path.map(PathBuf::as_path)
+    }
+
+    /// Stops watching what is at a path and below it, except for these
+    /// directories and link targets. Answers whether there was anything.
+    pub(super) fn keep_below(&mut self, path: &Path, keep: &BTreeSet<&Path>) -> bool {
+        let watched = self.inodes.range::<Path, _>((Bound::Included(path), Bound::Unbounded));
+        let below = watched.map(|(directory, _)| directory).take_while(|directory| directory.starts_with(path));
+        let ends = |directory: &&PathBuf| !keep.contains(directory.as_path()) && !self.elsewhere.contains(*directory);
+        let gone: Vec<_> = below.filter(ends).cloned().collect();
+        for directory in &gone {
+            self.forget(directory);
+        }
+        !gone.is_empty()
+    }
+
     fn forget(&mut self, path: &Path) {
-        if self.directories.remove(path).is_some() {
+        if let Some(inode) = self.inodes.remove(path) {
+            self.paths.remove(&inode);
             // The kernel has dropped the watch of a directory that is gone.
             let _ = self.watcher.unwatch(path);
         }

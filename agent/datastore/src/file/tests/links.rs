@@ -67,8 +67,6 @@ fn what_a_link_leads_to_is_followed() {
     let followed = Followed::start(&[]);
     symlink(&target, followed.path("x.yaml")).expect("linked");
     assert_eq!(followed.until("settled"), ["apply set a [10.0.0.0/8]"]);
-    // The whole directory is looked at once, which finds out where links lead.
-    assert!(followed.after(|_| {}).is_empty());
     fs::write(&target, set("a", "10.0.0.0/16")).expect("written");
     assert_eq!(followed.until("settled"), ["apply set a [10.0.0.0/16]"]);
     fs::remove_file(&target).expect("removed");
@@ -88,8 +86,30 @@ fn a_linked_directory_is_read_once_and_followed() {
     assert_eq!(told, ["apply set a [10.0.0.0/8]"]);
     put(&elsewhere.path().join("x.yaml"), &set("a", "10.0.0.0/16"));
     assert_eq!(followed.until("settled"), ["apply set a [10.0.0.0/16]"]);
-    let told = followed.after(|dir| fs::remove_file(dir.join("one")).expect("removed"));
-    assert!(told.is_empty(), "the other link takes over: {told:?}");
+    // The other link takes over: nothing is told, and what comes then is.
+    fs::remove_file(followed.path("one")).expect("removed");
+    put(&elsewhere.path().join("y.yaml"), &set("b", "11.0.0.0/8"));
+    assert_eq!(followed.until("settled"), ["apply set b [11.0.0.0/8]"]);
+}
+
+#[test]
+fn a_link_within_the_directory_is_followed() {
+    let followed = Followed::start(&[("sub/real.yaml", &set("a", "10.0.0.0/8"))]);
+    symlink("sub/real.yaml", followed.path("link.yaml")).expect("linked");
+    followed.until("settled");
+    put(&followed.path("sub/real.yaml"), &set("a", "10.0.0.0/16"));
+    assert_eq!(followed.until("settled"), ["apply set a [10.0.0.0/16]"]);
+}
+
+#[test]
+fn a_link_that_leads_nowhere_is_followed_when_it_leads_somewhere() {
+    let elsewhere = TempDir::new().expect("a temporary directory");
+    let followed = Followed::start(&[]);
+    symlink(elsewhere.path().join("x.yaml"), followed.path("x.yaml")).expect("linked");
+    put(&followed.path("y.yaml"), &set("b", "11.0.0.0/8"));
+    assert_eq!(followed.until("settled"), ["apply set b [11.0.0.0/8]"]);
+    put(&elsewhere.path().join("x.yaml"), &set("a", "10.0.0.0/8"));
+    assert_eq!(followed.until("settled"), ["apply set a [10.0.0.0/8]"]);
 }
 
 #[test]

@@ -1,0 +1,114 @@
+//! What cannot be taken, and what stays in force meanwhile.
+
+use std::fs;
+
+use super::{Followed, put, set};
+
+const BAD_NET: &str = "10.0.0.0/64";
+
+/// A document that names the object and is refused.
+fn refused(name: &str) -> String {
+    set(name, BAD_NET)
+}
+
+/// The lines without the reason, which admission chooses.
+fn outline(lines: Vec<String>) -> Vec<String> {
+    let cut = |line: String| match line.split_once(": spec.nets") {
+        Some((start, rest)) if rest.contains("another version stays in force") => format!("{start}: kept"),
+        Some((start, _)) => start.to_owned(),
+        None => line,
+    };
+    lines.into_iter().map(cut).collect()
+}
+
+#[test]
+fn a_refused_edit_leaves_the_last_admitted_version_in_force() {
+    let followed = Followed::start_patient(&[("x.yaml", &set("a", "10.0.0.0/8"))]);
+    let told = |text: &str| outline(followed.after(|dir| put(&dir.join("x.yaml"), text)));
+
+    let raised = "raised x.yaml:4: GlobalNetworkSet a: kept";
+    let cleared = "cleared x.yaml:4: GlobalNetworkSet a: kept";
+    assert_eq!(told(&refused("a")), [raised]);
+    assert_eq!(told(&set("a", "10.0.0.0/8")), [cleared], "as before");
+    assert_eq!(told(&refused("a")), [raised]);
+    assert_eq!(told(&set("a", "10.0.0.0/16")), ["apply set a [10.0.0.0/16]", cleared], "mended");
+    assert_eq!(told(&refused("a")), [raised]);
+    assert_eq!(told(""), ["delete set a", cleared], "nobody names it any more");
+    assert_eq!(told(&refused("a")), ["raised x.yaml:4: GlobalNetworkSet a"], "nothing is in force");
+}
+
+#[test]
+fn a_refused_object_that_moves_stays_in_force() {
+    let followed = Followed::start_patient(&[("x.yaml", &set("a", "10.0.0.0/8"))]);
+    let told = outline(followed.after(|dir| {
+        put(&dir.join("x.yaml"), &refused("a"));
+        fs::rename(dir.join("x.yaml"), dir.join("y.yaml")).expect("renamed");
+    }));
+    assert_eq!(told.last().map(String::as_str), Some("raised y.yaml:4: GlobalNetworkSet a: kept"), "{told:?}");
+    assert!(!told.iter().any(|line| line.starts_with("apply") || line.starts_with("delete")), "{told:?}");
+}
+
+#[test]
+fn a_valid_version_elsewhere_takes_the_place_of_a_refused_one() {
+    let followed =
+        Followed::start_patient(&[("x.yaml", &set("a", "10.0.0.0/8")), ("y.yaml", &set("a", "10.0.0.0/16"))]);
+    let told = outline(followed.after(|dir| put(&dir.join("x.yaml"), &refused("a"))));
+    assert_eq!(
+        told,
+        [
+            "apply set a [10.0.0.0/16]",
+            "raised x.yaml:4: GlobalNetworkSet a: kept",
+            "cleared y.yaml:1: GlobalNetworkSet a is also at x.yaml:1, which counts",
+        ]
+    );
+}
+
+#[test]
+fn what_cannot_be_read_keeps_the_objects_that_it_may_name() {
+    let both = format!("{}---\n{}", set("a", "10.0.0.0/8"), set("b", "11.0.0.0/8"));
+    let followed = Followed::start_patient(&[("x.yaml", &both)]);
+    let broken = format!("{}---\nkind: [", set("a", "10.0.0.0/16"));
+    let told = followed.after(|dir| put(&dir.join("x.yaml"), &broken));
+    let [applied, raised] = told.as_slice() else { panic!("{told:?}") };
+    assert_eq!(applied, "apply set a [10.0.0.0/16]", "the other documents count");
+    assert!(raised.starts_with("raised x.yaml:6: "), "{raised}");
+    let told = followed.after(|dir| put(&dir.join("x.yaml"), &set("a", "10.0.0.0/16")));
+    assert_eq!(told, ["delete set b", &raised.replace("raised", "cleared")]);
+}
+
+#[test]
+fn the_first_of_two_documents_counts_and_the_other_takes_over() {
+    let twice = format!("{}---\n{}", set("a", "10.2.0.0/16"), set("a", "10.3.0.0/16"));
+    let followed = Followed::start_patient(&[("x.yaml", &set("a", "10.1.0.0/16")), ("y.yaml", &twice)]);
+    let told = followed.after(|dir| fs::remove_file(dir.join("x.yaml")).expect("removed"));
+    assert_eq!(
+        told,
+        [
+            "apply set a [10.2.0.0/16]",
+            "cleared y.yaml:1: GlobalNetworkSet a is also at x.yaml:1, which counts",
+            "cleared y.yaml:6: GlobalNetworkSet a is also at x.yaml:1, which counts",
+            "raised y.yaml:6: GlobalNetworkSet a is also at y.yaml:1, which counts",
+        ]
+    );
+    let told = followed.after(|dir| put(&dir.join("w.yaml"), &set("a", "10.0.0.0/16")));
+    assert_eq!(
+        told,
+        [
+            "apply set a [10.0.0.0/16]",
+            "cleared y.yaml:6: GlobalNetworkSet a is also at y.yaml:1, which counts",
+            "raised y.yaml:1: GlobalNetworkSet a is also at w.yaml:1, which counts",
+            "raised y.yaml:6: GlobalNetworkSet a is also at w.yaml:1, which counts",
+        ]
+    );
+}
+
+#[test]
+fn a_kind_that_is_not_read_is_named_once() {
+    let followed = Followed::start_patient(&[]);
+    let deployment = |name: &str| format!("apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: {name}}}\n");
+    let both = format!("{}---\n{}", deployment("a"), deployment("b"));
+    let told = followed.after(|dir| put(&dir.join("x.yaml"), &both));
+    assert_eq!(told, ["skipped apps/v1 Deployment at x.yaml:1"]);
+    let told = followed.after(|dir| put(&dir.join("y.yaml"), &both));
+    assert!(told.is_empty(), "{told:?}");
+}

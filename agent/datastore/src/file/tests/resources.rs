@@ -1,0 +1,155 @@
+//! Resources whose edits tell something else than one object changed; lists,
+//! tokens, and a directory that nobody watches.
+
+use std::time::Duration;
+
+use caracal_model::{Event, Stamp};
+
+use super::{Followed, Lines, PATIENCE, directory_with, open, put, set};
+use crate::file::clock;
+use crate::source::{ConfigEvent, Report, Sink, Source as _};
+
+fn pod(node: &str, status: &str, annotations: &str) -> String {
+    format!(
+        "apiVersion: v1\nkind: Pod\nmetadata: {{name: web, namespace: shop, annotations: {{{annotations}}}}}\n\
+         spec: {{nodeName: {node}, containers: [{{name: c, image: i}}]}}\nstatus: {{{status}}}\n"
+    )
+}
+
+#[test]
+fn a_pod_is_told_while_it_has_addresses() {
+    let followed = Followed::start_patient(&[]);
+    let told = |text: &str| followed.after(|dir| put(&dir.join("pod.yaml"), text));
+
+    let running = "phase: Running, podIP: 10.65.0.1";
+    let endpoint = "endpoint k8s/shop/web/eth0";
+    assert!(told(&pod("n1", "phase: Pending", "")).is_empty());
+    assert_eq!(told(&pod("n1", running, "")), [format!("apply {endpoint} on n1 [10.65.0.1/32]")]);
+    let moved = [format!("delete {endpoint}"), format!("apply {endpoint} on n2 [10.65.0.1/32]")];
+    assert_eq!(told(&pod("n2", running, "")), moved, "its key is another one");
+    assert_eq!(told(&pod("n2", "phase: Succeeded, podIP: 10.65.0.1", "")), [format!("delete {endpoint}")]);
+    assert_eq!(told(&pod("n2", running, "")), [format!("apply {endpoint} on n2 [10.65.0.1/32]")]);
+
+    let bad = r#"cni.projectcalico.org/floatingIPs: "[""#;
+    let lines = told(&pod("n2", running, bad));
+    let [deleted, raised] = lines.as_slice() else { panic!("{lines:?}") };
+    assert_eq!(*deleted, format!("delete {endpoint}"));
+    assert!(raised.starts_with("raised pod.yaml:1: Pod shop/web is as if it did not exist: annotation "), "{raised}");
+    let lines = told(&pod("n2", running, ""));
+    assert_eq!(lines, [format!("apply {endpoint} on n2 [10.65.0.1/32]"), raised.replace("raised", "cleared")]);
+}
+
+#[test]
+fn what_always_exists_can_be_overridden_and_comes_back() {
+    let followed = Followed::start_patient(&[]);
+    let profile = "apiVersion: projectcalico.org/v3\nkind: Profile\n\
+                   metadata: {name: projectcalico-default-allow}\nspec: {ingress: [{action: Deny}]}\n";
+    for _ in 0..2 {
+        let told = followed.after(|dir| put(&dir.join("p.yaml"), profile));
+        assert_eq!(told, ["apply profile projectcalico-default-allow"], "overridden");
+        let told = followed.after(|dir| put(&dir.join("p.yaml"), ""));
+        assert_eq!(told, ["apply profile projectcalico-default-allow"], "back");
+    }
+}
+
+#[test]
+fn configuration_is_told_with_its_fields() {
+    let followed = Followed::start_patient(&[]);
+    let told = |text: &str| followed.after(|dir| put(&dir.join("felix.yaml"), text));
+    let felix = "apiVersion: projectcalico.org/v3\nkind: FelixConfiguration\n\
+                 metadata: {name: node.n1}\nspec: {logPrefix: p}\n";
+    let applied = told(felix);
+    let [applied] = applied.as_slice() else { panic!("{applied:?}") };
+    assert!(applied.starts_with("apply config node.n1 {"), "{applied}");
+    assert!(applied.contains(r#""logPrefix": String("p")"#), "{applied}");
+    assert_eq!(told(""), ["delete config node.n1"]);
+}
+
+#[test]
+fn a_list_is_whole_and_in_order() {
+    let files = [("b.yaml", set("b", "11.0.0.0/8")), ("a.yaml", set("a", "10.0.0.0/8")), (".sync", " token\n".into())];
+    let files: Vec<_> = files.iter().map(|(name, text)| (*name, text.as_str())).collect();
+    let directory = directory_with(&files);
+    let mut source = open(directory.path());
+    for round in ["first", "again"] {
+        let (tell, lines) = std::sync::mpsc::channel();
+        source.list(&mut Lines(tell)).expect("it is listed");
+        let lines: Vec<String> = lines.try_iter().collect();
+        let want = "\
+            begin config, end config, \
+            begin Tier, apply tier default, apply tier kube-admin, apply tier kube-baseline, end Tier, \
+            begin Namespace, end Namespace, \
+            begin ServiceAccount, end ServiceAccount, \
+            begin Profile, apply profile projectcalico-default-allow, end Profile, \
+            begin Node, end Node, \
+            begin GlobalNetworkSet, apply set a [10.0.0.0/8], apply set b [11.0.0.0/8], end GlobalNetworkSet, \
+            begin NetworkSet, end NetworkSet, \
+            begin GlobalNetworkPolicy, end GlobalNetworkPolicy, \
+            begin NetworkPolicy, end NetworkPolicy, \
+            begin KubernetesNetworkPolicy, end KubernetesNetworkPolicy, \
+            begin HostEndpoint, end HostEndpoint, \
+            begin WorkloadEndpoint, end WorkloadEndpoint, \
+            begin Pod, end Pod, \
+            settled, synced token";
+        assert_eq!(lines.join(", "), want, "{round}");
+    }
+}
+
+#[test]
+fn a_token_is_told_when_its_content_changes() {
+    let followed = Followed::start(&[]);
+    put(&followed.path(".sync"), "one\n");
+    assert_eq!(followed.until("synced one"), ["settled"]);
+    put(&followed.path(".sync"), "one");
+    std::fs::write(followed.path(".sync"), "two").expect("written");
+    assert_eq!(followed.until("synced two"), ["settled"]);
+}
+
+#[test]
+fn without_announcements_the_directory_is_looked_at() {
+    let directory = directory_with(&[("x.yaml", &set("a", "10.0.0.0/8"))]);
+    let mut source = open(directory.path());
+    source.directory.fall_silent(&notify::Error::new(notify::ErrorKind::MaxFilesWatch));
+    let followed = Followed::run(directory, source, |source, sink| source.follow(sink));
+    put(&followed.path("x.yaml"), &set("a", "10.0.0.0/16"));
+    assert_eq!(followed.until("settled"), ["apply set a [10.0.0.0/16]"]);
+    put(&followed.path("sub/y.yaml"), &set("b", "11.0.0.0/8"));
+    put(&followed.path(".sync"), "token");
+    assert_eq!(followed.until("synced token"), ["apply set b [11.0.0.0/8]", "settled"]);
+}
+
+/// Takes the stamps of events.
+struct Stamps(std::sync::mpsc::Sender<Stamp>);
+
+impl Sink for Stamps {
+    fn event(&mut self, event: Event) {
+        if let Event::Apply(.., stamp) | Event::Delete(.., stamp) = event {
+            self.0.send(stamp).expect("the test listens");
+        }
+    }
+
+    fn config(&mut self, _: ConfigEvent) {}
+    fn report(&mut self, _: Report) {}
+    fn settled(&mut self) {}
+    fn synced(&mut self, _: &str) {}
+}
+
+#[test]
+fn a_stamp_says_when_the_change_was_noticed() {
+    let directory = directory_with(&[]);
+    let mut source = open(directory.path());
+    let stopper = source.stopper();
+    let (tell, stamps) = std::sync::mpsc::channel();
+    let thread = std::thread::spawn(move || source.run(&mut Stamps(tell)).expect("it is listed"));
+    let built_in = 4;
+    let listed: Vec<_> = stamps.iter().take(built_in).collect();
+    std::thread::sleep(Duration::from_millis(1));
+    let before = clock::now();
+    put(&directory.path().join("x.yaml"), &set("a", "10.0.0.0/8"));
+    let stamp = stamps.recv_timeout(PATIENCE).expect("it is told");
+    let after = clock::now();
+    assert!(listed.iter().all(|listed| *listed < before));
+    assert!(before < stamp && stamp < after, "{before:?} {stamp:?} {after:?}");
+    stopper.stop();
+    thread.join().expect("it ends");
+}
