@@ -131,36 +131,35 @@ pub fn verdict(allowed: bool) -> &'static str {
     if allowed { "allow" } else { "deny" }
 }
 
-/// Two sets of verdicts as tables side by side, one pair of tables a port. A cell is `yes` or `no`, or
-/// `v4`/`v6` if only that family is allowed; `!` marks a cell where the two sets differ.
+/// The width of a cell: `yes`, `no`, `v4!`, and a space.
+const CELL: usize = 4;
+
+/// Two sets of verdicts as tables side by side, one pair of tables a port. Columns are the rows' letters. A cell is
+/// `yes` or `no`, or `v4`/`v6` if only that family is allowed; `!` marks a cell where the two sets differ.
 #[must_use]
 pub fn side_by_side(expected: &Verdicts, observed: &Verdicts) -> String {
     let names: BTreeSet<&str> = expected.keys().flat_map(|flow| [flow.from.as_str(), flow.to.as_str()]).collect();
     let ports: BTreeSet<ProbePort> = expected.keys().map(|flow| flow.port).collect();
-    let width = names.iter().map(|name| name.len()).max().unwrap_or_default() + 1;
-    let mut text = String::new();
+    let width = names.iter().map(|name| name.len()).max().unwrap_or_default() + CELL;
+    let table = names.len() * CELL;
+    let letters: String = names.iter().zip('A'..).map(|(_, letter)| format!("{letter:CELL$}")).collect();
+    let mut lines = Vec::new();
     for port in ports {
-        let title = format!("{port}");
-        let half = names.len() * width;
-        let _ = writeln!(text, "{title:width$} {:half$} | observed", "expected");
-        let heads: String = names.iter().map(|name| format!("{name:width$}")).collect();
-        let _ = writeln!(text, "{:width$} {heads} | {heads}", "from \\ to");
-        for from in &names {
-            let row = |verdicts: &Verdicts| -> Vec<String> {
-                names.iter().map(|to| cell(verdicts, from, to, port)).collect()
-            };
-            let (want, got) = (row(expected), row(observed));
-            let left: String = want.iter().map(|cell| format!("{cell:width$}")).collect();
-            let right: String = want
-                .iter()
-                .zip(&got)
-                .map(|(want, got)| format!("{:width$}", if want == got { got.clone() } else { format!("{got}!") }))
-                .collect();
-            let _ = writeln!(text, "{from:width$} {left} | {right}");
+        lines.push(format!("{:width$}{:table$}  {}", port.to_string(), "expected", "observed"));
+        lines.push(format!("{:width$}{letters}  {letters}", "  from \\ to"));
+        for (from, letter) in names.iter().zip('A'..) {
+            let (mut want, mut got) = (String::new(), String::new());
+            for to in &names {
+                let (wanted, seen) = (cell(expected, from, to, port), cell(observed, from, to, port));
+                let mark = if wanted == seen { "" } else { "!" };
+                want += &format!("{wanted:CELL$}");
+                got += &format!("{:CELL$}", format!("{seen}{mark}"));
+            }
+            lines.push(format!("{:width$}{want}  {got}", format!("{letter} {from}")));
         }
-        text.push('\n');
+        lines.push(String::new());
     }
-    text
+    lines.iter().map(|line| format!("{}\n", line.trim_end())).collect()
 }
 
 fn cell(verdicts: &Verdicts, from: &str, to: &str, port: ProbePort) -> String {

@@ -45,11 +45,9 @@ fn demo() -> anyhow::Result<(usize, usize)> {
     let pods = install(&mut cluster, &quickstart)?;
     println!("{pods} pods on this machine, manifests from {}\n", quickstart.display());
 
-    let started = Instant::now();
     let agent = Process::agent(&cluster)?;
     let mut tally = Tally::default();
     let verdicts = look(&cluster, &mut tally, "the policies of deploy/quickstart")?;
-    println!("(agent started {} ms before the last packet of this table)\n", started.elapsed().as_millis());
 
     let monitoring = cluster.peers.get("monitoring/prometheus").context("the quickstart has a prometheus")?;
     let api = cluster.peers.get("shop/api").context("the quickstart has an api")?;
