@@ -112,6 +112,8 @@ fn configuration_comes_from_files_and_the_environment() {
     let mut command = calc(dir.path());
     command.arg("--config-file").arg(&file);
     command.env("FELIX_LOGPREFIX", "felix").env("CARACAL_LOGPREFIX", "caracal").env("FELIX_LOGPREFX", "x");
+    // No parameter, and not taken for one.
+    command.env("CARACAL_LOG", "warn");
     let output = run(command);
     assert!(output.status.success());
     let config = &lines(&output)[0]["configUpdate"]["config"];

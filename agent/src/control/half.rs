@@ -2,6 +2,7 @@
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::ops::ControlFlow;
+use std::time::Duration;
 
 use caracal_proto::felix;
 use caracal_proto::sync::{Ack, EndpointOutcome, FromData, Hello, endpoint_outcome, refusal};
@@ -128,7 +129,7 @@ impl ControlHalf {
             return;
         };
         match self.session.receive(frame) {
-            Ok(Heard::Ack(ack)) => log_ack(&ack),
+            Ok(Heard::Ack { ack, stamp }) => log_ack(&ack, stamp),
             Ok(Heard::Felix(message)) => debug!(?message, "the data half reports"),
             Ok(Heard::Extension(extension)) => debug!(name = extension.name, "an extension that is not known here"),
             Err(refused) => {
@@ -169,10 +170,12 @@ impl ControlHalf {
     }
 }
 
-fn log_ack(ack: &Ack) {
-    let Ack { epoch: _, revision, outcomes, committed: _, error } = ack;
+fn log_ack(ack: &Ack, stamp: u64) {
+    let Ack { epoch: _, revision, outcomes, committed, error } = ack;
     if error.is_empty() {
-        debug!(revision, "in the kernel");
+        // Both are readings of one clock: the halves are on one host.
+        let since_change = committed.checked_sub(stamp).filter(|_| stamp != 0).map(Duration::from_nanos);
+        debug!(revision, ?since_change, "in the kernel");
     } else {
         warn!(revision, "not programmed, the last good state stands: {error}");
     }

@@ -31,7 +31,12 @@ pub enum RevisionKind {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Heard {
     /// It has programmed a revision, or could not.
-    Ack(Ack),
+    Ack {
+        /// What it said; of an earlier life of the control half if the epoch says so.
+        ack: Ack,
+        /// When the datastore first showed the oldest change of the revision; 0 if unknown.
+        stamp: u64,
+    },
     /// A status of an endpoint or of the process.
     Felix(Box<felix::FromDataplane>),
     /// Something that Felix's messages have no place for.
@@ -222,6 +227,7 @@ impl Session {
     pub fn receive(&mut self, frame: FromData) -> Result<Heard, Refused> {
         match frame.frame {
             Some(from_data::Frame::Ack(ack)) => {
+                let mut stamp = 0;
                 if ack.epoch == self.epoch {
                     if ack.revision > self.newest {
                         return Err(Refused::protocol(format!(
@@ -229,9 +235,11 @@ impl Session {
                             ack.revision, self.newest
                         )));
                     }
+                    let kept = self.in_flight.iter().find(|kept| kept.revision == ack.revision);
+                    stamp = kept.map_or(0, |kept| kept.stamp);
                     self.acknowledge(ack.revision);
                 }
-                Ok(Heard::Ack(ack))
+                Ok(Heard::Ack { ack, stamp })
             }
             Some(from_data::Frame::Felix(message)) => Ok(Heard::Felix(Box::new(message))),
             Some(from_data::Frame::Extension(extension)) => Ok(Heard::Extension(extension)),

@@ -314,7 +314,7 @@ fn a_peer_that_breaks_the_protocol_is_refused() {
         assert_eq!(refused.reason, refusal::Reason::Protocol, "{frame:?}");
     }
     let stale = ack(Position { epoch: 77, revision: 99 });
-    assert!(matches!(world.session.receive(stale), Ok(Heard::Ack(_))), "another life's");
+    assert!(matches!(world.session.receive(stale), Ok(Heard::Ack { .. })), "another life's");
 }
 
 #[test]
