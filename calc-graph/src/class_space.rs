@@ -36,6 +36,8 @@ mod values;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
+
 use caracal_selector::Selector;
 use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
@@ -77,7 +79,7 @@ pub(crate) struct ClassSpace {
     /// Settled selectors that require no atom.
     unindexed: IdSet,
     /// Selectors that no class was compared with yet.
-    pending: Vec<SelectorIx>,
+    pending: BTreeSet<SelectorIx>,
     /// Atoms that no value was compared with yet.
     new_atoms: Vec<AtomIx>,
     /// Selectors that gained or lost a class since they were last asked for.
@@ -171,14 +173,14 @@ impl ClassSpace {
     pub(crate) fn add_selector(&mut self, labels: &mut LabelStore, selector: &Selector) -> SelectorIx {
         let compiled = self.compile(labels, selector.expr());
         let at = SelectorIx(self.selectors.insert(SelectorState { compiled, cover: None, classes: IdSet::default() }));
-        self.pending.push(at);
+        self.pending.insert(at);
         at
     }
 
     /// Takes a selector out.
     pub(crate) fn remove_selector(&mut self, selector: SelectorIx) {
         let state = self.selectors.remove(selector.0);
-        self.pending.retain(|pending| *pending != selector);
+        self.pending.remove(&selector);
         self.unindexed.remove(selector.0);
         for atom in state.cover.iter().flatten() {
             self.atoms[*atom].selectors.remove(selector.0);

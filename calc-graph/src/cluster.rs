@@ -80,7 +80,8 @@ impl Cluster {
         let after: SmallVec<[SelectorIx; 16]> = self.space.matches(self.space.class_of(group)).into();
         let old_ports = former.map(|group| PortsIx(self.space.tag_of(group)));
         for selector in union(&before, &after) {
-            let (was, is) = (before.contains(&selector), after.contains(&selector));
+            let has = |matches: &[SelectorIx]| matches.binary_search(&selector).is_ok();
+            let (was, is) = (has(&before), has(&after));
             for set in sets.told_of(selector) {
                 if was && is && old_ports == Some(ports) {
                     sets.touch(self, set, &gone, self.ports(ports));

@@ -1,7 +1,9 @@
 //! Byte strings in one allocation, by offset.
 //!
-//! Memory: the bytes and one or two for the length; what was freed stays until
+//! Memory: the bytes and mostly one for the length; what was freed stays until
 //! it is half of everything, when the owner is asked to move what it keeps.
+
+use crate::varint;
 
 #[derive(Debug, Default)]
 pub(crate) struct KeyArena {
@@ -12,21 +14,22 @@ pub(crate) struct KeyArena {
 impl KeyArena {
     pub(crate) fn push(&mut self, key: &[u8]) -> u32 {
         let at = u32::try_from(self.bytes.len()).expect("keys take less than 4 GiB");
-        let len = u16::try_from(key.len()).expect("a key is shorter than 64 KiB");
-        self.bytes.extend_from_slice(&len.to_le_bytes());
+        varint::push(&mut self.bytes, key.len());
         self.bytes.extend_from_slice(key);
         at
     }
 
     pub(crate) fn get(&self, at: u32) -> &[u8] {
-        let rest = &self.bytes[at as usize..];
-        let (len, rest) = rest.split_at(2);
-        let len = u16::from_le_bytes([len[0], len[1]]);
-        &rest[..usize::from(len)]
+        let mut rest = &self.bytes[at as usize..];
+        let length = varint::take(&mut rest);
+        &rest[..length]
     }
 
     pub(crate) fn free(&mut self, at: u32) {
-        self.freed += 2 + self.get(at).len();
+        let before = self.bytes[at as usize..].len();
+        let mut rest = &self.bytes[at as usize..];
+        let length = varint::take(&mut rest);
+        self.freed += before - rest.len() + length;
     }
 
     /// Moves what is kept together if at least half is freed. `kept` are the

@@ -16,6 +16,7 @@ use rustc_hash::{FxBuildHasher, FxHasher};
 use crate::ids::{KeyIx, LabelsIx, ShapeIx};
 use crate::interner::Interner;
 use crate::slots::Slots;
+use crate::varint;
 
 #[derive(Debug)]
 struct Shape {
@@ -48,7 +49,7 @@ impl LabelStore {
         let shape = self.shape_of(labels);
         self.scratch.clear();
         for (_, value) in labels.iter() {
-            push_length(&mut self.scratch, value.len());
+            varint::push(&mut self.scratch, value.len());
             self.scratch.extend_from_slice(value.as_bytes());
         }
         let hash = set_hash(shape, &self.scratch);
@@ -116,7 +117,7 @@ impl LabelStore {
         let set = &self.sets[labels.0];
         let mut rest = &*set.values;
         self.shapes[set.shape.0].keys.iter().map(move |key| {
-            let len = take_length(&mut rest);
+            let len = varint::take(&mut rest);
             let (value, after) = rest.split_at(len);
             rest = after;
             (*key, std::str::from_utf8(value).expect("values are text"))
@@ -180,27 +181,6 @@ fn keys_hash<'a>(keys: impl Iterator<Item = &'a str>) -> u64 {
 
 fn set_hash(shape: ShapeIx, values: &[u8]) -> u64 {
     FxBuildHasher.hash_one((shape, values))
-}
-
-fn push_length(bytes: &mut Vec<u8>, mut len: usize) {
-    while len >= 0x80 {
-        bytes.push((len & 0x7f) as u8 | 0x80);
-        len >>= 7;
-    }
-    bytes.push(len as u8);
-}
-
-fn take_length(bytes: &mut &[u8]) -> usize {
-    let (mut len, mut shift) = (0, 0);
-    loop {
-        let (byte, rest) = bytes.split_first().expect("a length is whole");
-        *bytes = rest;
-        len |= usize::from(byte & 0x7f) << shift;
-        if byte & 0x80 == 0 {
-            return len;
-        }
-        shift += 7;
-    }
 }
 
 #[cfg(test)]

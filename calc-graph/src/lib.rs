@@ -39,6 +39,7 @@ mod sequencer;
 mod settings;
 mod slots;
 mod tiers;
+mod varint;
 
 pub use delta::{
     ActivePolicy, ActiveProfile, Delta, HostPolicyLists, IpSetKind, Member, PolicyList, ScannedRule, TierPolicies,

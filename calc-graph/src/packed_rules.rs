@@ -14,6 +14,8 @@ use caracal_model::{
 use caracal_net::{Cidr, Family, PortRange, Protocol};
 use smol_str::SmolStr;
 
+use crate::varint;
+
 /// The rules of a policy or profile in both directions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct PackedRules(Box<[u8]>);
@@ -27,41 +29,54 @@ pub(crate) struct Rules {
 
 impl PackedRules {
     pub(crate) fn pack(inbound: &[Rule], outbound: &[Rule]) -> Self {
-        let mut writer = Writer(Vec::new());
+        let mut writer = Writer::default();
         if !inbound.is_empty() || !outbound.is_empty() {
             writer.list(inbound, Writer::rule);
             writer.list(outbound, Writer::rule);
         }
-        Self(writer.0.into())
+        Self(writer.bytes.into())
     }
 
     pub(crate) fn unpack(&self) -> Rules {
         if self.0.is_empty() {
             return Rules::default();
         }
-        let mut reader = Reader(&self.0);
+        let mut reader = Reader { whole: &self.0, rest: &self.0 };
         Rules { inbound: reader.list(Reader::rule), outbound: reader.list(Reader::rule) }
     }
 }
 
-struct Writer(Vec<u8>);
+/// How many texts of a policy may be named again; more would make long policies slow.
+const REMEMBERED: usize = 32;
+
+#[derive(Default)]
+struct Writer {
+    bytes: Vec<u8>,
+    /// Where texts were written that are worth naming again.
+    texts: Vec<(SmolStr, usize)>,
+}
 
 impl Writer {
     fn byte(&mut self, byte: u8) {
-        self.0.push(byte);
+        self.bytes.push(byte);
     }
 
-    fn length(&mut self, mut length: usize) {
-        while length >= 0x80 {
-            self.byte((length & 0x7f) as u8 | 0x80);
-            length >>= 7;
+    fn length(&mut self, length: usize) {
+        varint::push(&mut self.bytes, length);
+    }
+
+    /// Writes twice its length and a text; or one more than twice the place of
+    /// the same text before it: selectors are often repeated.
+    fn text(&mut self, text: &SmolStr) {
+        if let Some((_, at)) = self.texts.iter().find(|(written, _)| written == text) {
+            return self.length(at << 1 | 1);
         }
-        self.byte(length as u8);
-    }
-
-    fn text(&mut self, text: &str) {
-        self.length(text.len());
-        self.0.extend_from_slice(text.as_bytes());
+        let at = self.bytes.len();
+        self.length(text.len() << 1);
+        self.bytes.extend_from_slice(text.as_bytes());
+        if text.len() > 3 && self.texts.len() < REMEMBERED {
+            self.texts.push((text.clone(), at));
+        }
     }
 
     fn list<T>(&mut self, list: &[T], mut one: impl FnMut(&mut Self, &T)) {
@@ -185,11 +200,11 @@ impl Writer {
         match net.addr() {
             IpAddr::V4(addr) => {
                 self.byte(4);
-                self.0.extend_from_slice(&addr.octets());
+                self.bytes.extend_from_slice(&addr.octets());
             }
             IpAddr::V6(addr) => {
                 self.byte(6);
-                self.0.extend_from_slice(&addr.octets());
+                self.bytes.extend_from_slice(&addr.octets());
             }
         }
         self.byte(net.len());
@@ -200,7 +215,7 @@ impl Writer {
             RulePort::Numeric(range) => {
                 self.byte(0);
                 for port in [range.first(), range.last()] {
-                    self.0.extend_from_slice(&port.to_le_bytes());
+                    self.bytes.extend_from_slice(&port.to_le_bytes());
                 }
             }
             RulePort::Named(name) => {
@@ -211,12 +226,15 @@ impl Writer {
     }
 }
 
-struct Reader<'a>(&'a [u8]);
+struct Reader<'a> {
+    whole: &'a [u8],
+    rest: &'a [u8],
+}
 
 impl Reader<'_> {
     fn bytes<const N: usize>(&mut self) -> [u8; N] {
-        let (bytes, rest) = self.0.split_first_chunk().expect("packed rules are whole");
-        self.0 = rest;
+        let (bytes, rest) = self.rest.split_first_chunk().expect("packed rules are whole");
+        self.rest = rest;
         *bytes
     }
 
@@ -226,22 +244,19 @@ impl Reader<'_> {
     }
 
     fn length(&mut self) -> usize {
-        let (mut length, mut shift) = (0, 0);
-        loop {
-            let byte = self.byte();
-            length |= usize::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                return length;
-            }
-            shift += 7;
-        }
+        varint::take(&mut self.rest)
     }
 
     fn text(&mut self) -> SmolStr {
         let length = self.length();
-        let (text, rest) = self.0.split_at(length);
-        self.0 = rest;
-        std::str::from_utf8(text).expect("packed texts are text").into()
+        if length & 1 == 1 {
+            let mut there = &self.whole[length >> 1..];
+            let length = varint::take(&mut there);
+            return text(&there[..length >> 1]);
+        }
+        let (bytes, rest) = self.rest.split_at(length >> 1);
+        self.rest = rest;
+        text(bytes)
     }
 
     fn list<T>(&mut self, mut one: impl FnMut(&mut Self) -> T) -> Vec<T> {
@@ -340,6 +355,10 @@ impl Reader<'_> {
             _ => RulePort::Named(self.text()),
         }
     }
+}
+
+fn text(bytes: &[u8]) -> SmolStr {
+    std::str::from_utf8(bytes).expect("packed texts are text").into()
 }
 
 #[cfg(test)]

@@ -142,7 +142,8 @@ impl Policies {
         let new = HeldPolicy {
             kind,
             tier: cx.tiers.acquire(tier),
-            order: order.unwrap_or(f64::INFINITY),
+            // Adding nothing turns -0 into 0.
+            order: order.unwrap_or(f64::INFINITY) + 0.0,
             placing: Placing {
                 ingress: *ingress,
                 egress: *egress,

@@ -81,7 +81,8 @@ impl Tiers {
     pub(crate) fn compare(&self, a: TierIx, b: TierIx) -> Ordering {
         let place = |at: TierIx| {
             let held = &self.slots[at.0];
-            let order = held.tier.map(|(_, tier)| tier.order.unwrap_or(f64::INFINITY));
+            // Adding nothing turns -0 into 0.
+            let order = held.tier.map(|(_, tier)| tier.order.unwrap_or(f64::INFINITY) + 0.0);
             let explicit = held.tier.is_some_and(|(_, tier)| tier.order.is_some());
             (order, explicit, &held.name)
         };
