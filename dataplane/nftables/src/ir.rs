@@ -9,7 +9,6 @@ use std::net::IpAddr;
 
 use caracal_net::{Cidr, Family, Mark, Port, PortRange, Priority, Protocol};
 pub use caracal_sys::nft::{Comment, LogPrefix, Name};
-use smallvec::SmallVec;
 use smol_str::SmolStr;
 
 /// The one table, of family `inet`.
@@ -92,9 +91,9 @@ pub struct Chain {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Rule {
     /// What must hold.
-    pub matches: SmallVec<[Match; 4]>,
+    pub matches: Vec<Match>,
     /// What is done.
-    pub statements: SmallVec<[Statement; 3]>,
+    pub statements: Vec<Statement>,
     /// Where the rule comes from, for people; see [`crate::names::comment`].
     pub comment: Option<Comment>,
 }

@@ -521,7 +521,10 @@ impl Model {
 /// The first version of a set's name that waits for no deletion.
 fn free_version(bin: &Bin) -> impl Fn(&Name) -> u32 {
     |first| {
-        let versions = bin.sets().filter_map(|name| names::ip_set_version(first, name));
+        let versions = bin.sets().filter_map(|name| match names::ip_set_copy(name) {
+            Some((copied, version)) => (copied == *first).then_some(version),
+            None => (name == first).then_some(0),
+        });
         versions.max().map_or(0, |version| version + 1)
     }
 }

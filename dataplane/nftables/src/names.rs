@@ -99,14 +99,13 @@ pub fn ip_set(kind: SetKind, id: &str, version: u32) -> Name {
     }
 }
 
-/// The version of a set of [`ip_set`]'s whose version 0 has the name `first`;
-/// `None` if `name` is another set's.
+/// The first name and the version of a copy of an IP set's kernel set; `None`
+/// for any other name.
 #[must_use]
-pub fn ip_set_version(first: &str, name: &str) -> Option<u32> {
-    match name.strip_prefix(first)?.strip_prefix("/v") {
-        Some(version) => version.parse().ok().filter(|version| *version > 0),
-        None => (first == name).then_some(0),
-    }
+pub fn ip_set_copy(name: &Name) -> Option<(Name, u32)> {
+    let (first, version) = name.rsplit_once("/v")?;
+    let version = version.parse().ok().filter(|version| *version > 0)?;
+    Some((Name::new(first).ok()?, version))
 }
 
 /// The shared set of a rule's prefixes. Equal lists have equal names.

@@ -16,6 +16,8 @@ pub(crate) struct Found {
     pub(crate) chains: FxHashMap<Name, FoundChain>,
     /// Sets and maps; `None` for one that is of no kind of ours.
     pub(crate) sets: FxHashMap<Name, Option<nft::Set>>,
+    /// The highest version of each set that has been copied, by its first name.
+    versions: FxHashMap<Name, u32>,
 }
 
 #[derive(Debug)]
@@ -43,21 +45,18 @@ impl Found {
                 found.rules.push(listed.rule);
             }
         }
-        let sets = socket.sets(table)?.into_iter().map(|listed| (listed.name, listed.set)).collect();
-        Ok(Some(Self { table: listed, chains, sets }))
+        let sets: FxHashMap<_, _> = socket.sets(table)?.into_iter().map(|listed| (listed.name, listed.set)).collect();
+        let mut versions: FxHashMap<Name, u32> = FxHashMap::default();
+        for (first, version) in sets.keys().filter_map(|name| names::ip_set_copy(name)) {
+            let highest = versions.entry(first).or_default();
+            *highest = version.max(*highest);
+        }
+        Ok(Some(Self { table: listed, chains, sets, versions }))
     }
 
     /// The highest version that the kernel holds of an IP set's kernel set.
     pub(crate) fn version(&self, first: &Name) -> u32 {
-        // Most sets were never copied.
-        if self.sets.contains_key(first) && !self.has_versions() {
-            return 0;
-        }
-        self.sets.keys().filter_map(|name| names::ip_set_version(first, name)).max().unwrap_or(0)
-    }
-
-    fn has_versions(&self) -> bool {
-        self.sets.keys().any(|name| name.contains("/v"))
+        self.versions.get(first).copied().unwrap_or(0)
     }
 }
 

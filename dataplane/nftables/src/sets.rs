@@ -67,6 +67,13 @@ impl<U> SetObjects for SetTable<U> {
     }
 }
 
+/// The part of a change that is about one kernel set.
+struct Part {
+    kind: SetKind,
+    add: Vec<Element>,
+    delete: Vec<Element>,
+}
+
 /// The version that a kernel set may have, from its name at version 0.
 pub(crate) type Versions<'a> = dyn Fn(&Name) -> u32 + 'a;
 
@@ -114,26 +121,23 @@ impl<U> SetTable<U> {
         let ipv6 = self.ipv6;
         let state = self.sets.entry(id.clone()).or_insert_with(SetState::new);
         let mut shape = Shape::Same;
-        let mut batches: SmallVec<[(SetKind, Vec<Element>, Vec<Element>); 2]> = SmallVec::new();
+        let mut parts: SmallVec<[Part; 2]> = SmallVec::new();
         for (member, is_new) in added.iter().map(|m| (m, true)).chain(removed.iter().map(|m| (m, false))) {
             let kind = kind_of(member);
             if !kinds(ipv6, set.kind()).any(|wanted| wanted == kind) {
                 continue;
             }
-            let at = match batches.iter().position(|(known, ..)| *known == kind) {
-                Some(at) => at,
-                None => {
-                    batches.push((kind, Vec::new(), Vec::new()));
-                    batches.len() - 1
-                }
-            };
-            let (_, add, delete) = &mut batches[at];
+            let at = parts.iter().position(|part| part.kind == kind).unwrap_or_else(|| {
+                parts.push(Part { kind, add: Vec::new(), delete: Vec::new() });
+                parts.len() - 1
+            });
             // Of prefixes, only those that no other covers are in the kernel: see below.
             if !kind.is_interval() {
-                if is_new { add } else { delete }.push(element_of(member));
+                let part = &mut parts[at];
+                if is_new { &mut part.add } else { &mut part.delete }.push(element_of(member));
             }
         }
-        for (kind, mut add, mut delete) in batches {
+        for Part { kind, mut add, mut delete } in parts {
             let Some(object) = state.objects.iter_mut().find(|object| object.spec.kind == kind) else {
                 state.make(id, kind, free(&names::ip_set(kind, id, 0)), set, edits);
                 shape = Shape::Changed;
@@ -372,6 +376,3 @@ fn element_of(member: &Member) -> Element {
         Member::IpPort(addr, protocol, port) => Element::AddrPort(*addr, *protocol, *port),
     }
 }
-
-#[cfg(test)]
-mod tests;

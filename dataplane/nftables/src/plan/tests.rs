@@ -74,16 +74,33 @@ fn work_of(edit: impl FnOnce(&mut World)) -> String {
 fn nothing_is_nothing() {
     assert_eq!(work_of(|_| {}), "");
     // A message that says what is known already.
-    assert_eq!(work_of(|world| drop(world.set("s:clients", &["10.0.0.2/32", "10.0.0.1/32"]))), "");
+    assert_eq!(
+        work_of(|world| {
+            world.set("s:clients", &["10.0.0.2/32", "10.0.0.1/32"]);
+        }),
+        ""
+    );
     // A profile that is set as it was, and one that nobody uses.
-    assert_eq!(work_of(|world| drop(world.profile("kns.default", &[rule("allow")], &[rule("allow")]))), "");
-    assert_eq!(work_of(|world| drop(world.profile("kns.other", &[rule("allow")], &[]))), "");
+    assert_eq!(
+        work_of(|world| {
+            world.profile("kns.default", &[rule("allow")], &[rule("allow")]);
+        }),
+        ""
+    );
+    assert_eq!(
+        work_of(|world| {
+            world.profile("kns.other", &[rule("allow")], &[]);
+        }),
+        ""
+    );
 }
+
+type Edit = fn(&mut World);
 
 /// Exactly what the kernel is told about each change.
 #[test]
 fn the_work_of_each_change() {
-    let changes: &[(&str, fn(&mut World))] = &[
+    let changes: &[(&str, Edit)] = &[
         ("a member comes", |world| {
             world.members("s:clients", &["10.0.0.3/32"], &[]);
         }),
@@ -156,9 +173,13 @@ fn the_work_of_each_change() {
 #[test]
 fn a_chain_that_is_wanted_again_is_rewritten_in_place() {
     let mut programmed = Programmed::new();
-    programmed.revision(|world| drop(world.remove_endpoint("default/db-0")));
+    programmed.revision(|world| {
+        world.remove_endpoint("default/db-0");
+    });
     let tier = [("default", "Deny", &["default/db"][..], &[][..])];
-    let steps = programmed.revision(|world| drop(world.endpoint("default/db-1", "cali2", &tier, &["kns.default"])));
+    let steps = programmed.revision(|world| {
+        world.endpoint("default/db-1", "cali2", &tier, &["kns.default"]);
+    });
     assert!(!steps.contains("add chain") && !steps.contains("delete chain"), "{steps}");
     assert_eq!(programmed.revision(|_| {}), "");
 }
@@ -169,7 +190,9 @@ fn a_set_too_big_to_copy_is_edited_in_place_and_counted() {
     let members: Vec<String> =
         (0..10_001u32).map(|n| format!("10.{}.{}.{}/32", n >> 16, n >> 8 & 255, n & 255)).collect();
     let members: Vec<&str> = members.iter().map(String::as_str).collect();
-    programmed.revision(|world| drop(world.set("s:clients", &members)));
+    programmed.revision(|world| {
+        world.set("s:clients", &members);
+    });
     let steps = programmed.revision(|world| {
         world.members("s:clients", &["11.0.0.1/32"], &[]);
         world.policy("default/db", &[allow_from("s:clients", "5433")], &[]);
@@ -181,7 +204,9 @@ fn a_set_too_big_to_copy_is_edited_in_place_and_counted() {
 #[test]
 fn what_packets_may_still_walk_is_deleted_later() {
     let mut programmed = Programmed::new();
-    programmed.revision(|world| drop(world.remove_endpoint("default/db-0")));
+    programmed.revision(|world| {
+        world.remove_endpoint("default/db-0");
+    });
     let Update { edits, garbage, .. } = programmed.model.update(&programmed.world.store, &[], programmed.now);
     assert_eq!(plan(edits, garbage), []);
     let steps = programmed.revision(|_| {});

@@ -100,7 +100,7 @@ impl Sim {
         fn depth(sim: &Sim, chain: &Name, level: usize) -> Result<(), String> {
             ensure(level < 16, "the jumps are too deep").map_err(|why| format!("{chain}: {why}"))?;
             let rules = sim.chains.get(chain).map_or(&[][..], |chain| &chain.rules);
-            let entries = rules.iter().flat_map(|rule| maps(rule)).flat_map(|map| &sim.sets[map].1);
+            let entries = rules.iter().flat_map(maps).flat_map(|map| &sim.sets[map].1);
             let entries = entries.filter_map(|element| match element {
                 Element::Interface(_, Verdict::Jump(to)) => Some(to),
                 _ => None,
@@ -108,11 +108,6 @@ impl Sim {
             rules.iter().flat_map(targets).chain(entries).try_for_each(|to| depth(sim, to, level + 1))
         }
         self.chains.values().filter(|chain| chain.base.is_some()).try_for_each(|base| depth(self, &base.name, 0))
-    }
-
-    /// The names of all chains and sets.
-    pub(crate) fn names(&self) -> BTreeSet<Name> {
-        self.chains.keys().chain(self.sets.keys()).cloned().collect()
     }
 
     /// Walks a packet through the base chain of a direction, as the first of its connection.
