@@ -159,6 +159,19 @@ impl Cluster {
         Ok(name)
     }
 
+    /// Lets the node answer for a pod's gateway at once, as Calico's CNI plugin does before it reports the
+    /// pod's interface. (The agent does so too, once it knows the pod; a pod that has asked in vain before
+    /// asks again after a second only.)
+    pub fn answer_arp(&self, name: &str) -> anyhow::Result<()> {
+        let spec = self.specs.get(name).with_context(|| format!("no pod {name}"))?;
+        let interface = interface_name(&spec.namespace, &spec.name);
+        self.node.run(|| {
+            fs::write(format!("/proc/sys/net/ipv4/conf/{interface}/proxy_arp"), "1")?;
+            fs::write(format!("/proc/sys/net/ipv4/neigh/{interface}/proxy_delay"), "0")?;
+            anyhow::Ok(())
+        })?
+    }
+
     /// Writes (or writes again) a pod's object.
     pub fn announce(&self, name: &str) -> anyhow::Result<()> {
         let spec = self.specs.get(name).with_context(|| format!("no pod {name}"))?;
