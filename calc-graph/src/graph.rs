@@ -162,7 +162,6 @@ impl CalcGraph {
             }
             Some(holder) if holder > kind => {
                 let former = self.held(&key);
-                self.intake.displaced(holder, &key, id);
                 self.intake.set_aside(holder, key, Problem::HiddenBy(kind), former);
                 self.put(kind, object);
             }

@@ -56,15 +56,6 @@ impl Intake {
         }
     }
 
-    /// Notes that an object went aside, while a list may be waiting for it under its id.
-    pub(crate) fn displaced(&mut self, kind: Kind, key: &Key, id: Option<u32>) {
-        if let Some(unseen) = self.lists.get_mut(&kind)
-            && id.is_some_and(|id| unseen.ids.remove(id))
-        {
-            unseen.keys.insert(key.clone());
-        }
-    }
-
     /// Ends a list; gives out what it did not repeat.
     pub(crate) fn end(&mut self, kind: Kind) -> Unseen {
         self.listed.insert(kind);

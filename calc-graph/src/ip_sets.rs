@@ -6,8 +6,8 @@
 //! entry until the flush, none for members at rest.
 //! Invariants: a touched member's entry says whether the receiver's set holds
 //! it, hidden or not; `wide` are those that it holds and that are more than one
-//! address. A set that nothing names is removed by the next flush, not before,
-//! so that one that is named again in between is not told anew.
+//! address. References are given back by a flush, after it took new ones, so that
+//! a set that is named again in between is not told anew.
 
 use std::collections::BTreeSet;
 
@@ -76,7 +76,6 @@ pub(crate) struct IpSets {
     of_selector: Vec<SmallVec<[SetIx; 2]>>,
     fresh: BTreeSet<SetIx>,
     touched: BTreeSet<SetIx>,
-    idle: BTreeSet<SetIx>,
     overlaps: Overlaps,
     told_overlaps: Overlaps,
 }
@@ -96,9 +95,6 @@ impl IpSets {
         if let Some(at) = self.find(request) {
             let set = &mut self.sets[at.0];
             set.refs += 1;
-            if set.refs == 1 {
-                self.idle.remove(&at);
-            }
             return (at, set.id.clone());
         }
         let mut select = |selector| self.selectors.acquire(space, labels, selector);
@@ -127,15 +123,6 @@ impl IpSets {
         self.by_spec.insert(spec, at);
         self.fresh.insert(at);
         (at, id)
-    }
-
-    /// Gives a reference back.
-    pub(crate) fn release(&mut self, at: SetIx) {
-        let set = &mut self.sets[at.0];
-        set.refs -= 1;
-        if set.refs == 0 {
-            self.idle.insert(at);
-        }
     }
 
     /// The id of a set that there is.
@@ -180,19 +167,24 @@ impl IpSets {
 
     pub(crate) fn is_dirty(&self) -> bool {
         let settings = self.overlaps != self.told_overlaps;
-        settings || !self.fresh.is_empty() || !self.touched.is_empty() || !self.idle.is_empty()
+        settings || !self.fresh.is_empty() || !self.touched.is_empty()
     }
 
-    /// Takes out the sets that nothing names.
-    pub(crate) fn remove_idle(&mut self, space: &mut ClassSpace) -> RemovedSets {
+    /// Gives references back, and takes out the sets that nothing names any more.
+    pub(crate) fn release(&mut self, space: &mut ClassSpace, released: &[SetIx]) -> RemovedSets {
         let mut removed = Vec::new();
-        for at in std::mem::take(&mut self.idle) {
+        for at in released {
+            let set = &mut self.sets[at.0];
+            set.refs -= 1;
+            if set.refs > 0 {
+                continue;
+            }
             let IpSet { id, spec, told, .. } = self.sets.remove(at.0);
             self.by_spec.remove(&spec);
-            self.fresh.remove(&at);
-            self.touched.remove(&at);
+            self.fresh.remove(at);
+            self.touched.remove(at);
             if let Some(selector) = spec.selector() {
-                self.of_selector[selector.ix()].retain(|other| *other != at);
+                self.of_selector[selector.ix()].retain(|other| other != at);
                 self.selectors.release(space, selector);
             }
             if told {

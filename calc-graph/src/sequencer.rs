@@ -12,7 +12,7 @@ use caracal_model::{PolicyKey, Stamp};
 use crate::Delta;
 use crate::active_rules::{acquire_sets, policy_message, profile_message, profile_rules};
 use crate::graph::CalcGraph;
-use crate::ids::{PolicyIx, SetIx};
+use crate::ids::PolicyIx;
 use crate::ip_sets::RemovedSets;
 use crate::policies::Selection;
 use crate::policy_lists::ListContext;
@@ -134,12 +134,11 @@ impl CalcGraph {
         }
     }
 
+    /// Gives back the sets that policies and profiles need no more.
     fn release_sets(&mut self) -> RemovedSets {
-        let released: Vec<SetIx> = self.policies.take_released();
-        for at in released.into_iter().chain(self.profiles.take_released()) {
-            self.sets.release(at);
-        }
-        self.sets.remove_idle(&mut self.cluster.space)
+        let mut released = self.policies.take_released();
+        released.extend(self.profiles.take_released());
+        self.sets.release(&mut self.cluster.space, &released)
     }
 
     fn tell_policies(&mut self, updated: &BTreeSet<PolicyIx>, sink: &mut dyn FnMut(Delta<'_>)) {

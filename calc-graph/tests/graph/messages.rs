@@ -7,7 +7,7 @@ use caracal_net::Protocol;
 use crate::receiver::{Receiver, flush, set_of, snapshot};
 use crate::world::{
     HERE, PolicyThing, THERE, Thing, World, allow, default_tier, deny, host_endpoint, namespace, network_set, node,
-    pod, policy, service_account, tier,
+    pod, policy, profile, service_account, tier,
 };
 
 /// A graph that has told a world.
@@ -289,6 +289,24 @@ fn a_list_sweeps_what_it_does_not_repeat_of_its_kind() {
     told.causes([&db_set("-10.0.0.2/32"), "pod shop/db gone"]);
     relist(&mut told, &World::new(), Kind::GlobalNetworkPolicy);
     told.causes(["pod shop/web []", "policy p gone", &db_set("gone")]);
+}
+
+#[test]
+fn a_hidden_object_comes_back_unless_its_list_dropped_it() {
+    let hidden = || profile("kns.shop", &[("pcns.team", "blue")], &[], &[]);
+    let red = || namespace("shop", &[("team", "red")]);
+    let world = shop().without(Kind::Namespace, "kns.shop").with(hidden());
+    let mut told = Told::new(&world);
+    told.apply(red());
+    told.causes(["profile kns.shop", r#"namespace shop {"projectcalico.org/name": "shop", "team": "red"}"#]);
+    told.delete(red());
+    told.causes(["profile kns.shop", r#"namespace shop {"team": "blue"}"#]);
+    told.graph.on_event(Event::Begin(Kind::Profile));
+    told.apply(red());
+    told.graph.on_event(Event::End(Kind::Profile));
+    told.delete(red());
+    told.causes(["profile kns.shop", "namespace shop gone"]);
+    assert_eq!(told.graph.problems().count(), 0);
 }
 
 #[test]
