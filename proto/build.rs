@@ -11,9 +11,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let encoded = descriptors.encode_to_vec();
     // Maps are ordered so that equal messages have equal bytes and equal JSON.
     tonic_prost_build::configure().btree_map(".").compile_fds(descriptors)?;
-    pbjson_build::Builder::new()
-        .register_descriptors(&encoded)?
-        .btree_map([".felix"])
-        .build(&[".felix"])?;
+    pbjson_build::Builder::new().register_descriptors(&encoded)?.btree_map([".felix"]).build(&[".felix"])?;
     Ok(())
 }
