@@ -5,25 +5,28 @@
 //! and again only when something that it depends on has changed; of its result
 //! only names and hashes are kept.
 
+mod compile;
 mod fault;
 mod work;
 
-use std::hash::{BuildHasher, RandomState};
+use std::hash::RandomState;
+use std::sync::Arc;
 use std::time::Instant;
 
-use caracal_program::{Change, Direction, PolicyId, PolicyStore, ProfileName, Program, ProgramKey, SetId, WorkloadId};
+use caracal_program::{
+    Change, Direction, PolicyId, PolicyStore, ProfileName, Program, ProgramKey, SetId, WorkloadEndpoint, WorkloadId,
+};
 use rustc_hash::{FxHashMap, FxHashSet};
 use smol_str::SmolStr;
 
 pub(crate) use fault::Object;
 use work::Work;
 
-use crate::edits::{ChainEdit, Edits, ElementEdit};
+use crate::edits::{ChainEdit, Edits};
 use crate::garbage::{Bin, Garbage};
-use crate::ir::{Chain, Element, IfName, Name, Set, SetKind, SetSpec, Verdict};
-use crate::lower::{self, PassMeans, RuleList, base_chains, lower_program, lower_rules, lower_stub};
+use crate::ir::{IfName, Name, SetKind, SetSpec};
+use crate::lower::base_chains;
 use crate::names;
-
 use crate::sets::{SetTable, Shape};
 use crate::settings::Settings;
 
@@ -59,7 +62,7 @@ struct ListState {
 
 #[derive(Debug)]
 struct ProgramState {
-    program: std::sync::Arc<Program>,
+    program: Arc<Program>,
     chains: Vec<Written>,
     lists: Vec<ListKey>,
     /// How many stubs lead here.
@@ -226,9 +229,11 @@ impl Model {
     }
 
     fn carry_out(&mut self, store: &PolicyStore, mut work: Work, now: Instant) -> Update {
-        let faults_before = self.faults.len();
         for interface in work.interfaces() {
             self.choose_programs(store, &interface, &mut work);
+        }
+        for key in std::mem::take(&mut work.released) {
+            self.release_program(key, &mut work);
         }
         self.copy_edited_sets(store, &mut work);
         for key in std::mem::take(&mut work.lists) {
@@ -240,14 +245,11 @@ impl Model {
         for interface in work.interfaces() {
             self.compile_interface(store, &interface, &mut work);
         }
-        for key in std::mem::take(&mut work.released) {
-            self.release_program(key, &mut work);
-        }
         let Work { mut edits, endpoints, faults_changed, .. } = work;
         let garbage = self.bin.ripe(now);
         let (chains, sets) = (std::mem::take(&mut edits.unused_chains), std::mem::take(&mut edits.unused_sets));
         self.bin.throw(Garbage { chains, sets }, now);
-        let affected = match faults_changed || faults_before != self.faults.len() {
+        let affected = match faults_changed {
             true => Affected::All,
             false => Affected::These(endpoints),
         };
@@ -287,11 +289,7 @@ impl Model {
     }
 
     /// The endpoint whose policy an interface enforces, if the kernel can be told.
-    fn enforced<'s>(
-        &self,
-        store: &'s PolicyStore,
-        interface: &SmolStr,
-    ) -> Option<&'s std::sync::Arc<caracal_program::WorkloadEndpoint>> {
+    fn enforced<'s>(&self, store: &'s PolicyStore, interface: &SmolStr) -> Option<&'s Arc<WorkloadEndpoint>> {
         let legal = IfName::new(interface).is_ok() && !self.refused.contains_key(&Object::Interface(interface.clone()));
         store.active_on(interface).filter(|_| legal)
     }
@@ -315,125 +313,6 @@ impl Model {
                 work.lists.extend(self.sets.users_of(&id).iter().cloned());
             }
         }
-    }
-
-    fn lower_list(&self, store: &PolicyStore, key: &ListKey) -> lower::LoweredRules {
-        let ListKey { owner, direction } = key;
-        let refused = self.refused.get(&Object::List(key.clone())).map(String::as_str);
-        let (chain, rules, title, prefix, pass) = match owner {
-            Owner::Policy(id) => {
-                let policy = store.policy(id);
-                (
-                    names::policy(*direction, id),
-                    policy.map(|policy| policy.rules(*direction)),
-                    format!("{id} {direction}"),
-                    log_prefix(self.settings.log_prefix(), policy.map_or("", |policy| &policy.tier), id),
-                    PassMeans::NextTier,
-                )
-            }
-            Owner::Profile(name) => {
-                let id = PolicyId { kind: "Profile".into(), namespace: SmolStr::default(), name: name.clone() };
-                (
-                    names::profile(*direction, name),
-                    store.profile(name).map(|profile| profile.rules(*direction)),
-                    format!("profile {name} {direction}"),
-                    log_prefix(self.settings.log_prefix(), "", &id),
-                    PassMeans::NextProfile,
-                )
-            }
-        };
-        match (refused, rules) {
-            (Some(why), _) => lower::closed(chain, &format!("{title}: {why}"), &self.settings),
-            (None, None) => lower::closed(chain, &format!("{title}: not known"), &self.settings),
-            (None, Some(rules)) => {
-                let list = RuleList { chain, title, rules, log_prefix: prefix, pass };
-                lower_rules(&list, &self.sets, &self.settings)
-            }
-        }
-    }
-
-    fn compile_list(&mut self, store: &PolicyStore, key: &ListKey, work: &mut Work) {
-        let Some(mut state) = self.lists.remove(key) else { return };
-        let lowered = self.lower_list(store, key);
-        let rules = match &key.owner {
-            Owner::Policy(id) => store.policy(id).map(|policy| policy.rules(key.direction)),
-            Owner::Profile(name) => store.profile(name).map(|profile| profile.rules(key.direction)),
-        };
-        let rules = rules.map(AsRef::as_ref).unwrap_or_default();
-
-        let mut sets: Vec<SetId> = rules.iter().flat_map(caracal_program::Rule::set_ids).cloned().collect();
-        sets.sort_unstable();
-        sets.dedup();
-        for id in &sets {
-            self.sets.users_of(id).insert(key.clone());
-        }
-        for id in state.sets.iter().filter(|id| sets.binary_search(id).is_err()) {
-            self.sets.users_of(id).remove(key);
-            self.sets.forget_unused(id);
-        }
-        state.sets = sets;
-
-        let shared: Vec<Name> = lowered.lists.iter().map(|set| set.spec.name.clone()).collect();
-        for set in lowered.lists {
-            self.share(set, work);
-        }
-        for name in std::mem::replace(&mut state.shared, shared) {
-            self.unshare(name, work);
-        }
-
-        let passes = rules.iter().any(|rule| rule.action == caracal_program::Action::Pass);
-        if std::mem::replace(&mut state.passes, passes) != passes {
-            work.programs.extend(state.users.iter().copied());
-        }
-        state.chains = self.write(&state.chains, lowered.chains, work);
-        self.note_faults(key, lowered.faults, work);
-        self.lists.insert(key.clone(), state);
-    }
-
-    fn compile_program(&mut self, key: ProgramKey, work: &mut Work) {
-        let Some(mut state) = self.programs.remove(&key) else { return };
-        let direction = state.program.direction();
-        let chains = match self.refused.get(&Object::Program(key)) {
-            Some(why) => lower::closed(names::program(direction, key), why, &self.settings).chains,
-            None => {
-                let passes = |id: &PolicyId| {
-                    let list = ListKey { owner: Owner::Policy(id.clone()), direction };
-                    self.lists.get(&list).is_some_and(|list| list.passes)
-                };
-                lower_program(&state.program, passes, &self.settings)
-            }
-        };
-        state.chains = self.write(&state.chains, chains, work);
-        self.programs.insert(key, state);
-    }
-
-    fn compile_interface(&mut self, store: &PolicyStore, interface: &SmolStr, work: &mut Work) {
-        let before = self.interfaces.remove(interface);
-        let name = IfName::new(interface);
-        let (Some(endpoint), Ok(name)) = (self.enforced(store, interface).cloned(), name) else {
-            let (Some(before), Ok(name)) = (before, IfName::new(interface)) else { return };
-            for direction in Direction::ALL {
-                let stub = names::stub(direction, &name);
-                work.dispatch(direction, None, Some(Element::Interface(name, Verdict::Jump(stub))));
-            }
-            work.edits.unused_chains.extend(before.stubs.into_iter().map(|(stub, _)| stub));
-            return;
-        };
-        let state = endpoint.state;
-        let stubs = Direction::ALL.map(|direction| {
-            let program = endpoint.program(direction);
-            let stub = lower_stub(direction, &name, state, program, &self.settings);
-            if before.is_none() {
-                let entry = Element::Interface(name, Verdict::Jump(stub.name.clone()));
-                work.dispatch(direction, Some(entry), None);
-            }
-            let old: &[Written] = before.as_ref().map_or(&[], |before| &before.stubs);
-            let old: Vec<Written> = old.iter().filter(|(held, _)| *held == stub.name).cloned().collect();
-            self.write(&old, vec![stub], work).remove(0)
-        });
-        let programs = Direction::ALL.map(|direction| endpoint.program(direction).key());
-        let next = InterfaceState { endpoint: endpoint.id.clone(), programs, stubs };
-        self.interfaces.insert(interface.clone(), next);
     }
 
     fn release_program(&mut self, key: ProgramKey, work: &mut Work) {
@@ -464,58 +343,6 @@ impl Model {
             }
         }
     }
-
-    /// Counts one more use of a shared set.
-    fn share(&mut self, set: Set, work: &mut Work) {
-        let users = self.shared.entry(set.spec.name.clone()).or_insert(0);
-        *users += 1;
-        if *users > 1 {
-            return;
-        }
-        // Equal names are equal sets: one that is still there can stay.
-        let name = &set.spec.name;
-        let unused = work.edits.unused_sets.iter().position(|unused| unused == name);
-        let revived = unused.map(|at| work.edits.unused_sets.remove(at)).is_some() || self.bin.revive_set(name);
-        if !revived {
-            work.edits.sets.push(set.spec.clone());
-            work.edits.change(ElementEdit { set: set.spec, add: set.elements, delete: Vec::new() });
-        }
-    }
-
-    /// Counts one use less of a shared set.
-    fn unshare(&mut self, name: Name, work: &mut Work) {
-        let Some(users) = self.shared.get_mut(&name) else { return };
-        *users -= 1;
-        if *users == 0 {
-            self.shared.remove(&name);
-            work.edits.unused_sets.push(name);
-        }
-    }
-
-    /// Has chains written that the kernel does not hold as they must be.
-    fn write(&mut self, old: &[Written], chains: Vec<Chain>, work: &mut Work) -> Vec<Written> {
-        let written: Vec<Written> = chains.iter().map(|chain| self.hash(chain)).collect();
-        for (chain, now) in chains.into_iter().zip(&written) {
-            let held = old.iter().find(|(name, _)| *name == chain.name);
-            match held {
-                Some(held) if held == now => {}
-                Some(_) => work.edits.chains.push(ChainEdit::Rewrite(chain)),
-                None if self.bin.revive_chain(&chain.name) => work.edits.chains.push(ChainEdit::Rewrite(chain)),
-                None => work.edits.chains.push(ChainEdit::Create(chain)),
-            }
-        }
-        let gone = old.iter().filter(|(name, _)| written.iter().all(|(kept, _)| kept != name));
-        work.edits.unused_chains.extend(gone.map(|(name, _)| name.clone()));
-        written
-    }
-
-    fn is_written(&self, old: &[Written], chains: &[Chain]) -> bool {
-        old.len() == chains.len() && chains.iter().zip(old).all(|(chain, held)| self.hash(chain) == *held)
-    }
-
-    fn hash(&self, chain: &Chain) -> Written {
-        (chain.name.clone(), self.hasher.hash_one(chain))
-    }
 }
 
 /// The first version of a set's name that waits for no deletion.
@@ -527,16 +354,6 @@ fn free_version(bin: &Bin) -> impl Fn(&Name) -> u32 {
         });
         versions.max().map_or(0, |version| version + 1)
     }
-}
-
-/// `%t`, `%k`, `%n` and `%p` stand for tier, kind, name and namespace/name.
-fn log_prefix(template: &str, tier: &str, id: &PolicyId) -> crate::ir::LogPrefix {
-    let path = match id.namespace.is_empty() {
-        true => id.name.to_string(),
-        false => format!("{}/{}", id.namespace, id.name),
-    };
-    let text = template.replace("%t", tier).replace("%k", &id.kind).replace("%n", &id.name).replace("%p", &path);
-    names::log_prefix(&format!("{text}: "))
 }
 
 #[cfg(test)]

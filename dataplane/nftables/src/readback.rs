@@ -47,7 +47,7 @@ impl Found {
         }
         let sets: FxHashMap<_, _> = socket.sets(table)?.into_iter().map(|listed| (listed.name, listed.set)).collect();
         let mut versions: FxHashMap<Name, u32> = FxHashMap::default();
-        for (first, version) in sets.keys().filter_map(|name| names::ip_set_copy(name)) {
+        for (first, version) in sets.keys().filter_map(names::ip_set_copy) {
             let highest = versions.entry(first).or_default();
             *highest = version.max(*highest);
         }
