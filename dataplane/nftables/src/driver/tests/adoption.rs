@@ -4,6 +4,7 @@ use std::thread::sleep;
 
 use super::*;
 use crate::garbage::WALK;
+use crate::settings::DenyAction;
 
 /// Lets what was left without users be deleted.
 fn settle(driver: &mut NftablesDriver, world: &World) {
@@ -178,6 +179,31 @@ fn others_may_do_what_they_like_elsewhere() {
             assert_eq!(driver.poll(&world.store).expect("the kernel answers"), Finding::Unchanged);
         }
         assert_eq!(driver.counts(), Counts::default());
+    });
+}
+
+#[test]
+fn other_settings_rewrite_what_they_change() {
+    let mut world = small();
+    in_namespace(|| {
+        let mut driver = driver();
+        apply(&mut driver, &mut world);
+        let before = listing();
+        let mut settings = driver.settings.clone();
+        settings.deny = DenyAction::Reject;
+        driver.set_settings(settings);
+        // The two programs: each is flushed and has two rules.
+        assert_eq!(apply(&mut driver, &mut world).messages, 6);
+        let rejecting = "reject comment \"end of tier default\"";
+        assert!(listing().contains(rejecting), "{}", listing());
+        let settings = Settings::default().with_interface_prefixes(["cali", "tap"]).expect("prefixes");
+        driver.set_settings(settings);
+        driver.settings.ownership = Ownership::Shared;
+        apply(&mut driver, &mut world);
+        assert!(listing().contains("iifname \"tap*\""));
+        driver.set_settings(self::driver().settings);
+        apply(&mut driver, &mut world);
+        assert_eq!(listing(), before);
     });
 }
 
