@@ -9,6 +9,7 @@ mod catalogue;
 mod clock;
 mod digest;
 mod directory;
+mod link;
 mod reading;
 mod schedule;
 mod tree;
@@ -76,6 +77,8 @@ impl FileSource {
     pub fn open(directory: impl Into<PathBuf>, settings: Settings) -> Result<Self, SourceError> {
         let directory = directory.into();
         check_readable(&directory)?;
+        // Changes are announced with absolute paths.
+        let directory = std::path::absolute(&directory).unwrap_or(directory);
         let (wake, wakes) = mpsc::channel();
         Ok(Self {
             directory: Directory::new(directory),
@@ -110,18 +113,16 @@ impl FileSource {
     }
 
     fn note_path(&mut self, what: What, path: PathBuf, noticed: Stamp) {
-        if !self.directory.is_read(&path) {
-            if self.directory.has_links() {
-                self.note_elsewhere(what, noticed);
-            }
-            return;
-        }
         if what == What::MovedItself && path != self.directory.path() {
             return;
         }
+        let is_linked_to = self.directory.is_linked_to(&path);
         let took_watches = what != What::Touched && self.directory.forget_watches(&path);
-        if took_watches || self.directory.is_linked_to(&path) {
-            self.note_elsewhere(what, noticed);
+        if is_linked_to || took_watches {
+            self.note_links(what, noticed);
+        }
+        if !self.directory.is_read(&path) {
+            return;
         }
         let is_file = || fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_file());
         match what {
@@ -135,8 +136,8 @@ impl FileSource {
         }
     }
 
-    /// Something happened where only a link leads, nobody knows which.
-    fn note_elsewhere(&mut self, what: What, noticed: Stamp) {
+    /// Links lead elsewhere now, or may come to count: everything is concerned.
+    fn note_links(&mut self, what: What, noticed: Stamp) {
         let everything = self.directory.path().to_owned();
         let why = match what {
             What::Touched => return,
@@ -234,8 +235,11 @@ impl FileSource {
                 Trust::GoneBelow(_) => !self.is_being_written(&file, noticed),
             };
             if is_complete {
-                let state = read_file(&file);
-                changes.push((file.into(), state, noticed));
+                match read_file(&file) {
+                    // It went just now, which will be announced.
+                    FileState::Gone if matches!(trust, Trust::GoneBelow(_)) => {}
+                    state => changes.push((file.into(), state, noticed)),
+                }
             }
         }
         changes

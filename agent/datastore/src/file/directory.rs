@@ -1,6 +1,6 @@
 //! The directory: what is found in it, and who announces changes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -70,11 +70,6 @@ impl Directory {
         self.unreadable.contains_key(&self.path)
     }
 
-    /// Whether links are among what is read.
-    pub(super) fn has_links(&self) -> bool {
-        self.has_links
-    }
-
     /// Whether a path is the directory, the token, or below the directory by
     /// names that are not hidden.
     pub(super) fn is_read(&self, path: &Path) -> bool {
@@ -117,7 +112,7 @@ impl Directory {
     /// Answers whether something that links lead to may be elsewhere now.
     pub(super) fn forget_watches(&mut self, path: &Path) -> bool {
         match &mut self.announcer {
-            Announcer::Watches(watches) => watches.keep_below(path, &BTreeSet::new()) && self.has_links,
+            Announcer::Watches(watches) => watches.forget_below(path) && self.has_links,
             Announcer::Unwanted | Announcer::Nobody => false,
         }
     }
@@ -125,7 +120,7 @@ impl Directory {
     /// Whether a link may lead to a path: then more than the path is concerned.
     pub(super) fn is_linked_to(&self, path: &Path) -> bool {
         match &self.announcer {
-            Announcer::Watches(watches) => path.parent().is_some_and(|above| watches.is_link_target(above)),
+            Announcer::Watches(watches) => watches.is_step(path),
             Announcer::Unwanted | Announcer::Nobody => false,
         }
     }
@@ -155,14 +150,14 @@ impl Directory {
         }
         if let Announcer::Watches(watches) = &mut self.announcer {
             watches.keep_below(path, &found.directories.iter().map(PathBuf::as_path).collect());
-            if let Err(e) = watches.watch_link_targets(&found.link_targets) {
+            if let Err(e) = watches.watch_steps(&found.steps) {
                 failure = Some(e);
             }
             if is_whole {
-                watches.keep_link_targets(&found.link_targets);
+                watches.keep_steps(&found.steps);
             }
         }
-        self.has_links = found.has_links || (self.has_links && !is_whole);
+        self.has_links = !found.steps.is_empty() || (self.has_links && !is_whole);
         let mut reports = self.tell_unreadable(path, &found);
         reports.extend(failure.map(|e| self.fall_silent(&e)));
         Scan {

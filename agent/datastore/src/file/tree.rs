@@ -6,6 +6,8 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use super::link::{self, Step};
+
 /// What tells one directory from another, whatever its path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Inode {
@@ -19,13 +21,6 @@ impl Inode {
     }
 }
 
-/// A directory that holds what a symbolic link leads to, or would lead to.
-#[derive(Debug)]
-pub(super) struct LinkTarget {
-    pub(super) directory: PathBuf,
-    pub(super) inode: Inode,
-}
-
 /// What a walk found.
 #[derive(Debug, Default)]
 pub(super) struct Found {
@@ -33,10 +28,8 @@ pub(super) struct Found {
     pub(super) files: Vec<PathBuf>,
     /// Directories that were entered.
     pub(super) directories: Vec<PathBuf>,
-    /// Where symbolic links lead to.
-    pub(super) link_targets: Vec<LinkTarget>,
-    /// Whether there are symbolic links at all.
-    pub(super) has_links: bool,
+    /// The steps of all symbolic links; none if there are no links.
+    pub(super) steps: Vec<Step>,
     /// What could not be read. What is known of these paths is neither confirmed nor gone.
     pub(super) unreadable: Vec<(PathBuf, io::Error)>,
 }
@@ -88,8 +81,7 @@ fn visit(
     enter: &mut impl FnMut(&Path, Inode) -> Entry,
 ) -> io::Result<()> {
     if fs::symlink_metadata(path)?.is_symlink() {
-        found.has_links = true;
-        found.link_targets.extend(link_targets(path));
+        found.steps.extend(link::steps(path));
     }
     let metadata = fs::metadata(path)?;
     if metadata.is_dir() {
@@ -111,16 +103,4 @@ fn visit(
         found.files.push(path.to_owned());
     }
     Ok(())
-}
-
-/// The directories of what a link leads to, at the next step and at the end. An
-/// end that is missing may come.
-fn link_targets(link: &Path) -> impl Iterator<Item = LinkTarget> {
-    let next = fs::read_link(link).ok().zip(link.parent()).map(|(next, from)| from.join(next));
-    let end = fs::canonicalize(link).ok();
-    next.into_iter().chain(end).filter_map(|target| {
-        let directory = fs::canonicalize(target.parent()?).ok()?;
-        let inode = Inode::of(&fs::metadata(&directory).ok()?);
-        Some(LinkTarget { directory, inode })
-    })
 }

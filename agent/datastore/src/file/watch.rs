@@ -4,6 +4,7 @@
 //! listed and nothing that happens meanwhile is missed.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::ffi::OsString;
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
 
@@ -12,7 +13,8 @@ use notify::event::{AccessKind, AccessMode, ModifyKind, RenameMode};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 
 use super::clock;
-use super::tree::{Inode, LinkTarget};
+use super::link::Step;
+use super::tree::Inode;
 
 /// What happened to a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,8 +55,8 @@ pub(super) struct Watches {
     paths: HashMap<Inode, PathBuf>,
     /// Paths that are watched only because a link leads there.
     elsewhere: BTreeSet<PathBuf>,
-    /// Directories that links lead into, wherever they are.
-    link_targets: HashSet<Inode>,
+    /// Names on which it depends where links lead.
+    steps: HashSet<(Inode, OsString)>,
 }
 
 impl Watches {
@@ -72,7 +74,7 @@ impl Watches {
             inodes: BTreeMap::new(),
             paths: HashMap::new(),
             elsewhere: BTreeSet::new(),
-            link_targets: HashSet::new(),
+            steps: HashSet::new(),
         })
     }
 
@@ -97,10 +99,10 @@ impl Watches {
         }
     }
 
-    /// Watches directories that links lead into.
-    pub(super) fn watch_link_targets(&mut self, targets: &[LinkTarget]) -> notify::Result<()> {
-        for LinkTarget { directory, inode } in targets {
-            self.link_targets.insert(*inode);
+    /// Watches the directories of these steps of links as well.
+    pub(super) fn watch_steps(&mut self, steps: &[Step]) -> notify::Result<()> {
+        for Step { directory, inode, name } in steps {
+            self.steps.insert((*inode, name.clone()));
             if !self.paths.contains_key(inode) {
                 self.watch(directory, *inode)?;
                 self.elsewhere.insert(directory.clone());
@@ -109,11 +111,12 @@ impl Watches {
         Ok(())
     }
 
-    /// Watches no other link targets than these any more.
-    pub(super) fn keep_link_targets(&mut self, targets: &[LinkTarget]) {
-        self.link_targets = targets.iter().map(|target| target.inode).collect();
+    /// Watches no other steps of links any more.
+    pub(super) fn keep_steps(&mut self, steps: &[Step]) {
+        self.steps = steps.iter().map(|step| (step.inode, step.name.clone())).collect();
+        let keep: HashSet<Inode> = steps.iter().map(|step| step.inode).collect();
         for path in std::mem::take(&mut self.elsewhere) {
-            if self.inodes.get(&path).is_some_and(|inode| self.link_targets.contains(inode)) {
+            if self.inodes.get(&path).is_some_and(|inode| keep.contains(inode)) {
                 self.elsewhere.insert(path);
             } else {
                 self.forget(&path);
@@ -121,9 +124,11 @@ impl Watches {
         }
     }
 
-    /// Whether a link leads into a watched directory.
-    pub(super) fn is_link_target(&self, directory: &Path) -> bool {
-        self.inodes.get(directory).is_some_and(|inode| self.link_targets.contains(inode))
+    /// Whether it depends on a path where a link leads.
+    pub(super) fn is_step(&self, path: &Path) -> bool {
+        let inode = path.parent().and_then(|directory| self.inodes.get(directory));
+        let step = inode.zip(path.file_name()).map(|(inode, name)| (*inode, name.to_owned()));
+        step.is_some_and(|step| self.steps.contains(&step))
     }
 
     /// The path under which a directory is watched.
@@ -132,17 +137,29 @@ impl Watches {
         path.map(PathBuf::as_path)
     }
 
-    /// Stops watching what is at a path and below it, except for these
-    /// directories and link targets. Answers whether there was anything.
-    pub(super) fn keep_below(&mut self, path: &Path, keep: &BTreeSet<&Path>) -> bool {
-        let watched = self.inodes.range::<Path, _>((Bound::Included(path), Bound::Unbounded));
-        let below = watched.map(|(directory, _)| directory).take_while(|directory| directory.starts_with(path));
-        let ends = |directory: &&PathBuf| !keep.contains(directory.as_path()) && !self.elsewhere.contains(*directory);
-        let gone: Vec<_> = below.filter(ends).cloned().collect();
-        for directory in &gone {
+    /// Stops watching the directories at a path and below it, except for these
+    /// and for those of links' steps.
+    pub(super) fn keep_below(&mut self, path: &Path, keep: &BTreeSet<&Path>) {
+        for directory in self.below(path) {
+            if !keep.contains(directory.as_path()) && !self.elsewhere.contains(&directory) {
+                self.forget(&directory);
+            }
+        }
+    }
+
+    /// Stops watching what is at a path and below it. Answers whether there was anything.
+    pub(super) fn forget_below(&mut self, path: &Path) -> bool {
+        let below = self.below(path);
+        for directory in &below {
             self.forget(directory);
         }
-        !gone.is_empty()
+        !below.is_empty()
+    }
+
+    fn below(&self, path: &Path) -> Vec<PathBuf> {
+        let watched = self.inodes.range::<Path, _>((Bound::Included(path), Bound::Unbounded));
+        let paths = watched.map(|(directory, _)| directory);
+        paths.take_while(|directory| directory.starts_with(path)).cloned().collect()
     }
 
     fn forget(&mut self, path: &Path) {

@@ -143,6 +143,34 @@ fn a_directory_that_goes_away_takes_nothing_with_it() {
 }
 
 #[test]
+fn a_directory_that_is_a_link_is_followed_where_it_leads_now() {
+    let outer = TempDir::new().expect("a temporary directory");
+    let top = outer.path().to_owned();
+    put(&top.join("one/x.yaml"), &set("a", "10.0.0.0/8"));
+    put(&top.join("two/x.yaml"), &set("a", "10.0.0.0/16"));
+    symlink("one", top.join("current")).expect("linked");
+    let source = open(&top.join("current"));
+    let followed = Followed::run(outer, source, |source, sink| source.run(sink));
+    symlink("two", top.join("next")).expect("linked");
+    fs::rename(top.join("next"), top.join("current")).expect("renamed");
+    assert_eq!(followed.until("settled"), ["apply set a [10.0.0.0/16]"]);
+    put(&top.join("two/x.yaml"), &set("a", "10.0.0.0/24"));
+    assert_eq!(followed.until("settled"), ["apply set a [10.0.0.0/24]"]);
+}
+
+#[test]
+fn a_relative_directory_is_followed() {
+    let directory = TempDir::new().expect("a temporary directory");
+    let here = std::env::current_dir().expect("it exists");
+    let up: std::path::PathBuf = here.components().skip(1).map(|_| "..").collect();
+    let path = directory.path().strip_prefix("/").expect("it is absolute");
+    let source = open(&up.join(path));
+    let followed = Followed::run(directory, source, |source, sink| source.run(sink));
+    put(&followed.path("x.yaml"), &set("a", "10.0.0.0/8"));
+    assert_eq!(followed.until("settled"), ["apply set a [10.0.0.0/8]"]);
+}
+
+#[test]
 fn a_missing_directory_is_named() {
     let dir = TempDir::new().expect("a temporary directory");
     let missing = dir.path().join("missing");
