@@ -2,12 +2,13 @@
 
 use caracal_program::Sweep;
 use caracal_sys::nft::{self, Name, NftSocket, QueryError, TableId};
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::edits::{ChainEdit, Edits, ElementEdit};
 use crate::encode;
 use crate::garbage::Garbage;
-use crate::ir::Element;
-use crate::readback::{self, Found};
+use crate::ir::{Chain, Element, SetKind};
+use crate::readback::{self, Found, FoundChain};
 
 /// The way from the kernel's state to the desired one.
 #[derive(Debug)]
@@ -31,48 +32,62 @@ pub(crate) fn compare(
     if !can_change(found, &desired) {
         return Ok(Way::Rebuild(desired));
     }
+    let Some(held) = read_elements(socket, table, found, &desired)? else { return Ok(Way::Rebuild(desired)) };
     let mut edits = Edits::default();
-    let mut wanted_sets = Vec::with_capacity(desired.sets.len());
-    let mut contents: rustc_hash::FxHashMap<&Name, &ElementEdit> =
-        desired.elements.iter().map(|edit| (&edit.set.name, edit)).collect();
-    for spec in &desired.sets {
-        wanted_sets.push(spec.name.clone());
-        let wanted = contents.remove(&spec.name).map(|edit| edit.add.clone()).unwrap_or_default();
-        if !found.sets.contains_key(&spec.name) {
+    let mut unwanted_sets: FxHashSet<&Name> = found.sets.keys().collect();
+    let mut contents: FxHashMap<Name, Vec<Element>> =
+        desired.elements.into_iter().map(|edit| (edit.set.name, edit.add)).collect();
+    for spec in desired.sets {
+        let wanted = contents.remove(&spec.name).unwrap_or_default();
+        if !unwanted_sets.remove(&spec.name) {
             edits.sets.push(spec.clone());
-            edits.change(ElementEdit { set: spec.clone(), add: wanted, delete: Vec::new() });
+            edits.change(ElementEdit { set: spec, add: wanted, delete: Vec::new() });
             continue;
         }
-        let listed = socket.elements(table, &spec.name)?;
-        let Some(held) = readback::elements(spec.kind, listed) else { return Ok(Way::Rebuild(desired)) };
-        let (add, delete) = difference(held, wanted);
-        let delete = match (sweep, spec.kind) {
-            // An entry of an interface that the control half has not told of yet keeps its chain.
-            (Sweep::Keep, crate::ir::SetKind::Interfaces) => {
-                delete.into_iter().filter(|gone| add.iter().any(|new| same_interface(new, gone))).collect()
-            }
-            (Sweep::Keep | Sweep::Remove, _) => delete,
-        };
-        edits.change(ElementEdit { set: spec.clone(), add, delete });
+        let (add, mut delete) = difference(&held[&spec.name], wanted);
+        if (sweep, spec.kind) == (Sweep::Keep, SetKind::Interfaces) {
+            // An interface that the control half has not told of yet keeps its entry.
+            delete.retain(|gone| add.iter().any(|new| same_interface(new, gone)));
+        }
+        edits.change(ElementEdit { set: spec, add, delete });
     }
-    let mut wanted_chains = Vec::with_capacity(desired.chains.len());
+    let mut unwanted_chains: FxHashSet<&Name> = found.chains.keys().collect();
     for edit in desired.chains {
         let (ChainEdit::Create(chain) | ChainEdit::Rewrite(chain)) = edit;
-        wanted_chains.push(chain.name.clone());
+        unwanted_chains.remove(&chain.name);
         match found.chains.get(&chain.name) {
             None => edits.chains.push(ChainEdit::Create(chain)),
-            Some(held) if held.rules.iter().eq(chain.rules.iter().map(encode::rule).collect::<Vec<_>>().iter()) => {}
+            Some(held) if has_rules(held, &chain) => {}
             Some(_) => edits.chains.push(ChainEdit::Rewrite(chain)),
         }
     }
     let garbage = match sweep {
         Sweep::Keep => Garbage::default(),
-        Sweep::Remove => Garbage {
-            chains: unwanted(found.chains.keys(), wanted_chains),
-            sets: unwanted(found.sets.keys(), wanted_sets),
-        },
+        Sweep::Remove => Garbage { chains: in_order(unwanted_chains), sets: in_order(unwanted_sets) },
     };
     Ok(Way::Change(edits, garbage))
+}
+
+/// Reads the elements of the desired sets that are there; `None` if one of them
+/// has an element that cannot be one of ours.
+fn read_elements(
+    socket: &mut NftSocket,
+    table: &TableId,
+    found: &Found,
+    desired: &Edits,
+) -> Result<Option<FxHashMap<Name, Vec<Element>>>, QueryError> {
+    let mut held = FxHashMap::default();
+    for spec in desired.sets.iter().filter(|spec| found.sets.contains_key(&spec.name)) {
+        let listed = socket.elements(table, &spec.name)?;
+        let Some(elements) = readback::elements(spec.kind, listed) else { return Ok(None) };
+        held.insert(spec.name.clone(), elements);
+    }
+    Ok(Some(held))
+}
+
+fn has_rules(held: &FoundChain, chain: &Chain) -> bool {
+    let mut pairs = held.rules.iter().zip(&chain.rules);
+    held.rules.len() == chain.rules.len() && pairs.all(|(held, wanted)| *held == encode::rule(wanted))
 }
 
 /// Whether chains and sets of the desired names are of the desired kinds.
@@ -89,22 +104,20 @@ fn can_change(found: &Found, desired: &Edits) -> bool {
     chains && sets
 }
 
-/// What must be added to `held` and deleted from it to have `wanted`.
-fn difference(held: Vec<Element>, mut wanted: Vec<Element>) -> (Vec<Element>, Vec<Element>) {
+/// What must be added to `held`, which is in order, and deleted from it to have `wanted`.
+fn difference(held: &[Element], mut wanted: Vec<Element>) -> (Vec<Element>, Vec<Element>) {
     wanted.sort_unstable();
-    let missing = |of: &[Element], other: &[Element]| -> Vec<Element> {
-        of.iter().filter(|element| other.binary_search(element).is_err()).cloned().collect()
-    };
-    (missing(&wanted, &held), missing(&held, &wanted))
+    let delete = held.iter().filter(|element| wanted.binary_search(element).is_err()).cloned().collect();
+    wanted.retain(|element| held.binary_search(element).is_err());
+    (wanted, delete)
 }
 
 fn same_interface(a: &Element, b: &Element) -> bool {
     matches!((a, b), (Element::Interface(a, _), Element::Interface(b, _)) if a == b)
 }
 
-fn unwanted<'a>(found: impl Iterator<Item = &'a Name>, mut wanted: Vec<Name>) -> Vec<Name> {
-    wanted.sort_unstable();
-    let mut out: Vec<Name> = found.filter(|name| wanted.binary_search(name).is_err()).cloned().collect();
-    out.sort_unstable();
-    out
+fn in_order(names: FxHashSet<&Name>) -> Vec<Name> {
+    let mut names: Vec<Name> = names.into_iter().cloned().collect();
+    names.sort_unstable();
+    names
 }

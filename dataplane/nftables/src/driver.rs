@@ -226,9 +226,6 @@ impl Driver for NftablesDriver {
     }
 }
 
-#[cfg(test)]
-mod tests;
-
 /// A question that the kernel did not answer.
 fn unanswered(what: &str, error: QueryError) -> DriverError {
     DriverError::Refused { what: format!("to tell {what}"), source: io::Error::other(error) }
@@ -236,3 +233,6 @@ fn unanswered(what: &str, error: QueryError) -> DriverError {
 
 /// What the kernel refused, as objects of the model.
 type RefusedObjects = FxHashMap<Object, String>;
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,5 @@
 //! A ruleset as values: what the lowering produces, and what both back-ends,
-//! nft's own syntax ([`crate::text`]) and netlink ([`crate::encode`]), print.
+//! nft's own syntax (`text`) and netlink (`encode`), print.
 //!
 //! A value here means the same in both: a match carries no register, no offset
 //! and no order of dependencies.

@@ -1,4 +1,10 @@
 //! The nftables driver: desired state to the smallest batch of kernel messages.
+//!
+//! `lower` turns rule programs into chains and sets as values ([`ir`]); `model`
+//! does so piece by piece and says which pieces changed (`edits`); `plan` puts
+//! these in the order of a transaction; `encode` gives them to the kernel by
+//! netlink and `text` prints them for people. `readback` and `adopt` go the other
+//! way: from what the kernel holds to the edits that are missing.
 
 mod adopt;
 mod driver;

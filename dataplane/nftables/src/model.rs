@@ -311,6 +311,7 @@ impl Model {
                 let Some(set) = store.ip_set(&id) else { continue };
                 self.uncopied += self.sets.copy(&id, set, &mut work.edits) as u64;
                 work.lists.extend(self.sets.users_of(&id).iter().cloned());
+                work.edited_sets.retain(|edited| *edited != id);
             }
         }
     }

@@ -6,10 +6,13 @@
 //! set does: a set that flapped between two forms would have its rules rewritten
 //! each time.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+mod ranges;
+
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use caracal_net::Family;
 use caracal_program::{IpSet, Member, SetId, SetKind as IpSetKind};
+use ranges::Ranges;
 use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
 
@@ -21,32 +24,25 @@ use crate::settings::Ipv6;
 
 /// A set that is edited in the same revision as a rule that uses it is copied if
 /// it has at most this many members.
-pub(crate) const MOST_COPIED: usize = 10_000;
+const MOST_COPIED: usize = 10_000;
 
 /// One of an IP set's kernel sets.
 #[derive(Debug)]
-pub(crate) struct Object {
-    pub(crate) spec: SetSpec,
+struct Object {
+    spec: SetSpec,
     version: u32,
     /// The intervals that the kernel holds, for a kind that has them.
     ranges: Ranges,
 }
 
-/// Disjoint ranges of addresses in order, both ends included.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Ranges {
-    v4: Vec<(u32, u32)>,
-    v6: Vec<(u128, u128)>,
-}
-
 /// An IP set as the kernel knows it.
-#[derive(Debug, Default)]
-pub(crate) struct SetState<U> {
+#[derive(Debug)]
+struct SetState<U> {
     /// Whether the store holds the set.
     known: bool,
     objects: SmallVec<[Object; 2]>,
     /// What looks the set up.
-    pub(crate) users: FxHashSet<U>,
+    users: FxHashSet<U>,
 }
 
 /// All IP sets.
@@ -144,7 +140,7 @@ impl<U> SetTable<U> {
                 continue;
             };
             if kind.is_interval() {
-                (add, delete) = object.ranges.follow(Ranges::of(kind, set));
+                (add, delete) = object.ranges.become_these(Ranges::of(kind, set));
             }
             edits.change(ElementEdit { set: object.spec.clone(), add, delete });
         }
@@ -157,7 +153,7 @@ impl<U> SetTable<U> {
         let state = self.sets.entry(id.clone()).or_insert_with(SetState::new);
         state.known = true;
         let old = std::mem::take(&mut state.objects);
-        for kind in kinds(ipv6, set.kind()).filter(|kind| has_members(*kind, set)) {
+        for kind in kinds(ipv6, set.kind()).filter(|kind| count(*kind, set) > 0) {
             let held = old.iter().find(|object| object.spec.kind == kind).map(|object| object.version + 1);
             let next = held.unwrap_or_else(|| free(&names::ip_set(kind, id, 0)));
             state.make(id, kind, next, set, edits);
@@ -224,83 +220,6 @@ impl Object {
     }
 }
 
-impl Ranges {
-    fn of(kind: SetKind, set: &IpSet) -> Self {
-        match kind {
-            SetKind::Nets(Family::V4) => Self { v4: disjoint_v4(set), v6: Vec::new() },
-            SetKind::Nets(Family::V6) => Self { v4: Vec::new(), v6: disjoint_v6(set) },
-            SetKind::Addrs(_)
-            | SetKind::AddrPorts(_)
-            | SetKind::Ports
-            | SetKind::PortRanges
-            | SetKind::Protocols
-            | SetKind::Interfaces => Self::default(),
-        }
-    }
-
-    /// Becomes `next`; what must be added and deleted for it. Ranges that touch
-    /// are not joined, so that one prefix more or less is never another element's
-    /// business.
-    fn follow(&mut self, next: Self) -> (Vec<Element>, Vec<Element>) {
-        let (add4, delete4) = difference(&self.v4, &next.v4);
-        let (add6, delete6) = difference(&self.v6, &next.v6);
-        *self = next;
-        let join = |v4: Vec<(u32, u32)>, v6: Vec<(u128, u128)>| {
-            v4.into_iter().map(range_v4).chain(v6.into_iter().map(range_v6)).collect()
-        };
-        (join(add4, add6), join(delete4, delete6))
-    }
-}
-
-/// What only `new` has, and what only `old` has; both are in order.
-fn difference<T: Ord + Copy>(old: &[T], new: &[T]) -> (Vec<T>, Vec<T>) {
-    let (mut added, mut removed) = (Vec::new(), Vec::new());
-    let (mut old, mut new) = (old.iter().peekable(), new.iter().peekable());
-    loop {
-        match (old.peek(), new.peek()) {
-            (None, None) => return (added, removed),
-            (Some(o), Some(n)) if o == n => {
-                old.next();
-                new.next();
-            }
-            (Some(o), Some(n)) if o < n => removed.extend(old.next()),
-            (Some(_), None) => removed.extend(old.next()),
-            (_, Some(_)) => added.extend(new.next()),
-        }
-    }
-}
-
-fn disjoint_v4(set: &IpSet) -> Vec<(u32, u32)> {
-    let mut out: Vec<(u32, u32)> = Vec::with_capacity(set.v4_nets().len());
-    for net in set.v4_nets() {
-        let (IpAddr::V4(first), IpAddr::V4(last)) = (net.addr(), net.last_addr()) else { continue };
-        // Prefixes come in order, one before those that it covers.
-        if out.last().is_none_or(|(_, end)| *end < first.to_bits()) {
-            out.push((first.to_bits(), last.to_bits()));
-        }
-    }
-    out
-}
-
-fn disjoint_v6(set: &IpSet) -> Vec<(u128, u128)> {
-    let mut out: Vec<(u128, u128)> = Vec::with_capacity(set.v6_nets().len());
-    for net in set.v6_nets() {
-        let (IpAddr::V6(first), IpAddr::V6(last)) = (net.addr(), net.last_addr()) else { continue };
-        if out.last().is_none_or(|(_, end)| *end < first.to_bits()) {
-            out.push((first.to_bits(), last.to_bits()));
-        }
-    }
-    out
-}
-
-fn range_v4((first, last): (u32, u32)) -> Element {
-    Element::Net(Ipv4Addr::from_bits(first).into(), Ipv4Addr::from_bits(last).into())
-}
-
-fn range_v6((first, last): (u128, u128)) -> Element {
-    Element::Net(Ipv6Addr::from_bits(first).into(), Ipv6Addr::from_bits(last).into())
-}
-
 /// The kinds of kernel sets that an IP set may have.
 fn kinds(ipv6: Ipv6, kind: IpSetKind) -> impl Iterator<Item = SetKind> {
     let kinds: [&'static [SetKind]; 2] = match kind {
@@ -331,12 +250,8 @@ fn count(kind: SetKind, set: &IpSet) -> usize {
     }
 }
 
-fn has_members(kind: SetKind, set: &IpSet) -> bool {
-    count(kind, set) > 0
-}
-
 /// The elements that a kernel set of one kind must hold, in order.
-pub(crate) fn elements(kind: SetKind, set: &IpSet) -> Box<dyn Iterator<Item = Element> + '_> {
+fn elements(kind: SetKind, set: &IpSet) -> Box<dyn Iterator<Item = Element> + '_> {
     match kind {
         SetKind::Addrs(Family::V4) => {
             Box::new(set.v4_hosts().iter().map(|bits| Element::Addr(Ipv4Addr::from_bits(*bits).into())))
@@ -344,8 +259,7 @@ pub(crate) fn elements(kind: SetKind, set: &IpSet) -> Box<dyn Iterator<Item = El
         SetKind::Addrs(Family::V6) => {
             Box::new(set.v6_hosts().iter().map(|bits| Element::Addr(Ipv6Addr::from_bits(*bits).into())))
         }
-        SetKind::Nets(Family::V4) => Box::new(disjoint_v4(set).into_iter().map(range_v4)),
-        SetKind::Nets(Family::V6) => Box::new(disjoint_v6(set).into_iter().map(range_v6)),
+        SetKind::Nets(_) => Box::new(Ranges::of(kind, set).into_elements()),
         SetKind::AddrPorts(Family::V4) => Box::new(
             set.v4_ports()
                 .iter()

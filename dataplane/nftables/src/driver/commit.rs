@@ -92,7 +92,9 @@ impl NftablesDriver {
         for step in steps {
             match step {
                 Step::AddSet(_) | Step::AddChain(_) => self.known.objects += 1,
-                Step::DeleteSet(_) | Step::DeleteChain(_) => self.known.objects -= 1,
+                Step::DeleteSet(_) | Step::DeleteChain(_) => {
+                    self.known.objects = self.known.objects.saturating_sub(1);
+                }
                 Step::DeleteTable => self.known.objects = 0,
                 Step::AddTable
                 | Step::AddElements(..)
@@ -124,7 +126,7 @@ impl NftablesDriver {
 }
 
 /// The objects of the model that a refused message is about, each with the reason.
-fn blamed(model: &Model, steps: &[Step], refused: &Refused) -> Vec<(Object, String)> {
+pub(super) fn blamed(model: &Model, steps: &[Step], refused: &Refused) -> Vec<(Object, String)> {
     let reason = format!("the kernel refused to {refused}");
     let Some(step) = refused.op.and_then(|op| steps.get(op.index())) else { return Vec::new() };
     let objects = match (step, refused.element) {

@@ -72,6 +72,7 @@ impl NftablesDriver {
         }))
     }
 
+    /// One try: an inner failure is of the transaction, an outer one of a question.
     fn attempt(
         &mut self,
         store: &PolicyStore,

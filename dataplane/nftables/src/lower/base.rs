@@ -2,6 +2,7 @@
 
 use caracal_net::Priority;
 use caracal_program::Direction;
+use smol_str::SmolStr;
 
 use crate::ir::{Base, Chain, CtState, Hook, Match, Rule, Statement, Verdict, Via};
 use crate::names;
@@ -27,22 +28,23 @@ fn rules(direction: Direction, settings: &Settings) -> Vec<Rule> {
         Direction::Ingress => Via::Out,
     };
     let mut rules = vec![Rule::new().when(Match::CtState(CtState::EstablishedOrRelated)).verdict(Verdict::Accept)];
+    let from_workloads = |prefix: &SmolStr| Rule::new().when(Match::InterfacePrefix(via, prefix.clone()));
     match settings.invalid {
-        InvalidPackets::Drop => rules.push(
-            Rule::new()
+        // Of workloads only: what else the host forwards is none of our business.
+        InvalidPackets::Drop => rules.extend(settings.interface_prefixes().iter().map(|prefix| {
+            from_workloads(prefix)
                 .when(Match::CtState(CtState::Invalid))
                 .then(Statement::Counter)
                 .verdict(Verdict::Drop)
-                .comment(names::comment("invalid to connection tracking")),
-        ),
+                .comment(names::comment("invalid to connection tracking"))
+        })),
         InvalidPackets::Judge => {}
     }
     rules.push(Rule::new().then(Statement::Dispatch(via, names::dispatch(direction))));
     // Reached by interfaces that the map lacks, and by packets that meet a chain
     // whose rules they do not see yet: both carry nothing.
     rules.extend(settings.interface_prefixes().iter().map(|prefix| {
-        Rule::new()
-            .when(Match::InterfacePrefix(via, prefix.clone()))
+        from_workloads(prefix)
             .then(Statement::Counter)
             .verdict(Verdict::Drop)
             .comment(names::comment("no policy for this workload interface"))

@@ -36,7 +36,7 @@ impl Model {
         found
     }
 
-    /// The interface of an entry in a map of interfaces.
+    /// Whether a set is one of the maps from interfaces to chains.
     pub(crate) fn is_dispatch(name: &Name) -> bool {
         Direction::ALL.into_iter().any(|direction| names::dispatch(direction) == *name)
     }

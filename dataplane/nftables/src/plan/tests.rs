@@ -135,6 +135,11 @@ fn the_work_of_each_change() {
             world.members("s:clients", &["10.0.0.3/32"], &[]);
             world.policy("default/db", &[allow_from("s:clients", "5433")], &[]);
         }),
+        ("two rules and their set change", |world| {
+            world.members("s:clients", &["10.0.0.3/32"], &[]);
+            world.policy("default/db", &[allow_from("s:clients", "5433")], &[]);
+            world.policy("default/web", &[allow_from("s:clients", "81")], &[]);
+        }),
         ("a pod like others comes", |world| {
             let tier = [("default", "Deny", &["default/web"][..], &[][..])];
             world.endpoint("default/web-2", "cali3", &tier, &["kns.default"]);

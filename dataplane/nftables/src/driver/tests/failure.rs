@@ -1,9 +1,12 @@
 //! What cannot be put into force closes what needs it, and nothing else.
 
 use super::*;
+use crate::garbage::Garbage;
 use crate::model::{ListKey, Owner};
+use crate::plan::Step;
 use crate::testing::texts;
 use caracal_program::Direction;
+use caracal_sys::nft::Refused;
 
 fn outcome_of<'a>(receipt: &'a Receipt, pod: &str) -> Option<&'a Outcome> {
     receipt.outcomes.iter().find(|o| o.id.workload == pod).map(|o| &o.outcome)
@@ -117,4 +120,47 @@ fn what_is_refused_is_closed_until_it_changes() {
         assert_eq!(outcome_of(&receipt, "default/web-0"), Some(&Outcome::Programmed));
         assert!(!listing().contains(closed));
     });
+}
+
+/// The kernel names messages; each is some object of the model, or none that could be left out.
+#[test]
+fn a_refused_message_blames_the_object_that_it_is_about() {
+    let world = small();
+    let (model, edits) = Model::build(&world.store, &Settings::default(), FxHashMap::default(), |_| 0);
+    let steps = plan(edits, Garbage::default());
+    let mut seen = std::collections::BTreeMap::new();
+    for (at, step) in steps.iter().enumerate() {
+        let op = Some(caracal_sys::nft::Op(u32::try_from(at).expect("few steps")));
+        let element = matches!(step, Step::AddElements(..)).then_some(0);
+        let refused = Refused { op, element, errno: nix::errno::Errno::ENOMEM, offset: None, message: "do it".into() };
+        let objects: Vec<_> = commit::blamed(&model, &steps, &refused).into_iter().map(|(object, _)| object).collect();
+        let what = objects.iter().map(|object| match object {
+            Object::Set(id) => format!("set {id}"),
+            Object::List(key) => format!("{} of {:?}", key.direction, key.owner).chars().take(19).collect(),
+            Object::Program(_) => "program".to_owned(),
+            Object::Interface(name) => format!("interface {name}"),
+        });
+        let name = step.object().expect("none is about the table").split('/').next().expect("a name").to_owned();
+        seen.entry(name).or_insert_with(Vec::new).push(what.collect::<Vec<_>>().join(" "));
+    }
+    let first: Vec<(&str, &str)> =
+        seen.iter().map(|(name, whats)| (name.as_str(), whats[whats.len() - 1].as_str())).collect();
+    assert_eq!(
+        first,
+        [
+            ("addrs4", "set s:clients"),
+            ("forward-egress", ""),
+            ("forward-ingress", ""),
+            ("from", "interface cali0"),
+            ("from-workload", "interface cali0"),
+            ("policy-ingress", "ingress of Policy(Po"),
+            ("profile-egress", "egress of Profile(\"k"),
+            ("profile-ingress", "ingress of Profile("),
+            ("program-egress", "program"),
+            ("program-ingress", "program"),
+            ("to", "interface cali0"),
+            ("to-workload", "interface cali0"),
+        ]
+        .map(|(name, what)| (name, &what[..what.len().min(19)]))
+    );
 }
