@@ -30,10 +30,10 @@ lint: packages ## format, clippy, documentation
 bench: bench-control bench-nftables bench-wire ## all benchmarks, one JSON line a figure
 
 bench-control: packages ## the calculation graph
-	$(CARGO) bench --locked --quiet -p caracal-calc-graph
+	$(CARGO) bench --locked --quiet -p caracal-calc-graph --bench control
 
 bench-nftables: packages ## kernel changes against a hand-written floor (root)
-	$(CARGO) bench --locked --quiet -p caracal-nftables
+	$(CARGO) bench --locked --quiet -p caracal-nftables --bench nftables
 
 bench-wire: build ## file write to changed verdict on the wire (root)
 	@$(CARGO) build --release --locked --quiet -p caracal-fv-tests --bin bench-wire

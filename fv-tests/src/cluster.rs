@@ -159,12 +159,15 @@ impl Cluster {
         Ok(name)
     }
 
-    /// Lets the node answer for a pod's gateway at once, as Calico's CNI plugin does before it reports the
-    /// pod's interface. (The agent does so too, once it knows the pod; a pod that has asked in vain before
+    /// Waits until a pod's interface carries packets, and lets the node answer for its gateway at once, as
+    /// Calico's CNI plugin does before it reports the interface. (The agent does so too, once it knows the pod; a pod that has asked in vain before
     /// asks again after a second only.)
-    pub fn answer_arp(&self, name: &str) -> anyhow::Result<()> {
+    pub fn make_ready(&self, name: &str) -> anyhow::Result<()> {
         let spec = self.specs.get(name).with_context(|| format!("no pod {name}"))?;
         let interface = interface_name(&spec.namespace, &spec.name);
+        let peer = self.peers.get(name).with_context(|| format!("{name} is not plugged"))?;
+        wiring::wait_running(&peer.namespace, "eth0")?;
+        wiring::wait_running(&self.node, &interface)?;
         self.node.run(|| {
             fs::write(format!("/proc/sys/net/ipv4/conf/{interface}/proxy_arp"), "1")?;
             fs::write(format!("/proc/sys/net/ipv4/neigh/{interface}/proxy_delay"), "0")?;

@@ -7,8 +7,13 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, AsRawFd};
 
-use anyhow::Context;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
 use caracal_sys::netns::NetNs;
+use nix::ifaddrs::{InterfaceAddress, getifaddrs};
+use nix::net::if_::InterfaceFlags;
 use rtnetlink::packet_route::link::{InfoData, InfoKind, InfoVeth};
 use rtnetlink::packet_route::neighbour::NeighbourState;
 use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder};
@@ -76,6 +81,23 @@ pub fn plug_pod(pod: &NetNs, node: &NetNs, host_side: &str, addrs: &[IpAddr]) ->
         Ok(())
     })
     .with_context(|| format!("cannot plug {host_side}"))
+}
+
+/// Waits until an interface carries packets: the kernel may take up to a second after the carrier is there
+/// (`net/core/link_watch.c` works once a second), and drops what is sent before.
+pub fn wait_running(namespace: &NetNs, name: &str) -> anyhow::Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while Instant::now() < deadline {
+        let listed = namespace.run(|| getifaddrs().map(Iterator::collect::<Vec<_>>))??;
+        let running = |interface: &InterfaceAddress| {
+            interface.interface_name == name && interface.flags.contains(InterfaceFlags::IFF_RUNNING)
+        };
+        if listed.iter().any(running) {
+            return Ok(());
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    bail!("{name} does not run")
 }
 
 /// Takes a pod's interface away, as when its sandbox is torn down.

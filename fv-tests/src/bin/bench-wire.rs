@@ -132,7 +132,7 @@ fn pod_starts(cluster: &mut Cluster, starts: usize) -> anyhow::Result<Vec<Durati
     for n in 0..starts {
         let spec: PodSpec = pod(&format!("bench/new-{n}"), &[("group", "g1"), ("friend", "yes")]);
         let name = cluster.plug(spec)?;
-        cluster.answer_arp(&name)?;
+        cluster.make_ready(&name)?;
         let stream = Stream::start(&cluster.peers[&name], &cluster.peers["bench/pod-0"])?;
         let write = Instant::now();
         cluster.announce(&name)?;
