@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use caracal_model::{Event, Stamp};
+use caracal_model::{Event, Kind, Stamp};
 
 use super::{Followed, Lines, PATIENCE, directory_with, open, put, set};
 use crate::file::clock;
@@ -75,23 +75,20 @@ fn a_list_is_whole_and_in_order() {
         let (tell, lines) = std::sync::mpsc::channel();
         source.list(&mut Lines(tell)).expect("it is listed");
         let lines: Vec<String> = lines.try_iter().collect();
-        let want = "\
-            begin config, end config, \
-            begin Tier, apply tier default, apply tier kube-admin, apply tier kube-baseline, end Tier, \
-            begin Namespace, end Namespace, \
-            begin ServiceAccount, end ServiceAccount, \
-            begin Profile, apply profile projectcalico-default-allow, end Profile, \
-            begin Node, end Node, \
-            begin GlobalNetworkSet, apply set a [10.0.0.0/8], apply set b [11.0.0.0/8], end GlobalNetworkSet, \
-            begin NetworkSet, end NetworkSet, \
-            begin GlobalNetworkPolicy, end GlobalNetworkPolicy, \
-            begin NetworkPolicy, end NetworkPolicy, \
-            begin KubernetesNetworkPolicy, end KubernetesNetworkPolicy, \
-            begin HostEndpoint, end HostEndpoint, \
-            begin WorkloadEndpoint, end WorkloadEndpoint, \
-            begin Pod, end Pod, \
-            settled, synced token";
-        assert_eq!(lines.join(", "), want, "{round}");
+        let told = |kind: Kind| match kind {
+            Kind::Tier => &["apply tier default", "apply tier kube-admin", "apply tier kube-baseline"][..],
+            Kind::Profile => &["apply profile projectcalico-default-allow"],
+            Kind::GlobalNetworkSet => &["apply set a [10.0.0.0/8]", "apply set b [11.0.0.0/8]"],
+            _ => &[],
+        };
+        let mut want = vec!["begin config".to_owned(), "end config".to_owned()];
+        for kind in Kind::ALL {
+            want.push(format!("begin {kind:?}"));
+            want.extend(told(kind).iter().map(|line| (*line).to_owned()));
+            want.push(format!("end {kind:?}"));
+        }
+        want.extend(["settled".to_owned(), "synced token".to_owned()]);
+        assert_eq!(lines, want, "{round}");
     }
 }
 
