@@ -453,9 +453,15 @@ impl CalcGraph {
             Kind::Namespace | Kind::ServiceAccount | Kind::Profile => {
                 Key::Profile(self.profiles[ProfileIx(id)].name.clone())
             }
-            Kind::KubernetesNetworkPolicy | Kind::NetworkPolicy | Kind::GlobalNetworkPolicy => {
-                Key::Policy(self.policies[PolicyIx(id)].key.clone())
-            }
+            Kind::KubernetesNetworkPolicy
+            | Kind::NetworkPolicy
+            | Kind::GlobalNetworkPolicy
+            | Kind::StagedNetworkPolicy
+            | Kind::StagedGlobalNetworkPolicy
+            | Kind::StagedKubernetesNetworkPolicy
+            | Kind::ClusterNetworkPolicy
+            | Kind::AdminNetworkPolicy
+            | Kind::BaselineAdminNetworkPolicy => Key::Policy(self.policies[PolicyIx(id)].key.clone()),
             Kind::Tier | Kind::Node => unreachable!("tiers and nodes have no ids"),
         }
     }
@@ -467,9 +473,15 @@ impl CalcGraph {
                 (self.cluster.items.of_kind(kind), Vec::new())
             }
             Kind::Namespace | Kind::ServiceAccount | Kind::Profile => (self.profiles.of_kind(kind), Vec::new()),
-            Kind::KubernetesNetworkPolicy | Kind::NetworkPolicy | Kind::GlobalNetworkPolicy => {
-                (self.policies.of_kind(kind), Vec::new())
-            }
+            Kind::KubernetesNetworkPolicy
+            | Kind::NetworkPolicy
+            | Kind::GlobalNetworkPolicy
+            | Kind::StagedNetworkPolicy
+            | Kind::StagedGlobalNetworkPolicy
+            | Kind::StagedKubernetesNetworkPolicy
+            | Kind::ClusterNetworkPolicy
+            | Kind::AdminNetworkPolicy
+            | Kind::BaselineAdminNetworkPolicy => (self.policies.of_kind(kind), Vec::new()),
             Kind::Tier => {
                 let names = self.tiers.names_of(kind).into_iter();
                 (Default::default(), names.map(Key::Tier).collect())

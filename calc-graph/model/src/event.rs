@@ -30,6 +30,18 @@ pub enum Kind {
     NetworkPolicy,
     /// projectcalico.org/v3 GlobalNetworkPolicy.
     GlobalNetworkPolicy,
+    /// projectcalico.org/v3 StagedNetworkPolicy.
+    StagedNetworkPolicy,
+    /// projectcalico.org/v3 StagedGlobalNetworkPolicy.
+    StagedGlobalNetworkPolicy,
+    /// projectcalico.org/v3 StagedKubernetesNetworkPolicy.
+    StagedKubernetesNetworkPolicy,
+    /// policy.networking.k8s.io/v1alpha2 ClusterNetworkPolicy.
+    ClusterNetworkPolicy,
+    /// policy.networking.k8s.io/v1alpha1 AdminNetworkPolicy.
+    AdminNetworkPolicy,
+    /// policy.networking.k8s.io/v1alpha1 BaselineAdminNetworkPolicy.
+    BaselineAdminNetworkPolicy,
     /// projectcalico.org/v3 Tier.
     Tier,
     /// projectcalico.org/v3 NetworkSet.
@@ -46,7 +58,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind; the graph is in sync once each of them has ended a list.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 19] = [
         Self::Tier,
         Self::Namespace,
         Self::ServiceAccount,
@@ -57,6 +69,12 @@ impl Kind {
         Self::GlobalNetworkPolicy,
         Self::NetworkPolicy,
         Self::KubernetesNetworkPolicy,
+        Self::StagedGlobalNetworkPolicy,
+        Self::StagedNetworkPolicy,
+        Self::StagedKubernetesNetworkPolicy,
+        Self::ClusterNetworkPolicy,
+        Self::AdminNetworkPolicy,
+        Self::BaselineAdminNetworkPolicy,
         Self::HostEndpoint,
         Self::WorkloadEndpoint,
         Self::Pod,

@@ -273,8 +273,12 @@ impl PolicyThing {
     pub(crate) fn of(mut self, kind: PolicyKind, namespace: &str) -> Self {
         self.kind = match kind {
             PolicyKind::KubernetesNetworkPolicy => Kind::KubernetesNetworkPolicy,
-            PolicyKind::NetworkPolicy | PolicyKind::StagedNetworkPolicy => Kind::NetworkPolicy,
-            _ => Kind::GlobalNetworkPolicy,
+            PolicyKind::NetworkPolicy => Kind::NetworkPolicy,
+            PolicyKind::GlobalNetworkPolicy => Kind::GlobalNetworkPolicy,
+            PolicyKind::StagedNetworkPolicy => Kind::StagedNetworkPolicy,
+            PolicyKind::StagedGlobalNetworkPolicy => Kind::StagedGlobalNetworkPolicy,
+            PolicyKind::StagedKubernetesNetworkPolicy => Kind::StagedKubernetesNetworkPolicy,
+            PolicyKind::KubernetesClusterNetworkPolicy => Kind::ClusterNetworkPolicy,
         };
         self.key.kind = kind;
         self.key.namespace = namespace.into();
