@@ -13,8 +13,8 @@ use serde::Deserialize;
 use smol_str::SmolStr;
 
 pub(crate) use self::calico::{
-    EndpointPort, FelixConfiguration, HostEndpoint, IpNat, NetworkSet, Policy, PolicyType, Profile, QosControls, Tier,
-    WorkloadEndpoint,
+    EndpointPort, FelixConfiguration, HostEndpoint, IpNat, NetworkSet, Policy, PolicyType, Profile, QosControls,
+    StagedAction, Tier, WorkloadEndpoint,
 };
 pub(crate) use self::core::{ContainerPort, Namespace, Node, Pod, ServiceAccount};
 pub(crate) use self::networking::{

@@ -8,6 +8,7 @@ pub(super) mod network_set;
 pub(super) mod policy;
 pub(super) mod profile;
 mod rule;
+pub(super) mod staged_policy;
 pub(super) mod tier;
 pub(super) mod workload_endpoint;
 

@@ -5,6 +5,7 @@ mod defaults;
 mod kubernetes;
 mod policy;
 mod properties;
+mod staged_policy;
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! networking.k8s.io/v1 NetworkPolicy to policies.
+//! networking.k8s.io/v1 NetworkPolicy, and what stages it, to policies.
 //!
 //! Each rule becomes one of Calico's rules for each protocol and peer, which
 //! then goes the way of all of them.
@@ -12,7 +12,7 @@ use super::policy::directions;
 use super::{ConvertError, Converted, rule, selector};
 use crate::resource::{
     Action, Entity, IntOrString, LabelSelector, NetworkPolicy, Peer, PolicyPort, Rule, SelectorOperator,
-    SelectorRequirement,
+    SelectorRequirement, StagedAction,
 };
 
 /// The order of every Kubernetes policy in the default tier (Calico's KDD converter).
@@ -20,6 +20,22 @@ const ORDER: f64 = 1000.0;
 
 /// Converts a policy.
 pub(super) fn convert(policy: &NetworkPolicy) -> Result<Converted, ConvertError> {
+    Ok(Converted::object(Kind::KubernetesNetworkPolicy, convert_as(PolicyKind::KubernetesNetworkPolicy, policy)?))
+}
+
+/// Converts a staged policy. As in Felix, one that stages a deletion is nothing
+/// to calculate.
+pub(super) fn staged(policy: &NetworkPolicy) -> Result<Converted, ConvertError> {
+    match policy.spec.staged_action {
+        StagedAction::Delete => Ok(Converted::Nothing),
+        StagedAction::Set | StagedAction::Learn | StagedAction::Ignore => {
+            let object = convert_as(PolicyKind::StagedKubernetesNetworkPolicy, policy)?;
+            Ok(Converted::object(Kind::StagedKubernetesNetworkPolicy, object))
+        }
+    }
+}
+
+fn convert_as(kind: PolicyKind, policy: &NetworkPolicy) -> Result<Object, ConvertError> {
     let NetworkPolicy { metadata, spec } = policy;
     let namespace = &metadata.namespace;
     let mut ingress = Vec::new();
@@ -55,12 +71,8 @@ pub(super) fn convert(policy: &NetworkPolicy) -> Result<Converted, ConvertError>
         apply_on_forward: false,
         perf_hints: Vec::new(),
     };
-    let key = PolicyKey {
-        kind: PolicyKind::KubernetesNetworkPolicy,
-        namespace: namespace.clone(),
-        name: metadata.name.clone(),
-    };
-    Ok(Converted::object(Kind::KubernetesNetworkPolicy, Object::Policy(key, converted)))
+    let key = PolicyKey { kind, namespace: namespace.clone(), name: metadata.name.clone() };
+    Ok(Object::Policy(key, converted))
 }
 
 fn allow(protocol: Option<IntOrString>) -> Rule {

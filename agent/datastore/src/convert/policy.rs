@@ -1,27 +1,56 @@
-//! projectcalico.org/v3 NetworkPolicy and GlobalNetworkPolicy to policies.
+//! projectcalico.org/v3 NetworkPolicy, GlobalNetworkPolicy and what stages them to policies.
 
 use caracal_model as model;
 use caracal_model::{Kind, Object, PolicyKey, PolicyKind};
 use smol_str::SmolStr;
 
 use super::{ConvertError, Converted, rule, selector};
-use crate::resource::{Policy, PolicyType};
+use crate::resource::{Policy, PolicyType, StagedAction};
 
 /// Converts a policy of one namespace.
 pub(super) fn namespaced(policy: &Policy) -> Result<Converted, ConvertError> {
-    let spec = &policy.spec;
-    let namespace = &policy.metadata.namespace;
-    let selector = selector::of_namespaced_policy(namespace, &spec.selector, &spec.service_account_selector);
-    let object = object(policy, PolicyKind::NetworkPolicy, selector)?;
-    Ok(Converted::object(Kind::NetworkPolicy, object))
+    Ok(Converted::object(Kind::NetworkPolicy, namespaced_as(PolicyKind::NetworkPolicy, policy)?))
 }
 
 /// Converts a policy of the whole cluster.
 pub(super) fn global(policy: &Policy) -> Result<Converted, ConvertError> {
+    Ok(Converted::object(Kind::GlobalNetworkPolicy, global_as(PolicyKind::GlobalNetworkPolicy, policy)?))
+}
+
+/// Converts a staged policy of one namespace. As in Felix, one that stages a
+/// deletion is nothing to calculate.
+pub(super) fn staged_namespaced(policy: &Policy) -> Result<Converted, ConvertError> {
+    match policy.spec.staged_action {
+        StagedAction::Delete => Ok(Converted::Nothing),
+        StagedAction::Set | StagedAction::Learn | StagedAction::Ignore => {
+            let object = namespaced_as(PolicyKind::StagedNetworkPolicy, policy)?;
+            Ok(Converted::object(Kind::StagedNetworkPolicy, object))
+        }
+    }
+}
+
+/// Converts a staged policy of the whole cluster.
+pub(super) fn staged_global(policy: &Policy) -> Result<Converted, ConvertError> {
+    match policy.spec.staged_action {
+        StagedAction::Delete => Ok(Converted::Nothing),
+        StagedAction::Set | StagedAction::Learn | StagedAction::Ignore => {
+            let object = global_as(PolicyKind::StagedGlobalNetworkPolicy, policy)?;
+            Ok(Converted::object(Kind::StagedGlobalNetworkPolicy, object))
+        }
+    }
+}
+
+fn namespaced_as(kind: PolicyKind, policy: &Policy) -> Result<Object, ConvertError> {
+    let spec = &policy.spec;
+    let namespace = &policy.metadata.namespace;
+    let selector = selector::of_namespaced_policy(namespace, &spec.selector, &spec.service_account_selector);
+    object(policy, kind, selector)
+}
+
+fn global_as(kind: PolicyKind, policy: &Policy) -> Result<Object, ConvertError> {
     let spec = &policy.spec;
     let selector = selector::of_global_policy(&spec.selector, &spec.namespace_selector, &spec.service_account_selector);
-    let object = object(policy, PolicyKind::GlobalNetworkPolicy, selector)?;
-    Ok(Converted::object(Kind::GlobalNetworkPolicy, object))
+    object(policy, kind, selector)
 }
 
 fn object(policy: &Policy, kind: PolicyKind, selector: Result<SmolStr, ConvertError>) -> Result<Object, ConvertError> {

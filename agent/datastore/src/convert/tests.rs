@@ -5,6 +5,7 @@ mod kubernetes_policies;
 mod pods;
 mod policies;
 mod profiles;
+mod staged_policies;
 
 use std::fmt::Write;
 use std::path::Path;

@@ -27,6 +27,12 @@ pub enum ResourceKind {
     NetworkPolicy,
     /// projectcalico.org/v3 GlobalNetworkPolicy.
     GlobalNetworkPolicy,
+    /// projectcalico.org/v3 StagedNetworkPolicy.
+    StagedNetworkPolicy,
+    /// projectcalico.org/v3 StagedGlobalNetworkPolicy.
+    StagedGlobalNetworkPolicy,
+    /// projectcalico.org/v3 StagedKubernetesNetworkPolicy.
+    StagedKubernetesNetworkPolicy,
     /// projectcalico.org/v3 Tier.
     Tier,
     /// projectcalico.org/v3 NetworkSet.
@@ -50,7 +56,7 @@ pub(super) const CALICO: &str = "projectcalico.org/v3";
 
 impl ResourceKind {
     /// Every kind that is read.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 17] = [
         Self::Pod,
         Self::Namespace,
         Self::ServiceAccount,
@@ -58,6 +64,9 @@ impl ResourceKind {
         Self::KubernetesNetworkPolicy,
         Self::NetworkPolicy,
         Self::GlobalNetworkPolicy,
+        Self::StagedNetworkPolicy,
+        Self::StagedGlobalNetworkPolicy,
+        Self::StagedKubernetesNetworkPolicy,
         Self::Tier,
         Self::NetworkSet,
         Self::GlobalNetworkSet,
@@ -83,6 +92,9 @@ impl ResourceKind {
             Self::Node => "Node",
             Self::KubernetesNetworkPolicy | Self::NetworkPolicy => "NetworkPolicy",
             Self::GlobalNetworkPolicy => "GlobalNetworkPolicy",
+            Self::StagedNetworkPolicy => "StagedNetworkPolicy",
+            Self::StagedGlobalNetworkPolicy => "StagedGlobalNetworkPolicy",
+            Self::StagedKubernetesNetworkPolicy => "StagedKubernetesNetworkPolicy",
             Self::Tier => "Tier",
             Self::NetworkSet => "NetworkSet",
             Self::GlobalNetworkSet => "GlobalNetworkSet",
@@ -101,6 +113,9 @@ impl ResourceKind {
             Self::KubernetesNetworkPolicy => NETWORKING,
             Self::NetworkPolicy
             | Self::GlobalNetworkPolicy
+            | Self::StagedNetworkPolicy
+            | Self::StagedGlobalNetworkPolicy
+            | Self::StagedKubernetesNetworkPolicy
             | Self::Tier
             | Self::NetworkSet
             | Self::GlobalNetworkSet
@@ -119,11 +134,14 @@ impl ResourceKind {
             | Self::ServiceAccount
             | Self::KubernetesNetworkPolicy
             | Self::NetworkPolicy
+            | Self::StagedNetworkPolicy
+            | Self::StagedKubernetesNetworkPolicy
             | Self::NetworkSet
             | Self::WorkloadEndpoint => Scope::Namespaced,
             Self::Namespace
             | Self::Node
             | Self::GlobalNetworkPolicy
+            | Self::StagedGlobalNetworkPolicy
             | Self::Tier
             | Self::GlobalNetworkSet
             | Self::HostEndpoint

@@ -31,7 +31,12 @@ pub(super) fn fold(value: &mut Value) -> Result<(), Fault> {
     object.insert("apiVersion".to_owned(), CALICO.into());
     let is_policy = matches!(
         object.get("kind").and_then(Value::as_str).and_then(|kind| ResourceKind::of(CALICO, kind)),
-        Some(ResourceKind::NetworkPolicy | ResourceKind::GlobalNetworkPolicy)
+        Some(
+            ResourceKind::NetworkPolicy
+                | ResourceKind::GlobalNetworkPolicy
+                | ResourceKind::StagedNetworkPolicy
+                | ResourceKind::StagedGlobalNetworkPolicy
+        )
     );
     let in_default_tier = object
         .get("spec")

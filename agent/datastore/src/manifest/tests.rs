@@ -244,6 +244,15 @@ fn stored_resources_are_brought_into_the_form_of_the_api() {
     );
     assert_eq!(annotated["metadata"], json!({"name": "mine", "labels": {"l": "v"}}));
 
+    for (kind, expected) in [
+        ("StagedNetworkPolicy", "a"),
+        ("StagedGlobalNetworkPolicy", "a"),
+        ("StagedKubernetesNetworkPolicy", "default.a"),
+    ] {
+        let staged = format!("{{apiVersion: crd.projectcalico.org/v1, kind: {kind}, metadata: {{name: default.a}}}}");
+        assert_eq!(name(&value(&staged)), expected, "{kind}");
+    }
+
     let set = value("{apiVersion: crd.projectcalico.org/v1, kind: NetworkSet, metadata: {name: default.a}}");
     assert_eq!(name(&set), "default.a");
 

@@ -14,8 +14,22 @@ pub(crate) enum PolicyType {
     Egress,
 }
 
-/// NetworkPolicy and GlobalNetworkPolicy; the fields that only the latter has
-/// are unset in the former.
+/// What a staged policy would do to the policy of its name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub(crate) enum StagedAction {
+    /// Create or replace it.
+    #[default]
+    Set,
+    /// Delete it.
+    Delete,
+    /// Nothing yet: a policy that is being recommended.
+    Learn,
+    /// Nothing: a recommendation that was turned down.
+    Ignore,
+}
+
+/// NetworkPolicy, GlobalNetworkPolicy and what stages them; the fields that only
+/// some of them have are unset in the others.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Policy {
     pub(crate) metadata: ObjectMeta,
@@ -39,6 +53,7 @@ pub(crate) struct PolicySpec {
     #[serde(rename = "preDNAT")]
     pub(crate) pre_dnat: bool,
     pub(crate) apply_on_forward: bool,
+    pub(crate) staged_action: StagedAction,
 }
 
 #[derive(Clone, Debug, Deserialize)]

@@ -1,12 +1,12 @@
-//! networking.k8s.io/v1: NetworkPolicy.
+//! networking.k8s.io/v1: NetworkPolicy, and what stages it.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::{IntOrString, ObjectMeta, PolicyType};
+use super::{IntOrString, ObjectMeta, PolicyType, StagedAction};
 
-/// networking.k8s.io/v1 NetworkPolicy.
+/// networking.k8s.io/v1 NetworkPolicy and projectcalico.org/v3 StagedKubernetesNetworkPolicy.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct NetworkPolicy {
     pub(crate) metadata: ObjectMeta,
@@ -21,6 +21,8 @@ pub(crate) struct NetworkPolicySpec {
     pub(crate) ingress: Vec<IngressRule>,
     pub(crate) egress: Vec<EgressRule>,
     pub(crate) policy_types: Vec<PolicyType>,
+    /// Only of staged policies.
+    pub(crate) staged_action: StagedAction,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

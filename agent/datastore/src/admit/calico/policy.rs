@@ -26,14 +26,15 @@ pub(in crate::admit) static GLOBAL: Admission = Admission {
     fill_in,
 };
 
-const TIER: Field = defaulted("tier", REFERENCE, "default");
-const ORDER: Field = optional("order", Type::Number);
-const POLICY_SELECTOR: Field = optional("selector", SELECTOR);
-const SERVICE_ACCOUNT_SELECTOR: Field = optional("serviceAccountSelector", SELECTOR);
-const INGRESS: Field = optional("ingress", RULES);
-const EGRESS: Field = optional("egress", RULES);
-const TYPES: Field = optional("types", Type::List(&List::set_of(one_of(&["Ingress", "Egress"])).min(1).max(2)));
-const PERFORMANCE_HINTS: Field =
+pub(super) const TIER: Field = defaulted("tier", REFERENCE, "default");
+pub(super) const ORDER: Field = optional("order", Type::Number);
+pub(super) const POLICY_SELECTOR: Field = optional("selector", SELECTOR);
+pub(super) const SERVICE_ACCOUNT_SELECTOR: Field = optional("serviceAccountSelector", SELECTOR);
+pub(super) const INGRESS: Field = optional("ingress", RULES);
+pub(super) const EGRESS: Field = optional("egress", RULES);
+pub(super) const TYPES: Field =
+    optional("types", Type::List(&List::set_of(one_of(&["Ingress", "Egress"])).min(1).max(2)));
+pub(super) const PERFORMANCE_HINTS: Field =
     optional("performanceHints", Type::List(&List::set_of(one_of(&["AssumeNeededOnEveryNode"]))));
 
 static NAMESPACED_SPEC: Object =
@@ -58,7 +59,7 @@ static GLOBAL_SPEC: Object = Object::of(&[
 
 /// A DNS label, two of them with a dot between, or a name that a converted
 /// Kubernetes policy has.
-fn namespaced_name(name: &str) -> Result<(), Fault> {
+pub(super) fn namespaced_name(name: &str) -> Result<(), Fault> {
     let converted = ["knp.default.", "ossg.default."];
     if converted.iter().any(|prefix| name.starts_with(prefix)) {
         return syntax::dns_subdomain(name);
@@ -67,7 +68,7 @@ fn namespaced_name(name: &str) -> Result<(), Fault> {
 }
 
 /// A DNS label, or two of them with a dot between.
-fn global_name(name: &str) -> Result<(), Fault> {
+pub(super) fn global_name(name: &str) -> Result<(), Fault> {
     syntax::dns_subdomain(name)?;
     if name.split('.').count() > 2 {
         return Err("has more than one '.'");
@@ -75,7 +76,7 @@ fn global_name(name: &str) -> Result<(), Fault> {
     Ok(())
 }
 
-fn fill_in(object: &mut Fields) {
+pub(super) fn fill_in(object: &mut Fields) {
     let Some(spec) = fields::mapping_mut(object, "spec") else {
         return;
     };
@@ -91,7 +92,7 @@ fn fill_in(object: &mut Fields) {
 }
 
 /// Policies before DNAT and before connection tracking.
-fn host_policy(spec: &Fields) -> Result<(), Violation> {
+pub(super) fn host_policy(spec: &Fields) -> Result<(), Violation> {
     let (do_not_track, pre_dnat) = (fields::is_set(spec, "doNotTrack"), fields::is_set(spec, "preDNAT"));
     if do_not_track && pre_dnat {
         return Err(Violation::crd("excludes doNotTrack").at("preDNAT"));
@@ -108,7 +109,7 @@ fn host_policy(spec: &Fields) -> Result<(), Violation> {
     Ok(())
 }
 
-fn selectors_are_not_global(spec: &Fields) -> Result<(), Violation> {
+pub(super) fn selectors_are_not_global(spec: &Fields) -> Result<(), Violation> {
     ["selector", "serviceAccountSelector", "namespaceSelector"]
         .into_iter()
         .try_for_each(|selector| no_global(spec, selector))
@@ -116,7 +117,7 @@ fn selectors_are_not_global(spec: &Fields) -> Result<(), Violation> {
 
 /// Services are the far side of a rule: the source of what comes in, the
 /// destination of what goes out.
-fn sides_of_services(spec: &Fields) -> Result<(), Violation> {
+pub(super) fn sides_of_services(spec: &Fields) -> Result<(), Violation> {
     for (direction, near) in [("ingress", "destination"), ("egress", "source")] {
         for (i, rule) in fields::mappings(spec, direction) {
             if fields::mapping(rule, near).is_some_and(|entity| entity.contains_key("services")) {
@@ -131,7 +132,7 @@ fn sides_of_services(spec: &Fields) -> Result<(), Violation> {
     Ok(())
 }
 
-fn no_http_in_egress(spec: &Fields) -> Result<(), Violation> {
+pub(super) fn no_http_in_egress(spec: &Fields) -> Result<(), Violation> {
     match fields::mappings(spec, "egress").find(|(_, rule)| rule.contains_key("http")) {
         Some((i, _)) => Err(Violation::client("is for ingress rules only").at("http").at_item(i).at("egress")),
         None => Ok(()),
@@ -139,7 +140,7 @@ fn no_http_in_egress(spec: &Fields) -> Result<(), Violation> {
 }
 
 /// A policy of the cluster has no namespace that a service could be in.
-fn services_name_their_namespace(spec: &Fields) -> Result<(), Violation> {
+pub(super) fn services_name_their_namespace(spec: &Fields) -> Result<(), Violation> {
     for (direction, far) in [("ingress", "source"), ("egress", "destination")] {
         for (i, rule) in fields::mappings(spec, direction) {
             let services = fields::mapping(rule, far).and_then(|entity| fields::mapping(entity, "services"));

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use super::label_selector::LABEL_SELECTOR;
 use super::{API_VERSION, KIND, PROTOCOL};
 use crate::admit::format::Format;
-use crate::admit::schema::{List, Object, Type, formatted, integer, one_of, optional, required};
+use crate::admit::schema::{Field, List, Object, Type, formatted, integer, one_of, optional, required};
 use crate::admit::violation::Violation;
 use crate::admit::{Admission, Gate, fields, metadata, syntax};
 
@@ -23,12 +23,16 @@ pub(in crate::admit) static ADMISSION: Admission = Admission {
     fill_in,
 };
 
-static SPEC: Object = Object::of(&[
-    optional("podSelector", Type::Object(&LABEL_SELECTOR)),
-    optional("ingress", Type::List(&List::of(Type::Object(&INGRESS)))),
-    optional("egress", Type::List(&List::of(Type::Object(&EGRESS)))),
-    optional("policyTypes", Type::List(&List::of(one_of(&["Ingress", "Egress"])).max(2))),
-]);
+static SPEC: Object = Object::of(&[POD_SELECTOR, INGRESS_RULES, EGRESS_RULES, POLICY_TYPES]);
+
+pub(in crate::admit) const POD_SELECTOR: Field = optional("podSelector", Type::Object(&LABEL_SELECTOR));
+pub(in crate::admit) const INGRESS_RULES: Field = optional("ingress", Type::List(&INGRESS_LIST));
+pub(in crate::admit) const EGRESS_RULES: Field = optional("egress", Type::List(&EGRESS_LIST));
+pub(in crate::admit) const POLICY_TYPES: Field =
+    optional("policyTypes", Type::List(&List::of(one_of(&["Ingress", "Egress"])).max(2)));
+
+static INGRESS_LIST: List = List::of(Type::Object(&INGRESS));
+static EGRESS_LIST: List = List::of(Type::Object(&EGRESS));
 
 static INGRESS: Object = Object::of(&[optional("ports", PORTS), optional("from", PEERS)]);
 static EGRESS: Object = Object::of(&[optional("ports", PORTS), optional("to", PEERS)]);
@@ -56,7 +60,7 @@ static IP_BLOCK: Object = Object::of(&[
 ])
 .rules(&[except_inside_cidr]);
 
-fn fill_in(object: &mut Map<String, Value>) {
+pub(in crate::admit) fn fill_in(object: &mut Map<String, Value>) {
     let spec = object.entry("spec").or_insert_with(|| Map::new().into());
     let Value::Object(spec) = spec else {
         return;
