@@ -120,8 +120,10 @@ impl CalcGraph {
         self.sets.set_overlaps(settings.suppress_overlaps);
         if former.source_spoofing != settings.source_spoofing {
             for (kind, key, endpoint) in self.intake.with_prefixes() {
+                // No source said anything: a list still waits for what it waited for.
+                self.intake.await_by_key(kind, &key, self.id_of(&key));
                 if let Key::WorkloadEndpoint(key) = key {
-                    self.apply(kind, Object::WorkloadEndpoint(key, endpoint));
+                    self.admit(kind, Object::WorkloadEndpoint(key, endpoint));
                 }
             }
         }
@@ -143,7 +145,6 @@ impl CalcGraph {
         let key = object.key();
         let id = self.id_of(&key);
         self.intake.saw(kind, &key, id);
-        self.intake.forget(kind, &key);
         if let Object::WorkloadEndpoint(_, endpoint) = &object {
             if endpoint.allowed_source_prefixes.is_empty() {
                 self.intake.forget_prefixes(kind, &key);
@@ -151,6 +152,13 @@ impl CalcGraph {
                 self.intake.remember_prefixes(kind, key.clone(), endpoint.clone());
             }
         }
+        self.admit(kind, object);
+    }
+
+    /// Puts an object in force, or aside.
+    fn admit(&mut self, kind: Kind, object: Object) {
+        let key = object.key();
+        self.intake.forget(kind, &key);
         if let Err(problem) = self.check(&object) {
             self.withdraw(kind, &key);
             self.intake.set_aside(kind, key, problem, None);
@@ -531,8 +539,12 @@ impl CalcGraph {
                     },
                 ))
             }
+            Key::Policy(key) => {
+                let at = self.policies.find(key)?;
+                Some(Object::Policy(key.clone(), self.policies.policy(at, &self.tiers)))
+            }
             // No two kinds of resource describe these.
-            Key::HostEndpoint(_) | Key::Policy(_) | Key::Tier(_) | Key::NetworkSet(_) | Key::Node(_) => None,
+            Key::HostEndpoint(_) | Key::Tier(_) | Key::NetworkSet(_) | Key::Node(_) => None,
         }
     }
 }

@@ -56,6 +56,15 @@ impl Intake {
         }
     }
 
+    /// Lets a list wait for an object by its key, because it may lose its id.
+    pub(crate) fn await_by_key(&mut self, kind: Kind, key: &Key, id: Option<u32>) {
+        if let Some(unseen) = self.lists.get_mut(&kind)
+            && id.is_some_and(|id| unseen.ids.remove(id))
+        {
+            unseen.keys.insert(key.clone());
+        }
+    }
+
     /// Ends a list; gives out what it did not repeat.
     pub(crate) fn end(&mut self, kind: Kind) -> Unseen {
         self.listed.insert(kind);

@@ -22,7 +22,7 @@ use crate::id_set::IdSet;
 use crate::ids::{Place, PolicyIx, SelectorIx, SetIx, TierIx};
 use crate::interner::hash_of;
 use crate::label_store::LabelStore;
-use crate::packed_rules::PackedRules;
+use crate::packed_rules::{PackedRules, Rules};
 use crate::selector_table::SelectorTable;
 use crate::slots::Slots;
 use crate::tiers::Tiers;
@@ -289,6 +289,26 @@ impl Policies {
         let tier = || tiers.compare(a.tier, b.tier);
         let tie = || tie_break(&a.key).cmp(tie_break(&b.key));
         tier().then(a.order.total_cmp(&b.order)).then_with(tie)
+    }
+
+    /// A policy as it was put, but for the spelling of its selector.
+    pub(crate) fn policy(&self, at: PolicyIx, tiers: &Tiers) -> Policy {
+        let held = &self.slots[at.0];
+        let Placing { ingress, egress, untracked, pre_dnat, apply_on_forward } = held.placing;
+        let Rules { inbound, outbound } = held.rules.unpack();
+        Policy {
+            tier: tiers.name(held.tier).clone(),
+            order: Some(held.order).filter(|order| order.is_finite()),
+            selector: self.selector_text(at).into(),
+            ingress,
+            egress,
+            inbound_rules: inbound,
+            outbound_rules: outbound,
+            untracked,
+            pre_dnat,
+            apply_on_forward,
+            perf_hints: held.hints.to_vec(),
+        }
     }
 
     /// The canonical text of a policy's selector.

@@ -1,7 +1,7 @@
 //! The deltas that each kind of change causes: these and no others.
 
 use caracal_calc_graph::{CalcGraph, Flush, Locality, NotFlushed, Overlaps, Settings, SourceSpoofing};
-use caracal_model::{Event, Kind, Stamp, TierAction};
+use caracal_model::{Event, Kind, PolicyKind, Stamp, TierAction};
 use caracal_net::Protocol;
 
 use crate::receiver::{Receiver, flush, set_of, snapshot};
@@ -307,6 +307,42 @@ fn a_hidden_object_comes_back_unless_its_list_dropped_it() {
     told.delete(red());
     told.causes(["profile kns.shop", "namespace shop gone"]);
     assert_eq!(told.graph.problems().count(), 0);
+}
+
+#[test]
+fn settings_do_not_stand_in_for_a_list() {
+    let any = Settings { source_spoofing: SourceSpoofing::Any, ..Settings::default() };
+    for (before, after) in [(Settings::default(), any), (any, Settings::default())] {
+        let liar = || db("liar", "10.0.0.2").spoofing("10.9.0.0/16").on(THERE);
+        let mut told = Told::new(&shop().with(liar()));
+        told.graph.set_settings(before);
+        flush(&mut told.graph, &mut told.receiver);
+        told.graph.on_event(Event::Begin(Kind::Pod));
+        told.apply(web());
+        told.graph.set_settings(after);
+        flush(&mut told.graph, &mut told.receiver);
+        told.graph.on_event(Event::End(Kind::Pod));
+        told.graph.set_settings(any);
+        flush(&mut told.graph, &mut told.receiver);
+        let (_, members) = &told.receiver.state.sets[&*set_of("app == 'db'")];
+        assert!(members.is_empty(), "{before:?} to {after:?}: {members:?}");
+    }
+}
+
+#[test]
+fn a_policy_that_another_kind_hides_comes_back() {
+    let admin = || {
+        let (_, object) = policy("p", "").of(PolicyKind::KubernetesClusterNetworkPolicy, "").order(7.0).deliver();
+        (Kind::AdminNetworkPolicy, object)
+    };
+    let cluster = || policy("p", "").of(PolicyKind::KubernetesClusterNetworkPolicy, "").inbound(deny());
+    let mut told = Told::new(&shop().without(Kind::GlobalNetworkPolicy, "\"p\"").with(admin()));
+    let policies = told.receiver.state.policies.clone();
+    told.apply(cluster());
+    told.causes(["policy p"]);
+    told.delete(cluster());
+    told.causes(["policy p"]);
+    assert_eq!(told.receiver.state.policies, policies);
 }
 
 #[test]

@@ -138,14 +138,16 @@ fn any_policy() -> impl Strategy<Value = (Kind, Object)> {
         PolicyKind::NetworkPolicy,
         PolicyKind::StagedNetworkPolicy,
         PolicyKind::KubernetesNetworkPolicy,
+        PolicyKind::KubernetesClusterNetworkPolicy,
     ]);
     let rules = || prop::collection::vec(rule(), 0..3);
     let order = prop::option::of(select(vec![1.0, 2.0, f64::INFINITY]));
     let form = (0..8u8, prop::bool::weighted(0.05), prop::bool::weighted(0.02));
     let selectors = select(SELECTORS);
-    let place = (kind, 0..3u8, select(vec!["default", "t0", "t1"]), order);
+    let other_kind = prop::bool::weighted(0.2);
+    let place = (kind, other_kind, 0..3u8, select(vec!["default", "t0", "t1"]), order);
     (place, selectors, rules(), rules(), form).prop_map(
-        |((kind, i, tier, order), selector, inbound, outbound, (form, hinted, invalid))| {
+        |((kind, other_kind, i, tier, order), selector, inbound, outbound, (form, hinted, invalid))| {
             let mut thing: PolicyThing =
                 policy(&format!("p{i}"), if invalid { "%" } else { selector }).of(kind, "n0").tier(tier);
             if let Some(order) = order {
@@ -168,7 +170,11 @@ fn any_policy() -> impl Strategy<Value = (Kind, Object)> {
             if hinted {
                 thing = thing.hint("AssumeNeededOnEveryNode");
             }
-            thing.deliver()
+            match thing.deliver() {
+                // Two kinds of resource may describe one policy.
+                (Kind::ClusterNetworkPolicy, object) if other_kind => (Kind::AdminNetworkPolicy, object),
+                delivered => delivered,
+            }
         },
     )
 }
@@ -227,7 +233,7 @@ fn step() -> impl Strategy<Value = Step> {
         5 => (0..40usize).prop_map(Step::Delete),
         1 => (select(Kind::ALL.to_vec()), prop::collection::vec(any::<bool>(), 8))
             .prop_map(|(kind, kept)| Step::Relist(kind, kept)),
-        1 => settings().prop_map(Step::Settings),
+        2 => settings().prop_map(Step::Settings),
         1 => select(Kind::ALL.to_vec()).prop_map(Step::Begin),
         4 => (0..40usize).prop_map(Step::Repeat),
         1 => select(Kind::ALL.to_vec()).prop_map(Step::End),
@@ -298,7 +304,7 @@ fn check(locality: &Locality, steps: Vec<Step>) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 800, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a_node_gets_what_the_model_says(steps in prop::collection::vec(step(), 0..60)) {
