@@ -13,6 +13,7 @@ mod format;
 pub mod fuzz;
 mod kubernetes;
 mod metadata;
+mod network_policy_api;
 mod schema;
 mod syntax;
 mod violation;
@@ -51,6 +52,8 @@ enum Gate {
     Kubernetes,
     /// A custom resource's schema, and Calico's client.
     Calico,
+    /// A custom resource's schema alone.
+    Schema,
 }
 
 impl Gate {
@@ -58,7 +61,7 @@ impl Gate {
     const fn of_limits(self) -> Layer {
         match self {
             Self::Kubernetes => Layer::K8s,
-            Self::Calico => Layer::Crd,
+            Self::Calico | Self::Schema => Layer::Crd,
         }
     }
 
@@ -67,6 +70,7 @@ impl Gate {
         match self {
             Self::Kubernetes => Layer::K8s,
             Self::Calico => Layer::Client,
+            Self::Schema => Layer::Crd,
         }
     }
 }
@@ -141,6 +145,9 @@ fn admission(kind: ResourceKind) -> &'static Admission {
         ResourceKind::StagedNetworkPolicy => &calico::staged_policy::NAMESPACED,
         ResourceKind::StagedGlobalNetworkPolicy => &calico::staged_policy::GLOBAL,
         ResourceKind::StagedKubernetesNetworkPolicy => &calico::staged_policy::KUBERNETES,
+        ResourceKind::ClusterNetworkPolicy => &network_policy_api::cluster_network_policy::ADMISSION,
+        ResourceKind::AdminNetworkPolicy => &network_policy_api::admin_network_policy::ADMIN,
+        ResourceKind::BaselineAdminNetworkPolicy => &network_policy_api::admin_network_policy::BASELINE,
         ResourceKind::Tier => &calico::tier::ADMISSION,
         ResourceKind::NetworkSet | ResourceKind::GlobalNetworkSet => &calico::network_set::ADMISSION,
         ResourceKind::HostEndpoint => &calico::host_endpoint::ADMISSION,

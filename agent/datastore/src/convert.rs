@@ -4,12 +4,15 @@
 //! resource must have been admitted: conversion relies on what admission
 //! guarantees, and refuses what it cannot express rather than widen a policy.
 
+mod cluster_policy;
 mod host_endpoint;
 mod kubernetes_policy;
+mod label_selector;
 mod network_set;
 mod node;
 mod pod;
 mod policy;
+mod port_group;
 mod profile;
 mod qos;
 mod rule;
@@ -113,6 +116,9 @@ pub fn convert(kind: ResourceKind, value: Value, settings: &Settings) -> Result<
         ResourceKind::StagedNetworkPolicy => policy::staged_namespaced(&read(value)?),
         ResourceKind::StagedGlobalNetworkPolicy => policy::staged_global(&read(value)?),
         ResourceKind::StagedKubernetesNetworkPolicy => kubernetes_policy::staged(&read(value)?),
+        ResourceKind::ClusterNetworkPolicy => cluster_policy::convert(&read(value)?),
+        ResourceKind::AdminNetworkPolicy => cluster_policy::admin(&read(value)?),
+        ResourceKind::BaselineAdminNetworkPolicy => cluster_policy::baseline_admin(&read(value)?),
         ResourceKind::Tier => Ok(tier::convert(&read(value)?)),
         ResourceKind::NetworkSet => network_set::namespaced(&read(value)?),
         ResourceKind::GlobalNetworkSet => network_set::global(&read(value)?),

@@ -22,4 +22,4 @@ pub(super) static SERVICE_ACCOUNT: Admission = Admission {
 };
 
 /// The protocols that Kubernetes has ports of.
-const PROTOCOL: Type = super::schema::one_of(&["TCP", "UDP", "SCTP"]);
+pub(super) const PROTOCOL: Type = super::schema::one_of(&["TCP", "UDP", "SCTP"]);

@@ -3,6 +3,7 @@
 mod calico;
 mod defaults;
 mod kubernetes;
+mod network_policy_api;
 mod policy;
 mod properties;
 mod staged_policy;

@@ -3,17 +3,14 @@
 //! Each rule becomes one of Calico's rules for each protocol and peer, which
 //! then goes the way of all of them.
 
-use std::collections::BTreeMap;
-
 use caracal_model as model;
 use caracal_model::{Kind, Object, PolicyKey, PolicyKind};
 
+use super::label_selector::{namespace_selector, pod_selector};
 use super::policy::directions;
+use super::port_group::{self, PortGroup, Ports};
 use super::{ConvertError, Converted, rule, selector};
-use crate::resource::{
-    Action, Entity, IntOrString, LabelSelector, NetworkPolicy, Peer, PolicyPort, Rule, SelectorOperator,
-    SelectorRequirement, StagedAction,
-};
+use crate::resource::{Action, Entity, IntOrString, NetworkPolicy, Peer, PolicyPort, Rule, StagedAction};
 
 /// The order of every Kubernetes policy in the default tier (Calico's KDD converter).
 const ORDER: f64 = 1000.0;
@@ -79,15 +76,6 @@ fn allow(protocol: Option<IntOrString>) -> Rule {
     Rule { protocol, ..Rule::any(Action::Allow) }
 }
 
-/// Ports that share one of Calico's rules.
-#[derive(Clone)]
-struct PortGroup {
-    /// `None` means every protocol.
-    protocol: Option<IntOrString>,
-    /// Empty means every port.
-    ports: Vec<IntOrString>,
-}
-
 /// A pair for each group of ports and each peer.
 fn expand(peers: &[Peer], ports: &[PolicyPort], field: &str) -> Result<Vec<(Entity, PortGroup)>, ConvertError> {
     let peers: Vec<Entity> =
@@ -97,77 +85,27 @@ fn expand(peers: &[Peer], ports: &[PolicyPort], field: &str) -> Result<Vec<(Enti
     Ok(pairs.collect())
 }
 
-/// The ports of each protocol, in order of the protocols' names. No ports at all
-/// means every protocol; an entry without a port means its whole protocol,
-/// whatever else is listed for it.
+/// A port without a protocol is TCP's.
 fn port_groups(ports: &[PolicyPort], field: &str) -> Result<Vec<PortGroup>, ConvertError> {
-    if ports.is_empty() {
-        let everything = PortGroup { protocol: None, ports: Vec::new() };
-        return Ok(vec![everything]);
-    }
-    // `None` stands for the whole protocol.
-    let mut by_protocol: BTreeMap<&str, Option<Vec<PortEntry>>> = BTreeMap::new();
-    for (i, port) in ports.iter().enumerate() {
-        let entry = PortEntry::of(port).map_err(|reason| ConvertError::new(&format!("{field}[{i}]"), reason))?;
-        let listed = by_protocol.entry(port.protocol.as_deref().unwrap_or("TCP")).or_insert_with(|| Some(Vec::new()));
-        match entry {
-            None => *listed = None,
-            Some(entry) => {
-                if let Some(entries) = listed {
-                    entries.push(entry);
-                }
-            }
-        }
-    }
-    let groups = by_protocol.into_iter().map(|(protocol, entries)| PortGroup {
-        protocol: Some(IntOrString::Text(protocol.to_owned())),
-        ports: entries.map(merge).unwrap_or_default(),
-    });
-    Ok(groups.collect())
+    let grouped = |(i, port): (usize, &PolicyPort)| {
+        let entry = entry(port).map_err(|reason| ConvertError::new(&format!("{field}[{i}]"), reason))?;
+        Ok((port.protocol.clone().or_else(|| Some("TCP".to_owned())), entry))
+    };
+    let entries: Vec<_> = ports.iter().enumerate().map(grouped).collect::<Result<_, ConvertError>>()?;
+    Ok(port_group::group(entries))
 }
 
-enum PortEntry {
-    Named(String),
-    Range(u16, u16),
-}
-
-impl PortEntry {
-    fn of(port: &PolicyPort) -> Result<Option<Self>, String> {
-        let number = |n: i64| u16::try_from(n).map_err(|_| format!("port {n} is not within 0-65535"));
-        Ok(Some(match (&port.port, port.end_port) {
-            (None, _) => return Ok(None),
-            (Some(IntOrString::Text(name)), _) => Self::Named(name.clone()),
-            (Some(IntOrString::Int(first)), None) => Self::Range(number(*first)?, number(*first)?),
-            (Some(IntOrString::Int(first)), Some(last)) if last < *first => {
-                return Err(format!("endPort {last} is below port {first}"));
-            }
-            (Some(IntOrString::Int(first)), Some(last)) => Self::Range(number(*first)?, number(last)?),
-        }))
-    }
-}
-
-/// The named ports in their order, then the numbers, sorted and merged into ranges.
-fn merge(entries: Vec<PortEntry>) -> Vec<IntOrString> {
-    let mut merged = Vec::new();
-    let mut numbers = Vec::new();
-    for entry in entries {
-        match entry {
-            PortEntry::Named(name) => merged.push(IntOrString::Text(name)),
-            PortEntry::Range(first, last) => numbers.push((first, last)),
+fn entry(port: &PolicyPort) -> Result<Ports, String> {
+    let number = |n: i64| u16::try_from(n).map_err(|_| format!("port {n} is not within 0-65535"));
+    Ok(match (&port.port, port.end_port) {
+        (None, _) => Ports::All,
+        (Some(IntOrString::Text(name)), _) => Ports::Named(name.clone()),
+        (Some(IntOrString::Int(first)), None) => Ports::Range(number(*first)?, number(*first)?),
+        (Some(IntOrString::Int(first)), Some(last)) if last < *first => {
+            return Err(format!("endPort {last} is below port {first}"));
         }
-    }
-    numbers.sort_unstable();
-    let mut ranges: Vec<(u16, u16)> = Vec::new();
-    for (first, last) in numbers {
-        match ranges.last_mut() {
-            Some((_, end)) if u32::from(first) <= u32::from(*end) + 1 => *end = last.max(*end),
-            Some(_) | None => ranges.push((first, last)),
-        }
-    }
-    merged.extend(ranges.into_iter().map(|(first, last)| {
-        if first == last { IntOrString::Int(first.into()) } else { IntOrString::Text(format!("{first}:{last}")) }
-    }));
-    merged
+        (Some(IntOrString::Int(first)), Some(last)) => Ports::Range(number(*first)?, number(last)?),
+    })
 }
 
 fn entity(peer: &Peer) -> Entity {
@@ -179,34 +117,5 @@ fn entity(peer: &Peer) -> Entity {
             namespace_selector: namespaces.as_ref().map(namespace_selector).unwrap_or_default().into(),
             ..Entity::default()
         },
-    }
-}
-
-/// Pods only: host endpoints and other workloads are none of a Kubernetes policy's business.
-fn pod_selector(selector: Option<&LabelSelector>) -> String {
-    let mut terms = vec![format!("{} == 'k8s'", model::LABEL_ORCHESTRATOR)];
-    terms.extend(selector.into_iter().flat_map(label_terms));
-    terms.join(" && ")
-}
-
-/// A namespace selector without terms selects all namespaces; none at all, the policy's own.
-fn namespace_selector(selector: &LabelSelector) -> String {
-    let terms: Vec<_> = label_terms(selector).collect();
-    if terms.is_empty() { "all()".to_owned() } else { terms.join(" && ") }
-}
-
-fn label_terms(selector: &LabelSelector) -> impl Iterator<Item = String> {
-    let labels = selector.match_labels.iter().map(|(key, value)| format!("{key} == '{value}'"));
-    labels.chain(selector.match_expressions.iter().map(requirement))
-}
-
-fn requirement(requirement: &SelectorRequirement) -> String {
-    let SelectorRequirement { key, operator, values } = requirement;
-    let values = values.join("', '");
-    match operator {
-        SelectorOperator::In => format!("{key} in {{ '{values}' }}"),
-        SelectorOperator::NotIn => format!("{key} not in {{ '{values}' }}"),
-        SelectorOperator::Exists => format!("has({key})"),
-        SelectorOperator::DoesNotExist => format!("! has({key})"),
     }
 }

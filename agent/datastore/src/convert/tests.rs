@@ -1,5 +1,6 @@
 //! From manifests to objects, through admission as every resource goes.
 
+mod cluster_policies;
 mod endpoints;
 mod kubernetes_policies;
 mod pods;

@@ -33,6 +33,12 @@ pub enum ResourceKind {
     StagedGlobalNetworkPolicy,
     /// projectcalico.org/v3 StagedKubernetesNetworkPolicy.
     StagedKubernetesNetworkPolicy,
+    /// policy.networking.k8s.io/v1alpha2 ClusterNetworkPolicy.
+    ClusterNetworkPolicy,
+    /// policy.networking.k8s.io/v1alpha1 AdminNetworkPolicy.
+    AdminNetworkPolicy,
+    /// policy.networking.k8s.io/v1alpha1 BaselineAdminNetworkPolicy.
+    BaselineAdminNetworkPolicy,
     /// projectcalico.org/v3 Tier.
     Tier,
     /// projectcalico.org/v3 NetworkSet.
@@ -51,12 +57,14 @@ pub enum ResourceKind {
 
 const CORE: &str = "v1";
 const NETWORKING: &str = "networking.k8s.io/v1";
+const POLICY_V1ALPHA1: &str = "policy.networking.k8s.io/v1alpha1";
+const POLICY_V1ALPHA2: &str = "policy.networking.k8s.io/v1alpha2";
 /// The group and version of Calico's resources.
 pub(super) const CALICO: &str = "projectcalico.org/v3";
 
 impl ResourceKind {
     /// Every kind that is read.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 20] = [
         Self::Pod,
         Self::Namespace,
         Self::ServiceAccount,
@@ -67,6 +75,9 @@ impl ResourceKind {
         Self::StagedNetworkPolicy,
         Self::StagedGlobalNetworkPolicy,
         Self::StagedKubernetesNetworkPolicy,
+        Self::ClusterNetworkPolicy,
+        Self::AdminNetworkPolicy,
+        Self::BaselineAdminNetworkPolicy,
         Self::Tier,
         Self::NetworkSet,
         Self::GlobalNetworkSet,
@@ -95,6 +106,9 @@ impl ResourceKind {
             Self::StagedNetworkPolicy => "StagedNetworkPolicy",
             Self::StagedGlobalNetworkPolicy => "StagedGlobalNetworkPolicy",
             Self::StagedKubernetesNetworkPolicy => "StagedKubernetesNetworkPolicy",
+            Self::ClusterNetworkPolicy => "ClusterNetworkPolicy",
+            Self::AdminNetworkPolicy => "AdminNetworkPolicy",
+            Self::BaselineAdminNetworkPolicy => "BaselineAdminNetworkPolicy",
             Self::Tier => "Tier",
             Self::NetworkSet => "NetworkSet",
             Self::GlobalNetworkSet => "GlobalNetworkSet",
@@ -111,6 +125,8 @@ impl ResourceKind {
         match self {
             Self::Pod | Self::Namespace | Self::ServiceAccount | Self::Node => CORE,
             Self::KubernetesNetworkPolicy => NETWORKING,
+            Self::ClusterNetworkPolicy => POLICY_V1ALPHA2,
+            Self::AdminNetworkPolicy | Self::BaselineAdminNetworkPolicy => POLICY_V1ALPHA1,
             Self::NetworkPolicy
             | Self::GlobalNetworkPolicy
             | Self::StagedNetworkPolicy
@@ -142,6 +158,9 @@ impl ResourceKind {
             | Self::Node
             | Self::GlobalNetworkPolicy
             | Self::StagedGlobalNetworkPolicy
+            | Self::ClusterNetworkPolicy
+            | Self::AdminNetworkPolicy
+            | Self::BaselineAdminNetworkPolicy
             | Self::Tier
             | Self::GlobalNetworkSet
             | Self::HostEndpoint
