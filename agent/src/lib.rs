@@ -8,6 +8,7 @@ pub mod data;
 pub mod encode;
 pub mod explain;
 pub mod logging;
+pub mod policysync;
 pub mod signals;
 pub mod sync;
 

@@ -157,6 +157,9 @@ pub struct Settings {
     /// `EndpointStatusPathPrefix`: the folder of endpoint status files; `None`
     /// for no such files.
     pub endpoint_status_path_prefix: Option<PathBuf>,
+    /// `PolicySyncPathPrefix`: the folder of the pods' sockets; `None` for no
+    /// policy sync API.
+    pub policy_sync_path_prefix: Option<PathBuf>,
     /// `LogPrefix`: how log lines of the Log action begin.
     pub log_prefix: String,
     /// `LogSeverityScreen`; `None` to log nothing.
@@ -210,10 +213,8 @@ impl Resolved {
             nftables_refresh_interval: self.interval("NftablesRefreshInterval"),
             route_refresh_interval: self.interval("RouteRefreshInterval"),
             interface_refresh_interval: self.interval("InterfaceRefreshInterval"),
-            endpoint_status_path_prefix: match self.text("EndpointStatusPathPrefix") {
-                path if path.is_empty() => None,
-                path => Some(path.into()),
-            },
+            endpoint_status_path_prefix: self.path("EndpointStatusPathPrefix"),
+            policy_sync_path_prefix: self.path("PolicySyncPathPrefix"),
             log_prefix: self.text("LogPrefix"),
             log_severity_screen: self.option("LogSeverityScreen", &LogSeverity::WORDS),
             health: HttpListener {
@@ -264,6 +265,10 @@ impl Resolved {
             Value::Unset => String::new(),
             other => unreachable!("{name} is a text in the table, not {other:?}"),
         }
+    }
+
+    fn path(&self, name: &str) -> Option<PathBuf> {
+        Some(self.text(name)).filter(|path| !path.is_empty()).map(PathBuf::from)
     }
 
     fn list(&self, name: &str) -> Vec<String> {

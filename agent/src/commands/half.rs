@@ -4,10 +4,12 @@ use std::sync::mpsc::Sender;
 use std::thread::JoinHandle;
 
 use anyhow::anyhow;
+use tokio::sync::watch;
 
 use super::source::Prepared;
 use crate::control::{Calculator, ControlHalf, Feed, Inbox, Input, inbox};
 use crate::logging::Logging;
+use crate::policysync;
 use crate::sync::Retention;
 
 /// The first end of anything ends the command: well if it was asked for.
@@ -17,6 +19,7 @@ pub(super) type End = anyhow::Result<()>;
 pub(super) struct ControlThread {
     inbox: Inbox,
     thread: Option<JoinHandle<()>>,
+    _policysync: policysync::serve::Server,
     /// Dropped last: it may wait for room in the inbox, which ends with the thread.
     _feed: Feed,
 }
@@ -32,7 +35,10 @@ impl ControlThread {
         let source = prepared.open()?;
         let calculator = Calculator::new(prepared.locality(), prepared.configuration);
         let (inbox, news, inputs) = inbox();
-        let half = ControlHalf::new(inputs, calculator, retention, logging);
+        let (prefix, followed) = watch::channel(None);
+        let half = ControlHalf::new(inputs, calculator, retention, prefix, logging);
+        let guard = EndGuard::new(end.clone(), "the policy sync server");
+        let policysync = policysync::serve::spawn(followed, inbox.clone(), guard)?;
         let thread = std::thread::Builder::new().name("control".to_owned()).spawn(move || {
             let guard = EndGuard::new(end, "the control half");
             match half.run() {
@@ -41,7 +47,7 @@ impl ControlThread {
             }
         })?;
         let feed = Feed::start(source, news)?;
-        Ok(Self { inbox, thread: Some(thread), _feed: feed })
+        Ok(Self { inbox, thread: Some(thread), _policysync: policysync, _feed: feed })
     }
 
     /// Where peers write to.

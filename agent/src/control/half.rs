@@ -2,14 +2,17 @@
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::ops::ControlFlow;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use caracal_proto::felix;
 use caracal_proto::sync::{Ack, EndpointOutcome, FromData, Hello, endpoint_outcome, refusal};
+use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
 use super::{Calculator, Input, News, Outlet, PeerId, Receiver, log_report};
 use crate::logging::Logging;
+use crate::policysync::Hub;
 use crate::sync::{Heard, Refused, Retention, RevisionKind, Session};
 
 /// Inputs that one revision takes at most, so that a source that never rests
@@ -26,6 +29,9 @@ pub struct ControlHalf {
     calculator: Calculator,
     session: Session,
     peer: Option<(PeerId, Box<dyn Outlet>)>,
+    policysync: Hub,
+    /// Where the policy sync API is served.
+    policysync_prefix: watch::Sender<Option<PathBuf>>,
     logging: Logging,
     /// Whether the source has said that more belongs to what it told.
     unsettled: bool,
@@ -40,18 +46,39 @@ pub enum ControlError {
 }
 
 impl ControlHalf {
-    /// A control half that reads `inputs`.
+    /// A control half that reads `inputs`, and keeps `policysync_prefix` at
+    /// what the configuration says.
     #[must_use]
-    pub fn new(inputs: Receiver, calculator: Calculator, retention: Retention, logging: Logging) -> Self {
-        logging.set_severity(calculator.configuration().settings().log_severity_screen);
-        Self {
+    pub fn new(
+        inputs: Receiver,
+        calculator: Calculator,
+        retention: Retention,
+        policysync_prefix: watch::Sender<Option<PathBuf>>,
+        logging: Logging,
+    ) -> Self {
+        let mut half = Self {
             inputs,
             calculator,
             session: Session::new(fresh_epoch(), retention),
             peer: None,
+            policysync: Hub::default(),
+            policysync_prefix,
             logging,
             unsettled: false,
-        }
+        };
+        half.configure();
+        half
+    }
+
+    /// Passes the configuration on to whoever does not read it from messages.
+    fn configure(&mut self) {
+        let settings = self.calculator.configuration().settings();
+        self.logging.set_severity(settings.log_severity_screen);
+        self.policysync_prefix.send_if_modified(|prefix| {
+            let changed = *prefix != settings.policy_sync_path_prefix;
+            *prefix = settings.policy_sync_path_prefix;
+            changed
+        });
     }
 
     /// Works until it is told to stop.
@@ -84,6 +111,7 @@ impl ControlHalf {
                     self.session.detach();
                 }
             }
+            Input::PolicySync(request) => self.policysync.on_request(request),
             Input::Stop => return Ok(ControlFlow::Break(())),
         }
         Ok(ControlFlow::Continue(()))
@@ -98,8 +126,7 @@ impl ControlHalf {
             News::Config(event) => {
                 self.unsettled = true;
                 self.calculator.on_config(event);
-                let severity = self.calculator.configuration().settings().log_severity_screen;
-                self.logging.set_severity(severity);
+                self.configure();
             }
             News::Report(report) => log_report(&report),
             News::Settled => self.unsettled = false,
@@ -140,11 +167,15 @@ impl ControlHalf {
         }
     }
 
-    /// Sends what the data half can take now.
+    /// Sends what the data half and the clients of policy sync can take now.
     fn flush(&mut self) {
-        if self.unsettled {
-            return;
+        if !self.unsettled {
+            self.flush_to_data_half();
+            self.flush_to_policysync();
         }
+    }
+
+    fn flush_to_data_half(&mut self) {
         let (Some(kind), Some((_, outlet))) = (self.session.wants(), &mut self.peer) else {
             return;
         };
@@ -159,13 +190,42 @@ impl ControlHalf {
         let session = &mut self.session;
         session.begin(kind, &mut |frame| outlet.send(frame));
         let mut message = |message: felix::ToDataplane| session.message(message, &mut |frame| outlet.send(frame));
+        let policysync = &mut self.policysync;
         let stamp = match kind {
+            RevisionKind::Snapshot if policysync.is_following() => {
+                let stamp = self.calculator.flush(&mut |told| policysync.on_message(&told));
+                self.calculator.snapshot(&mut message);
+                stamp
+            }
             RevisionKind::Snapshot => self.calculator.snapshot(&mut message),
-            RevisionKind::Delta => self.calculator.flush(&mut message),
+            RevisionKind::Delta => self.calculator.flush(&mut |told| {
+                policysync.on_message(&told);
+                message(told);
+            }),
         };
         let stamp = stamp.map_or(0, |stamp| stamp.0);
         if let Some(revision) = session.commit(stamp, &mut |frame| outlet.send(frame)) {
             debug!(revision, ?kind, "sent");
+        }
+    }
+
+    /// Clients of policy sync follow the revisions of the data half while there is one.
+    fn flush_to_policysync(&mut self) {
+        if !self.policysync.has_clients() || !self.calculator.is_complete() {
+            return;
+        }
+        if self.calculator.is_dirty() {
+            if self.session.is_attached() {
+                // What is dirty goes into the next revision, and comes here with it.
+                return;
+            }
+            self.session.forget();
+        }
+        let (calculator, policysync) = (&mut self.calculator, &mut self.policysync);
+        if policysync.is_following() {
+            calculator.flush(&mut |message| policysync.on_message(&message));
+        } else {
+            policysync.on_snapshot(|out| calculator.snapshot(out));
         }
     }
 }

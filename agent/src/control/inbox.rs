@@ -6,6 +6,7 @@ use caracal_datastore::{ConfigEvent, Report};
 use caracal_model::Event;
 use caracal_proto::sync::{FromData, Hello, ToData};
 
+use crate::policysync;
 use crate::sync::Refused;
 
 /// Inputs of a source that may wait. A source that is faster than the graph waits for it.
@@ -49,6 +50,8 @@ pub enum Input {
         /// The stream.
         peer: PeerId,
     },
+    /// A client of policy sync asks for something.
+    PolicySync(policysync::Request),
     /// The end.
     Stop,
 }

@@ -162,6 +162,14 @@ impl Session {
         self.peer = Peer::Away;
     }
 
+    /// Forgets what a data half that is away holds: it gets a snapshot when it
+    /// comes back. From then on the graph may be flushed for others.
+    pub fn forget(&mut self) {
+        debug_assert!(!self.is_attached(), "a data half that is connected waits for its revisions");
+        self.acked = None;
+        self.in_flight.clear();
+    }
+
     /// Whether a data half is connected.
     #[must_use]
     pub fn is_attached(&self) -> bool {

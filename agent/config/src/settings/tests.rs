@@ -30,6 +30,7 @@ fn defaults() {
         route_refresh_interval: Some(Duration::from_secs(90)),
         interface_refresh_interval: Some(Duration::from_secs(90)),
         endpoint_status_path_prefix: Some("/var/run/calico".into()),
+        policy_sync_path_prefix: None,
         log_prefix: "calico-packet".into(),
         log_severity_screen: Some(LogSeverity::Info),
         health: listener("localhost", 9099),
@@ -53,6 +54,7 @@ fn texts() {
         ("RouteRefreshInterval", "0"),
         ("NftablesRefreshInterval", "0.5"),
         ("EndpointStatusPathPrefix", "none"),
+        ("PolicySyncPathPrefix", "/var/run/nodeagent"),
         ("LogSeverityScreen", "none"),
         ("PrometheusMetricsEnabled", "true"),
         ("PrometheusMetricsPort", "1"),
@@ -70,6 +72,7 @@ fn texts() {
         route_refresh_interval: None,
         nftables_refresh_interval: Some(Duration::from_millis(500)),
         endpoint_status_path_prefix: None,
+        policy_sync_path_prefix: Some("/var/run/nodeagent".into()),
         log_severity_screen: None,
         metrics: HttpListener { enabled: true, host: String::new(), port: 1 },
         ..Settings::default()

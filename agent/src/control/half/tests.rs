@@ -5,14 +5,16 @@ use std::time::Duration;
 
 use caracal_calc_graph::Locality;
 use caracal_datastore::{ConfigEvent, FelixConfiguration};
-use caracal_model::{Event, Key, Kind, Labels, Node, Object, Stamp};
+use caracal_model::{Event, Key, Kind, Labels, Node, Object, Profile, Stamp};
 use caracal_proto::felix::to_dataplane::Payload;
-use caracal_proto::sync::{ToData, begin, from_data, to_data};
+use caracal_proto::sync::{Position, ToData, begin, from_data, to_data};
+use tokio_stream::StreamExt as _;
 
 use super::*;
 use crate::configuration::Configuration;
 use crate::control::{Inbox, SourceInbox, inbox};
 use crate::logging::{self, Reader};
+use crate::policysync::{self, EndpointId, JoinId};
 use crate::sync::{Link, VERSIONS};
 
 struct Loop {
@@ -27,7 +29,8 @@ impl Loop {
         let configuration = Configuration::load(None, Some("node-a")).expect("the node has a name");
         let calculator = Calculator::new(Locality::Node("node-a".into()), configuration);
         let logging = logging::start(Some("off"), Reader::Log).expect("a level");
-        let half = ControlHalf::new(inputs, calculator, Retention::Resumable, logging);
+        let (prefix, _) = watch::channel(None);
+        let half = ControlHalf::new(inputs, calculator, Retention::Resumable, prefix, logging);
         Self { inbox, source, thread: Some(std::thread::spawn(move || half.run())) }
     }
 
@@ -56,12 +59,31 @@ impl Loop {
     }
 
     fn attach(&self, id: u64) -> Peer {
+        self.attach_with(id, None)
+    }
+
+    fn attach_with(&self, id: u64, have: Option<Position>) -> Peer {
         let (frames, received) = mpsc::channel();
-        let Some(from_data::Frame::Hello(hello)) = Link::new().hello(None).frame else {
+        let Some(from_data::Frame::Hello(hello)) = Link::new().hello(have).frame else {
             panic!("a link says hello");
         };
         self.inbox.send(Input::Attach { peer: PeerId(id), hello, outlet: Box::new(Recorder(frames)) });
         Peer { id: PeerId(id), inbox: self.inbox.clone(), received, epoch: 0 }
+    }
+
+    fn namespace(&self, name: &str) {
+        let profile = Profile { labels: Labels::from_iter([("pcns.team", "retail")]), ..Profile::default() };
+        let object = Object::Profile(format!("kns.{name}").into(), profile);
+        self.source.send(News::Event(Box::new(Event::Apply(Kind::Namespace, object, Stamp(3)))));
+    }
+
+    fn policysync(&self, join: u64) -> policysync::Outgoing {
+        let (queue, outgoing) = policysync::queue();
+        let endpoint =
+            EndpointId { orchestrator: "k8s".into(), workload: format!("shop/{join}"), endpoint: "eth0".into() };
+        let join = policysync::Request::Join { endpoint, join: JoinId(join), queue };
+        self.inbox.send(Input::PolicySync(join));
+        outgoing
     }
 
     fn end(mut self) -> Result<(), ControlError> {
@@ -295,4 +317,72 @@ fn a_failed_source_ends_the_loop() {
     control.source.send(News::Failed("the disk is gone".to_owned()));
     let error = control.end().expect_err("it has failed");
     assert_eq!(error.to_string(), "the datastore failed: the disk is gone");
+}
+
+/// The next messages of a client of policy sync in short, as many as are wanted.
+fn told(pod: &mut policysync::Outgoing, count: usize) -> Vec<String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    let mut next = || {
+        let next = runtime.block_on(async { tokio::time::timeout(Duration::from_secs(10), pod.next()).await });
+        let message = next.expect("a message comes").expect("the stream goes on").expect("no error");
+        match message.payload.expect("a payload") {
+            Payload::NamespaceUpdate(update) => update.id.expect("an id").name,
+            Payload::InSync(_) => "in sync".to_owned(),
+            other => format!("{other:?}"),
+        }
+    };
+    (0..count).map(|_| next()).collect()
+}
+
+#[test]
+fn clients_of_policy_sync_are_told_what_the_data_half_is_told() {
+    let control = Loop::start();
+    let mut early = control.policysync(1);
+    control.list();
+    control.namespace("shop");
+    control.settle();
+    assert_eq!(told(&mut early, 2), ["shop", "in sync"]);
+
+    let mut peer = control.attach(1);
+    peer.welcome();
+    assert_eq!(peer.revision().kind, begin::Kind::Snapshot);
+    control.namespace("a");
+    control.settle();
+    assert_eq!(told(&mut early, 1), ["a"]);
+    assert_eq!(peer.revision().revision, 2);
+
+    // Two revisions are unacknowledged, and a third is not begun for the pods alone.
+    control.namespace("b");
+    control.settle();
+    let mut late = control.policysync(2);
+    assert_eq!(told(&mut late, 3), ["a", "shop", "in sync"]);
+    peer.nothing();
+    peer.ack(1);
+    assert_eq!(peer.revision().revision, 3);
+    assert_eq!((told(&mut early, 1), told(&mut late, 1)), (vec!["b".to_owned()], vec!["b".to_owned()]));
+    control.end().expect("it was told to stop");
+}
+
+#[test]
+fn clients_of_policy_sync_do_not_wait_for_a_data_half_that_is_away() {
+    for (clients, kind) in [(0, begin::Kind::Delta), (1, begin::Kind::Snapshot)] {
+        let control = Loop::start();
+        control.list();
+        control.settle();
+        let mut peer = control.attach(1);
+        peer.welcome();
+        peer.revision();
+        peer.ack(1);
+        control.inbox.send(Input::Detach { peer: PeerId(1) });
+        control.namespace("a");
+        control.settle();
+        for client in 0..clients {
+            assert_eq!(told(&mut control.policysync(client), 2), ["a", "in sync"]);
+        }
+        let mut back = control.attach_with(2, Some(Position { epoch: peer.epoch, revision: 1 }));
+        back.welcome();
+        let revision = back.revision();
+        assert_eq!((revision.revision, revision.kind), (2, kind), "{clients} clients");
+        control.end().expect("it was told to stop");
+    }
 }

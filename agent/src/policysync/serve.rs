@@ -1,0 +1,236 @@
+//! The sockets of pods, and the gRPC service on them.
+//!
+//! Under the prefix `PolicySyncPathPrefix` a driver on the node makes
+//! `creds/UID.json` and `mount/UID/` for each pod; the second is mounted into
+//! the pod, and a socket in it is served while the first is there.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::pending;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use caracal_proto::felix::policy_sync_server::{PolicySync, PolicySyncServer};
+use caracal_proto::felix::{DataplaneStats, ReportResult, SyncRequest, ToDataplane};
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle as Task;
+use tokio_stream::wrappers::UnixListenerStream;
+use tonic::{Request as Rpc, Response, Status};
+use tracing::{debug, info, warn};
+
+use super::socket::PodSocket;
+use super::{EndpointId, JoinId, Outgoing, Request, credentials, queue};
+use crate::control::{Inbox, Input};
+
+/// How often credentials are looked for.
+const POLL: Duration = Duration::from_millis(100);
+
+/// Pings on an idle connection, so that a client that hangs is noticed.
+const KEEPALIVE: Duration = Duration::from_secs(30);
+
+/// The running servers; they end when dropped.
+#[derive(Debug)]
+pub struct Server {
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Serves the pods under a prefix on a thread of its own, and nobody while
+/// there is none. What clients ask for goes to `inbox`. `guard` is dropped when
+/// that ends, however it does.
+///
+/// # Errors
+/// If the thread or its runtime cannot be started.
+pub fn spawn(prefix: watch::Receiver<Option<PathBuf>>, inbox: Inbox, guard: impl Send + 'static) -> io::Result<Server> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (stop, stopped) = oneshot::channel();
+    let thread = std::thread::Builder::new().name("policysync".to_owned()).spawn(move || {
+        let _guard = guard;
+        runtime.block_on(async {
+            tokio::select! {
+                () = Pods::new(inbox).follow(prefix) => {}
+                _ = stopped => {}
+            }
+        });
+    })?;
+    Ok(Server { stop: Some(stop), thread: Some(thread) })
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            // A panic there was reported there.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The pods that have credentials, by uid.
+struct Pods {
+    inbox: Inbox,
+    next_join: Arc<AtomicU64>,
+    served: BTreeMap<String, Pod>,
+    /// What was said about pods that cannot be served, and about the directory.
+    complaints: BTreeMap<String, String>,
+}
+
+/// A pod whose socket is served. Its streams live on when it goes: they end with its endpoint.
+struct Pod {
+    _socket: PodSocket,
+    server: Task<()>,
+}
+
+impl Drop for Pod {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+impl Pods {
+    fn new(inbox: Inbox) -> Self {
+        Self { inbox, next_join: Arc::default(), served: BTreeMap::new(), complaints: BTreeMap::new() }
+    }
+
+    /// Serves the pods under the prefix, whatever it is.
+    async fn follow(mut self, mut prefix: watch::Receiver<Option<PathBuf>>) {
+        let mut ticks = tokio::time::interval(POLL);
+        loop {
+            let current = prefix.borrow_and_update().clone();
+            if let Some(current) = &current {
+                self.look(current);
+            } else {
+                self.served.clear();
+                self.complaints.clear();
+            }
+            let tick = async {
+                match current {
+                    Some(_) => drop(ticks.tick().await),
+                    None => pending().await,
+                }
+            };
+            tokio::select! {
+                () = tick => {}
+                changed = prefix.changed() => match changed {
+                    Ok(()) => self.served.clear(),
+                    // The control half has ended, and so will this.
+                    Err(_) => pending().await,
+                }
+            }
+        }
+    }
+
+    fn look(&mut self, prefix: &Path) {
+        let creds = prefix.join("creds");
+        let uids = match credentials::list(&creds) {
+            Ok(uids) => {
+                self.complaints.remove("");
+                uids
+            }
+            Err(error) => {
+                // Those that are served stay.
+                self.complain("", format!("cannot read {}: {error}", creds.display()));
+                return;
+            }
+        };
+        self.served.retain(|uid, _| uids.contains(uid));
+        self.complaints.retain(|uid, _| uids.contains(uid));
+        let new: BTreeSet<_> = uids.into_iter().filter(|uid| !self.served.contains_key(uid)).collect();
+        for uid in new {
+            match self.serve(prefix, &uid) {
+                Ok(pod) => {
+                    self.complaints.remove(&uid);
+                    self.served.insert(uid, pod);
+                }
+                Err(reason) => self.complain(&uid, reason),
+            }
+        }
+    }
+
+    fn serve(&self, prefix: &Path, uid: &str) -> Result<Pod, String> {
+        let file = prefix.join("creds").join(format!("{uid}.json"));
+        let endpoint = credentials::read(&file).map_err(|error| format!("{} {error}", file.display()))?;
+        let path = prefix.join("mount").join(uid).join("socket");
+        let bind = || {
+            let (socket, listener) = PodSocket::bind(path.clone())?;
+            Ok((socket, tokio::net::UnixListener::from_std(listener)?))
+        };
+        let (socket, listener) =
+            bind().map_err(|error: io::Error| format!("cannot serve {}: {error}", path.display()))?;
+        info!(pod = endpoint.workload, "serving policy sync");
+        let service = Service { endpoint, inbox: self.inbox.clone(), next_join: self.next_join.clone() };
+        let serving = tonic::transport::Server::builder()
+            .http2_keepalive_interval(Some(KEEPALIVE))
+            .add_service(PolicySyncServer::new(service))
+            .serve_with_incoming(UnixListenerStream::new(listener));
+        let server = tokio::spawn(async move {
+            if let Err(error) = serving.await {
+                warn!("cannot serve {}: {}", path.display(), crate::chain(&error));
+            }
+        });
+        Ok(Pod { _socket: socket, server })
+    }
+
+    /// Says once what is wrong.
+    fn complain(&mut self, about: &str, reason: String) {
+        if self.complaints.get(about) != Some(&reason) {
+            warn!("policy sync: {reason}");
+            self.complaints.insert(about.to_owned(), reason);
+        }
+    }
+}
+
+/// The service on one pod's socket.
+struct Service {
+    endpoint: EndpointId,
+    inbox: Inbox,
+    next_join: Arc<AtomicU64>,
+}
+
+#[tonic::async_trait]
+impl PolicySync for Service {
+    type SyncStream = Stream;
+
+    async fn sync(&self, _request: Rpc<SyncRequest>) -> Result<Response<Stream>, Status> {
+        let join = JoinId(self.next_join.fetch_add(1, Ordering::Relaxed));
+        let (queue, outgoing) = queue();
+        let endpoint = self.endpoint.clone();
+        let stream = Stream { outgoing, endpoint: endpoint.clone(), join, inbox: self.inbox.clone() };
+        self.inbox.send(Input::PolicySync(Request::Join { endpoint, join, queue }));
+        Ok(Response::new(stream))
+    }
+
+    /// Nobody collects flows here.
+    async fn report(&self, _request: Rpc<DataplaneStats>) -> Result<Response<ReportResult>, Status> {
+        debug!(pod = self.endpoint.workload, "a report of flows that nobody collects");
+        Ok(Response::new(ReportResult { successful: false }))
+    }
+}
+
+/// The answers to one client, who leaves when it is dropped.
+struct Stream {
+    outgoing: Outgoing,
+    endpoint: EndpointId,
+    join: JoinId,
+    inbox: Inbox,
+}
+
+impl tokio_stream::Stream for Stream {
+    type Item = Result<ToDataplane, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        Pin::new(&mut self.outgoing).poll_next(cx)
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        let leave = Request::Leave { endpoint: self.endpoint.clone(), join: self.join };
+        self.inbox.send(Input::PolicySync(leave));
+    }
+}

@@ -1,0 +1,221 @@
+//! The policy sync API of `caracal control`, over the sockets of pods.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use caracal_proto::felix::policy_sync_client::PolicySyncClient;
+use caracal_proto::felix::{DataplaneStats, SyncRequest, ToDataplane, to_dataplane::Payload};
+use hyper_util::rt::TokioIo;
+use tempfile::TempDir;
+use tokio::net::UnixStream;
+use tonic::Streaming;
+use tonic::transport::{Channel, Endpoint};
+
+/// How long anything may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+const CLUSTER: &str = "
+apiVersion: v1
+kind: Node
+metadata: {name: node-a}
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop, labels: {team: retail}}
+---
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: till, namespace: shop}
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: web-from-till, namespace: shop}
+spec:
+  podSelector: {matchLabels: {app: web}}
+  ingress: [{from: [{podSelector: {matchLabels: {app: till}}}]}]
+";
+
+/// A node with a control half and nothing else.
+struct Node {
+    dir: TempDir,
+    child: Child,
+}
+
+impl Node {
+    fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// A control half that finds these pods when it starts: name, app and address.
+    fn start_with(pods: &[(&str, &str, &str)]) -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        for name in ["manifests", "sync/creds", "sync/mount"] {
+            fs::create_dir_all(dir.path().join(name)).expect("the directory can be written");
+        }
+        let mut control = Command::new(env!("CARGO_BIN_EXE_caracal"));
+        control
+            .args(["control", "--node", "node-a", "--log-level", "off", "--datastore"])
+            .arg(format!("file:{}", dir.path().join("manifests").display()))
+            .arg("--socket")
+            .arg(dir.path().join("sync.sock"))
+            .env("FELIX_POLICYSYNCPATHPREFIX", dir.path().join("sync"))
+            .stdin(Stdio::null());
+        manifest(dir.path(), "cluster", CLUSTER);
+        for (name, app, ip) in pods {
+            manifest(dir.path(), name, &pod(name, app, ip));
+        }
+        Self { child: control.spawn().expect("the program runs"), dir }
+    }
+
+    fn pod(&self, name: &str, app: &str, ip: &str) {
+        manifest(self.dir.path(), name, &pod(name, app, ip));
+    }
+
+    /// What the driver on the node does for a pod that mounts a socket.
+    fn mount(&self, pod: &str) -> PathBuf {
+        fs::create_dir_all(self.dir.path().join("sync/mount").join(pod)).expect("the directory can be written");
+        let text = format!(r#"{{"Uid":"{pod}","Workload":"{pod}","Namespace":"shop","ServiceAccount":"till"}}"#);
+        write(self.dir.path(), &format!("sync/creds/{pod}.json"), &text);
+        self.dir.path().join("sync/mount").join(pod).join("socket")
+    }
+
+    fn unmount(&self, pod: &str) {
+        fs::remove_file(self.dir.path().join("sync/creds").join(format!("{pod}.json"))).expect("it was mounted");
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // It has not ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Writes a file in one step.
+fn write(dir: &Path, path: &str, text: &str) {
+    fs::write(dir.join(".new"), text).expect("the directory can be written");
+    fs::rename(dir.join(".new"), dir.join(path)).expect("the directory can be written");
+}
+
+fn manifest(dir: &Path, name: &str, text: &str) {
+    write(dir, &format!("manifests/{name}.yaml"), text);
+}
+
+fn pod(name: &str, app: &str, ip: &str) -> String {
+    format!(
+        "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, namespace: shop, labels: {{app: {app}}}}}\n\
+         spec: {{nodeName: node-a, containers: [{{name: c, image: i}}]}}\n\
+         status: {{phase: Running, podIP: {ip}, podIPs: [{{ip: {ip}}}]}}\n"
+    )
+}
+
+async fn connect(socket: &Path) -> PolicySyncClient<Channel> {
+    let start = Instant::now();
+    loop {
+        let path = socket.to_owned();
+        let connector = tower::service_fn(move |_| {
+            let path = path.clone();
+            async move { UnixStream::connect(path).await.map(TokioIo::new) }
+        });
+        match Endpoint::from_static("http://pod").connect_with_connector(connector).await {
+            Ok(channel) => return PolicySyncClient::new(channel),
+            Err(error) => assert!(start.elapsed() < PATIENCE, "{}: {error:?}", socket.display()),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn sync(socket: &Path) -> Streaming<ToDataplane> {
+    connect(socket).await.sync(SyncRequest {}).await.expect("a stream").into_inner()
+}
+
+/// The next message in short; `None` at the stream's end.
+async fn next(stream: &mut Streaming<ToDataplane>) -> Option<String> {
+    let message = tokio::time::timeout(PATIENCE, stream.message()).await.expect("a message").expect("no error")?;
+    assert_eq!(message.sequence_number, 0);
+    Some(match message.payload.expect("a payload") {
+        Payload::IpsetUpdate(set) => format!("set {}", set.members.join(" ")),
+        Payload::IpsetDeltaUpdate(delta) => {
+            format!("delta +{} -{}", delta.added_members.join(" "), delta.removed_members.join(" "))
+        }
+        Payload::ActivePolicyUpdate(policy) => format!("policy {}", policy.id.expect("an id").name),
+        Payload::ActiveProfileUpdate(profile) => format!("profile {}", profile.id.expect("an id").name),
+        Payload::WorkloadEndpointUpdate(endpoint) => format!("endpoint {}", endpoint.id.expect("an id").workload_id),
+        Payload::WorkloadEndpointRemove(endpoint) => format!("no endpoint {}", endpoint.id.expect("an id").workload_id),
+        Payload::ServiceAccountUpdate(account) => format!("account {}", account.id.expect("an id").name),
+        Payload::NamespaceUpdate(namespace) => format!("namespace {}", namespace.id.expect("an id").name),
+        Payload::InSync(_) => "in sync".to_owned(),
+        other => panic!("not expected here: {other:?}"),
+    })
+}
+
+async fn expect(stream: &mut Streaming<ToDataplane>, want: &[&str]) {
+    for want in want {
+        assert_eq!(next(stream).await.as_deref(), Some(*want));
+    }
+}
+
+async fn until(stream: &mut Streaming<ToDataplane>, want: &str) {
+    while next(stream).await.expect("the stream goes on") != want {}
+}
+
+#[tokio::test]
+async fn a_pod_reads_what_applies_to_it() {
+    let node = Node::start_with(&[("web-1", "web", "10.65.0.1"), ("till-1", "till", "10.65.0.2")]);
+    let mut web = sync(&node.mount("web-1")).await;
+    let mut till = sync(&node.mount("till-1")).await;
+    let subjects = ["account till", "namespace shop", "in sync"];
+    expect(&mut web, &["set 10.65.0.2/32", "policy web-from-till", "profile kns.shop", "endpoint shop/web-1"]).await;
+    expect(&mut web, &subjects).await;
+    expect(&mut till, &["profile kns.shop", "endpoint shop/till-1"]).await;
+    expect(&mut till, &subjects).await;
+
+    // Without a data half, which nobody started here.
+    node.pod("till-2", "till", "10.65.0.3");
+    expect(&mut web, &["delta +10.65.0.3/32 -"]).await;
+}
+
+#[tokio::test]
+async fn a_second_stream_ends_the_first_and_the_pods_end_the_second() {
+    let node = Node::start();
+    let socket = node.mount("web-1");
+    let mut first = sync(&socket).await;
+    until(&mut first, "in sync").await;
+    node.pod("web-1", "web", "10.65.0.1");
+    until(&mut first, "endpoint shop/web-1").await;
+
+    let mut second = sync(&socket).await;
+    assert_eq!(next(&mut first).await, None);
+    until(&mut second, "in sync").await;
+    fs::remove_file(node.dir.path().join("manifests/web-1.yaml")).expect("the pod is there");
+    expect(&mut second, &["no endpoint shop/web-1"]).await;
+    assert_eq!(next(&mut second).await, None);
+}
+
+#[tokio::test]
+async fn nobody_collects_reports() {
+    let node = Node::start();
+    let mut client = connect(&node.mount("web-1")).await;
+    let result = client.report(DataplaneStats::default()).await.expect("an answer").into_inner();
+    assert!(!result.successful);
+}
+
+#[tokio::test]
+async fn a_socket_goes_with_its_credentials() {
+    let node = Node::start();
+    let socket = node.mount("web-1");
+    drop(connect(&socket).await);
+    write(node.dir.path(), "sync/creds/broken.json", "{}");
+    let other = node.mount("web-2");
+    drop(connect(&other).await);
+    node.unmount("web-1");
+    let start = Instant::now();
+    while socket.exists() {
+        assert!(start.elapsed() < PATIENCE, "the socket stays");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(other.exists());
+}
