@@ -69,3 +69,23 @@ fn random_network_policies() -> anyhow::Result<()> {
 fn tables_of_kube_network_policies() -> anyhow::Result<()> {
     check("knp-tables-networkpolicy")
 }
+
+#[test]
+fn random_policies_of_administrators() -> anyhow::Result<()> {
+    check("clusternetworkpolicy-random")
+}
+
+#[test]
+fn random_policies_of_administrators_in_the_first_version() -> anyhow::Result<()> {
+    check("admin-v1alpha1-random")
+}
+
+#[test]
+fn tables_of_kube_network_policies_on_administrators() -> anyhow::Result<()> {
+    check("knp-tables-clusternetworkpolicy")
+}
+
+#[test]
+fn tables_of_kube_network_policies_on_administrators_in_the_first_version() -> anyhow::Result<()> {
+    check("knp-tables-v1alpha1")
+}
