@@ -219,3 +219,31 @@ async fn a_socket_goes_with_its_credentials() {
     }
     assert!(other.exists());
 }
+
+#[tokio::test]
+async fn a_client_of_another_toolchain_reads_the_same() {
+    let node = Node::start_with(&[("web-1", "web", "10.65.0.1"), ("till-1", "till", "10.65.0.2")]);
+    let socket = node.mount("web-1");
+    let mut stream = sync(&socket).await;
+    let mut ours = Vec::new();
+    while !matches!(ours.last(), Some(ToDataplane { payload: Some(Payload::InSync(_)), .. })) {
+        ours.push(stream.message().await.expect("no error").expect("the stream goes on"));
+    }
+    drop(stream);
+
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let output = Command::new(here.join("../target/python/bin/python"))
+        .arg(here.join("tests/policysync/client.py"))
+        .arg(here.join("../proto/felix/felixbackend.proto"))
+        .arg(&socket)
+        .stderr(Stdio::inherit())
+        .output()
+        .expect("scripts/install-packages installs what the client needs");
+    assert!(output.status.success(), "{}", output.status);
+    let text = String::from_utf8(output.stdout).expect("JSON is text");
+    let mut lines: Vec<_> = text.lines().collect();
+    assert_eq!(lines.pop(), Some("{}"), "a report is not successful, which is the default and not written");
+    let theirs: Vec<ToDataplane> =
+        lines.into_iter().map(|line| serde_json::from_str(line).expect("a message")).collect();
+    assert_eq!(theirs, ours);
+}
