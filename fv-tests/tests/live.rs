@@ -78,6 +78,29 @@ fn a_pod_that_takes_the_address_of_another_gets_its_own_policy() -> anyhow::Resu
 }
 
 #[test]
+fn pods_that_churn_on_few_addresses_never_inherit_policy() -> anyhow::Result<()> {
+    let mut cluster = cluster()?;
+    cluster.write("policy.yaml", ONLY_FRIENDS)?;
+    let agent = Process::agent(&cluster)?;
+    for round in 0..8 {
+        // Two addresses, each taken by a friend and a stranger in turn, several pods at a time.
+        let labels = |friend: bool| [("friend", if friend { "yes" } else { "no" })];
+        for (slot, friend) in [(1, round % 2 == 0), (2, round % 2 == 1)] {
+            let addrs = [format!("10.65.0.20{slot}").parse()?, format!("fd00:65::20{slot}").parse()?];
+            cluster.start_pod(pod(&format!("default/churn-{slot}-{round}"), &labels(friend)).at(&addrs))?;
+        }
+        for (slot, friend) in [(1, round % 2 == 0), (2, round % 2 == 1)] {
+            let name = format!("default/churn-{slot}-{round}");
+            assert_eq!(allowed(&cluster, &name, "default/server")?, friend, "{name}");
+        }
+        for slot in [1, 2] {
+            cluster.stop_pod(&format!("default/churn-{slot}-{round}"))?;
+        }
+    }
+    agent.stop()
+}
+
+#[test]
 fn an_interface_that_comes_later_is_programmed_when_it_comes() -> anyhow::Result<()> {
     let mut cluster = cluster()?;
     cluster.write("policy.yaml", ONLY_FRIENDS)?;
