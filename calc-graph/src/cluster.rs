@@ -1,13 +1,14 @@
 //! The whole cluster as selectors of rules see it: who is in which IP set.
 //!
-//! Inputs: items with labels, parents, ports and prefixes; labels of profiles.
+//! Inputs: items with labels, parents, ports and prefixes; labels of profiles;
+//! endpoint slices.
 //! Outputs: the members of a set, and whether a set holds a member; before
 //! anything changes, a touch of every member that may come or go. Memory: no
 //! byte per member of a set. That an address is in a set follows from its
 //! owners, their groups' classes and the classes' selectors.
 //! Invariant: a set's membership changes only after the member was touched.
 
-use caracal_model::EndpointPort;
+use caracal_model::{EndpointPort, EndpointSlice, EndpointSliceKey};
 use caracal_net::{Cidr, Protocol};
 use caracal_selector::NamedPortProtocol;
 use smallvec::SmallVec;
@@ -20,6 +21,7 @@ use crate::ip_sets::{IpSets, SetSpec};
 use crate::items::Items;
 use crate::owners::Owners;
 use crate::parents::Inheritance;
+use crate::services::Services;
 
 #[derive(Debug, Default)]
 pub(crate) struct Cluster {
@@ -27,6 +29,7 @@ pub(crate) struct Cluster {
     pub(crate) space: ClassSpace,
     owners: Owners,
     ports: Interner<Box<[EndpointPort]>>,
+    services: Services,
 }
 
 /// What an item refers to besides its key and prefixes.
@@ -129,6 +132,29 @@ impl Cluster {
         self.items.remove(item);
     }
 
+    pub(crate) fn slice_keys(&self) -> impl Iterator<Item = &EndpointSliceKey> {
+        self.services.keys()
+    }
+
+    pub(crate) fn has_slice(&self, key: &EndpointSliceKey) -> bool {
+        self.services.slice(key).is_some()
+    }
+
+    pub(crate) fn put_slice(&mut self, sets: &mut IpSets, key: EndpointSliceKey, slice: EndpointSlice) {
+        if let Some(former) = self.services.slice(&key) {
+            sets.touch_service(self, former);
+        }
+        sets.touch_service(self, &slice);
+        self.services.put(key, slice);
+    }
+
+    pub(crate) fn remove_slice(&mut self, sets: &mut IpSets, key: &EndpointSliceKey) {
+        if let Some(former) = self.services.slice(key) {
+            sets.touch_service(self, former);
+        }
+        self.services.remove(key);
+    }
+
     /// Follows a profile's new labels, which `cx` tells already.
     pub(crate) fn relabel_profile(&mut self, cx: Inheritance<'_>, sets: &mut IpSets, profile: ProfileIx) {
         let moves = self.space.relabel_parent(cx, profile);
@@ -150,7 +176,10 @@ impl Cluster {
 
     /// Whether a set holds a member, whether or not it is told or hidden.
     pub(crate) fn holds(&self, spec: &SetSpec, held: &Member) -> bool {
-        let Some(selector) = spec.selector() else { return false };
+        let selector = match spec {
+            SetSpec::Service(service, _) => return self.services.holds(service, held),
+            SetSpec::Selector(selector) | SetSpec::NamedPort(selector, ..) => *selector,
+        };
         let net = match held {
             Member::Net(net) => *net,
             Member::IpPort(addr, ..) => Cidr::host(*addr),
@@ -170,6 +199,9 @@ impl Cluster {
     /// Every member of a set, sorted.
     pub(crate) fn members(&self, spec: &SetSpec) -> Vec<Member> {
         let mut members = Vec::new();
+        if let SetSpec::Service(service, ports) = spec {
+            members.extend(self.services.members(service, *ports));
+        }
         let selected = spec.selector().into_iter().flat_map(|selector| self.space.classes_of(selector));
         for group in selected.flat_map(|class| self.space.groups_of(class)) {
             let ports = self.ports(PortsIx(self.space.tag_of(group)));

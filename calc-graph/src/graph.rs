@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! events ─▶ intake ─┬─▶ items ─▶ class space of rules ─────────▶ IP sets ──────┐
+//!                   ├─▶ endpoint slices ─▶ services ───────────▶ IP sets ──────┤
 //!                   ├─▶ local endpoints ─▶ class space of policies             ├─▶ sequencer ─▶ deltas
 //!                   ├─▶ policies ─▶ active? ─▶ rank ─▶ lists ──▶ endpoints ────┤
 //!                   ├─▶ profiles ─▶ listed? ─▶ namespaces, service accounts ───┤
@@ -219,7 +220,11 @@ impl CalcGraph {
                 rule_scanner::check("inbound_rules", &profile.inbound_rules, &mut self.parser)?;
                 rule_scanner::check("outbound_rules", &profile.outbound_rules, &mut self.parser)
             }
-            Object::HostEndpoint(..) | Object::Tier(..) | Object::NetworkSet(..) | Object::Node(..) => Ok(()),
+            Object::HostEndpoint(..)
+            | Object::Tier(..)
+            | Object::NetworkSet(..)
+            | Object::Node(..)
+            | Object::EndpointSlice(..) => Ok(()),
         }
     }
 
@@ -232,6 +237,7 @@ impl CalcGraph {
             Object::Profile(name, profile) => self.put_profile(kind, &name, &profile),
             Object::Tier(name, tier) => self.tiers.put(kind, &name, tier),
             Object::Node(name, node) => self.hosts.put(kind, name, node),
+            Object::EndpointSlice(key, slice) => self.cluster.put_slice(&mut self.sets, key, slice),
         }
     }
 
@@ -249,6 +255,7 @@ impl CalcGraph {
             Key::Profile(name) => self.remove_profile(name),
             Key::Tier(name) => self.tiers.remove(name),
             Key::Node(name) => self.hosts.remove(name),
+            Key::EndpointSlice(key) => self.cluster.remove_slice(&mut self.sets, key),
         }
     }
 
@@ -437,6 +444,7 @@ impl CalcGraph {
             Key::Profile(name) => self.profiles[self.profiles.find(name)?].kind(),
             Key::Tier(name) => self.tiers.kind(name),
             Key::Node(name) => self.hosts.kind(name),
+            Key::EndpointSlice(key) => self.cluster.has_slice(key).then_some(Kind::EndpointSlice),
         }
     }
 
@@ -448,7 +456,7 @@ impl CalcGraph {
             Key::NetworkSet(key) => self.cluster.items.find(ItemKey::NetworkSet(key)).map(|at| at.0),
             Key::Policy(key) => self.policies.find(key).map(|at| at.0),
             Key::Profile(name) => self.profiles.find(name).map(|at| at.0),
-            Key::Tier(_) | Key::Node(_) => None,
+            Key::Tier(_) | Key::Node(_) | Key::EndpointSlice(_) => None,
         }
     }
 
@@ -470,7 +478,7 @@ impl CalcGraph {
             | Kind::ClusterNetworkPolicy
             | Kind::AdminNetworkPolicy
             | Kind::BaselineAdminNetworkPolicy => Key::Policy(self.policies[PolicyIx(id)].key.clone()),
-            Kind::Tier | Kind::Node => unreachable!("tiers and nodes have no ids"),
+            Kind::Tier | Kind::Node | Kind::EndpointSlice => unreachable!("tiers, nodes and slices have no ids"),
         }
     }
 
@@ -497,6 +505,10 @@ impl CalcGraph {
             Kind::Node => {
                 let names = self.hosts.names_of(kind).into_iter();
                 (Default::default(), names.map(Key::Node).collect())
+            }
+            Kind::EndpointSlice => {
+                let keys = self.cluster.slice_keys().cloned();
+                (Default::default(), keys.map(Key::EndpointSlice).collect())
             }
         };
         Unseen { ids, keys: keys.into_iter().collect() }
@@ -544,7 +556,7 @@ impl CalcGraph {
                 Some(Object::Policy(key.clone(), self.policies.policy(at, &self.tiers)))
             }
             // No two kinds of resource describe these.
-            Key::HostEndpoint(_) | Key::Tier(_) | Key::NetworkSet(_) | Key::Node(_) => None,
+            Key::HostEndpoint(_) | Key::Tier(_) | Key::NetworkSet(_) | Key::Node(_) | Key::EndpointSlice(_) => None,
         }
     }
 }

@@ -11,7 +11,7 @@
 
 use std::collections::BTreeSet;
 
-use caracal_model::{EndpointPort, ServiceRef};
+use caracal_model::{EndpointPort, EndpointSlice, ServiceRef};
 use caracal_net::Cidr;
 use caracal_selector::{NamedPortProtocol, canonical_named_port_id, set_id};
 use rustc_hash::FxHashMap;
@@ -25,6 +25,7 @@ use crate::label_store::LabelStore;
 use crate::overlap::Cover;
 use crate::rule_scanner::{ServicePorts, SetRequest};
 use crate::selector_table::SelectorTable;
+use crate::services;
 use crate::slots::Slots;
 use crate::{Delta, IpSetKind, Member, Overlaps};
 
@@ -157,6 +158,22 @@ impl IpSets {
         });
         if !touched.is_empty() {
             self.touched.insert(at);
+        }
+    }
+
+    /// Notes, before it changes, whether the sets of a slice's service hold what
+    /// the slice contributes.
+    pub(crate) fn touch_service(&mut self, cluster: &Cluster, slice: &EndpointSlice) {
+        for ports in [ServicePorts::With, ServicePorts::Without] {
+            let spec = SetSpec::Service(slice.service.clone(), ports);
+            let Some(at) = self.by_spec.get(&spec).copied().filter(|at| self.sets[at.0].told) else { continue };
+            let touched = &mut self.sets[at.0].touched;
+            for member in services::contributions(slice, ports) {
+                touched.entry(member).or_insert_with(|| cluster.holds(&spec, &member));
+            }
+            if !touched.is_empty() {
+                self.touched.insert(at);
+            }
         }
     }
 

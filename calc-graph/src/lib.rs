@@ -36,6 +36,7 @@ mod profiles;
 mod rule_scanner;
 mod selector_table;
 mod sequencer;
+mod services;
 mod settings;
 mod slots;
 mod tiers;

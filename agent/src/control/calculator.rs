@@ -151,6 +151,7 @@ fn name_of(key: &Key) -> String {
         Key::Policy(key) if key.namespace.is_empty() => key.name.to_string(),
         Key::Policy(key) => format!("{}/{}", key.namespace, key.name),
         Key::NetworkSet(key) => key.0.to_string(),
+        Key::EndpointSlice(key) => format!("{}/{}", key.namespace, key.name),
         Key::Profile(name) | Key::Tier(name) | Key::Node(name) => name.to_string(),
     }
 }

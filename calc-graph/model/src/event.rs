@@ -3,8 +3,8 @@
 use smol_str::SmolStr;
 
 use crate::{
-    HostEndpoint, HostEndpointKey, Key, NetworkSet, NetworkSetKey, Node, Policy, PolicyKey, Profile, Tier,
-    WorkloadEndpoint, WorkloadEndpointKey,
+    EndpointSlice, EndpointSliceKey, HostEndpoint, HostEndpointKey, Key, NetworkSet, NetworkSetKey, Node, Policy,
+    PolicyKey, Profile, Tier, WorkloadEndpoint, WorkloadEndpointKey,
 };
 
 /// When a source saw a change: nanoseconds of `CLOCK_MONOTONIC`, opaque to the
@@ -54,11 +54,13 @@ pub enum Kind {
     Profile,
     /// projectcalico.org/v3 WorkloadEndpoint.
     WorkloadEndpoint,
+    /// discovery.k8s.io/v1 EndpointSlice.
+    EndpointSlice,
 }
 
 impl Kind {
     /// Every kind; the graph is in sync once each of them has ended a list.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Tier,
         Self::Namespace,
         Self::ServiceAccount,
@@ -77,6 +79,7 @@ impl Kind {
         Self::BaselineAdminNetworkPolicy,
         Self::HostEndpoint,
         Self::WorkloadEndpoint,
+        Self::EndpointSlice,
         Self::Pod,
     ];
 }
@@ -99,6 +102,8 @@ pub enum Object {
     NetworkSet(NetworkSetKey, NetworkSet),
     /// A node.
     Node(SmolStr, Node),
+    /// An endpoint slice.
+    EndpointSlice(EndpointSliceKey, EndpointSlice),
 }
 
 impl Object {
@@ -113,6 +118,7 @@ impl Object {
             Self::Tier(name, _) => Key::Tier(name.clone()),
             Self::NetworkSet(key, _) => Key::NetworkSet(key.clone()),
             Self::Node(name, _) => Key::Node(name.clone()),
+            Self::EndpointSlice(key, _) => Key::EndpointSlice(key.clone()),
         }
     }
 }

@@ -4,6 +4,8 @@ use std::fmt;
 
 use smol_str::SmolStr;
 
+use crate::EndpointSliceKey;
+
 /// Identifies a workload endpoint. `host` is the node it lives on; the wire's
 /// `WorkloadEndpointID` leaves it out.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -140,4 +142,6 @@ pub enum Key {
     NetworkSet(NetworkSetKey),
     /// A node by name.
     Node(SmolStr),
+    /// An endpoint slice.
+    EndpointSlice(EndpointSliceKey),
 }

@@ -11,6 +11,7 @@ mod key;
 mod labels;
 mod policy;
 mod rule;
+mod service;
 
 pub use endpoint::{
     EndpointPort, HostEndpoint, Nat, NetworkSet, Node, Profile, Qos, QosLimits, Tier, WorkloadEndpoint,
@@ -20,6 +21,7 @@ pub use key::{HostEndpointKey, Key, NetworkSetKey, PolicyKey, PolicyKind, Worklo
 pub use labels::Labels;
 pub use policy::{Direction, Policy, TierAction};
 pub use rule::{Action, Entity, HttpMatch, HttpPath, Icmp, Rule, RulePort, RuleProtocol, ServiceAccounts, ServiceRef};
+pub use service::{EndpointSlice, EndpointSliceKey};
 
 /// The tier of a policy that names none.
 pub const DEFAULT_TIER: &str = "default";

@@ -117,6 +117,16 @@ fn members_of_named_ports_and_services() {
                 format!("set {} = []", set_id("svcnoport", "shop/db")),
             ],
         ),
+        (
+            "a service of two slices",
+            vec![
+                format!(
+                    "set {} = [10.7.0.1,tcp:80 10.7.0.1,udp:53 10.7.0.2,tcp:80 10.7.0.2,udp:53 fd00:7::1,tcp:80]",
+                    set_id("svc", "shop/db")
+                ),
+                format!("set {} = [10.7.0.1/32 10.7.0.2/32 fd00:7::1/128]", set_id("svcnoport", "shop/db")),
+            ],
+        ),
     ] {
         assert_eq!(told(name, "set "), sorted(want), "{name}");
     }

@@ -9,8 +9,8 @@ use caracal_calc_graph::{
     Settings, SourceSpoofing, TierPolicies,
 };
 use caracal_model::{
-    Action, EndpointPort, Entity, Key, Kind, Labels, Object, Policy, PolicyKey, Profile, Rule, RulePort, ServiceRef,
-    Tier, TierAction,
+    Action, EndpointPort, EndpointSlice, Entity, Key, Kind, Labels, Object, Policy, PolicyKey, Profile, Rule, RulePort,
+    ServiceRef, Tier, TierAction,
 };
 use caracal_net::{Cidr, Protocol};
 use caracal_selector::{NamedPortProtocol, Selector, canonical_named_port_id, set_id};
@@ -28,6 +28,7 @@ struct Item {
 struct Model {
     state: State,
     items: Vec<Item>,
+    slices: Vec<EndpointSlice>,
     overlaps: Overlaps,
 }
 
@@ -63,6 +64,13 @@ pub(crate) fn state_of(world: &World, locality: &Locality, settings: Settings) -
     let mut model = Model {
         state: State { in_sync: true, ..State::default() },
         items: Vec::new(),
+        slices: objects
+            .values()
+            .filter_map(|object| match object {
+                Object::EndpointSlice(_, slice) => Some(slice.clone()),
+                _ => None,
+            })
+            .collect(),
         overlaps: settings.suppress_overlaps,
     };
     let mut listed: BTreeSet<SmolStr> = BTreeSet::new();
@@ -363,7 +371,20 @@ impl Model {
 
     fn service_set(&mut self, prefix: &str, kind: IpSetKind, service: &ServiceRef) -> SmolStr {
         let id = set_id(prefix, &format!("{}/{}", service.namespace, service.name));
-        self.add(id, kind, BTreeSet::new())
+        let mut members = BTreeSet::new();
+        for slice in self.slices.iter().filter(|slice| slice.service == *service) {
+            for address in &slice.addresses {
+                match kind {
+                    IpSetKind::Net => {
+                        members.insert(Member::Net(Cidr::host(*address)));
+                    }
+                    IpSetKind::IpPort => {
+                        members.extend(slice.ports.iter().map(|(proto, port)| Member::IpPort(*address, *proto, *port)));
+                    }
+                }
+            }
+        }
+        self.add(id, kind, members)
     }
 
     fn add(&mut self, id: String, kind: IpSetKind, members: BTreeSet<Member>) -> SmolStr {

@@ -12,7 +12,7 @@ use crate::model::state_of;
 use crate::receiver::{Receiver, flush, snapshot};
 use crate::world::{
     HERE, PolicyThing, RuleThing, THERE, Thing as _, World, allow, deny, host_endpoint, namespace, network_set, node,
-    pod, policy, profile, service_account, tier,
+    pod, policy, profile, service_account, slice, tier,
 };
 
 const SELECTORS: &[&str] = &[
@@ -106,8 +106,9 @@ fn rule() -> impl Strategy<Value = Rule> {
     let ports = prop::collection::vec(select(vec!["http", "dns", "443"]), 0..3);
     let protocol = prop::option::of(select(vec![Protocol::TCP, Protocol::UDP]));
     let invalid = prop::bool::weighted(0.02);
-    (selector(), selector(), selector(), ports, protocol, any::<bool>(), invalid).prop_map(
-        |(from, to, not_from, ports, protocol, negate, invalid)| {
+    let service = prop::option::weighted(0.2, select(vec!["db", "web"]));
+    (selector(), selector(), selector(), ports, protocol, any::<bool>(), invalid, service).prop_map(
+        |(from, to, not_from, ports, protocol, negate, invalid, service)| {
             let mut rule: RuleThing = if negate { deny() } else { allow() };
             if let Some(text) = from {
                 rule = rule.from(text);
@@ -123,6 +124,9 @@ fn rule() -> impl Strategy<Value = Rule> {
             }
             if let Some(protocol) = protocol {
                 rule = rule.protocol(protocol);
+            }
+            if let Some(service) = service {
+                rule = if negate { rule.src_service("shop", service) } else { rule.dst_service("shop", service) };
             }
             if invalid {
                 rule = rule.from("a = b");
@@ -213,6 +217,13 @@ fn other() -> impl Strategy<Value = (Kind, Object)> {
             &labels,
             &["10.0.0.2", "10.0.0.9"]
         )),
+        (0..3u8, select(vec!["db", "web"]), prop::sample::subsequence(vec!["10.0.0.1", "10.0.0.2", "fd00::1"], 0..=3))
+            .prop_map(|(i, service, addresses)| slice(
+                &format!("e{i}"),
+                service,
+                &addresses,
+                &[(Protocol::TCP, 80), (Protocol::UDP, 53)][..usize::from(i)]
+            )),
         (0..2u8, select(vec!["192.0.2.1/24", "192.0.2.2/24"])).prop_map(|(i, ip)| node(&format!("m{i}"), ip)),
     ]
 }

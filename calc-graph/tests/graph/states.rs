@@ -1,12 +1,12 @@
 //! Named states of a datastore, each about one thing.
 
 use caracal_calc_graph::{Overlaps, Settings, SourceSpoofing};
-use caracal_model::{Action, PolicyKind, Rule, TierAction};
+use caracal_model::{Action, Kind, Object, PolicyKind, Rule, TierAction};
 use caracal_net::Protocol;
 
 use crate::world::{
     HERE, THERE, World, allow, default_tier, deny, host_endpoint, namespace, network_set, node, pod, policy, profile,
-    service_account, tier,
+    service_account, slice, tier,
 };
 
 /// A state: what sources deliver, and the settings.
@@ -246,6 +246,12 @@ pub(crate) fn states() -> Vec<Named> {
                 policy("p", "").outbound(allow().dst_service("shop", "db")).inbound(allow().src_service("shop", "db")),
             ),
         ),
+        ("a service of two slices", db_rules().with(first_slice()).with(second_slice())),
+        ("a service of one slice", db_rules().with(second_slice())),
+        (
+            "slices change services",
+            db_rules().with(slice("a", "other", &["10.7.0.1"], &[(Protocol::TCP, 80)])).with(first_slice_as("b")),
+        ),
         (
             "a policy that every node needs",
             base().with(policy("p", "!all()").inbound(allow().from("app == 'web'")).hint("AssumeNeededOnEveryNode")),
@@ -351,4 +357,21 @@ fn everything() -> Named {
         );
     }
     Named { name: "everything", world, settings: Settings::default() }
+}
+
+fn db_rules() -> World {
+    base().with(policy("p", "").outbound(allow().dst_service("shop", "db")).inbound(allow().src_service("shop", "db")))
+}
+
+fn first_slice() -> (Kind, Object) {
+    first_slice_as("a")
+}
+
+fn first_slice_as(name: &str) -> (Kind, Object) {
+    slice(name, "db", &["10.7.0.1", "10.7.0.2", "10.7.0.1"], &[(Protocol::TCP, 80), (Protocol::UDP, 53)])
+}
+
+/// Shares an address and port with the first.
+fn second_slice() -> (Kind, Object) {
+    slice("b", "db", &["10.7.0.2", "fd00:7::1"], &[(Protocol::TCP, 80)])
 }

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use caracal_model::{
-    Action, DEFAULT_TIER, EndpointPort, Entity, Event, HostEndpoint, HostEndpointKey, Key, Kind, LABEL_NAMESPACE,
-    LABEL_ORCHESTRATOR, Labels, NetworkSet, NetworkSetKey, Node, Object, Policy, PolicyKey, PolicyKind, Profile, Rule,
-    RulePort, RuleProtocol, ServiceRef, Stamp, Tier, TierAction, WorkloadEndpoint, WorkloadEndpointKey,
+    Action, DEFAULT_TIER, EndpointPort, EndpointSlice, EndpointSliceKey, Entity, Event, HostEndpoint, HostEndpointKey,
+    Key, Kind, LABEL_NAMESPACE, LABEL_ORCHESTRATOR, Labels, NetworkSet, NetworkSetKey, Node, Object, Policy, PolicyKey,
+    PolicyKind, Profile, Rule, RulePort, RuleProtocol, ServiceRef, Stamp, Tier, TierAction, WorkloadEndpoint,
+    WorkloadEndpointKey,
 };
 use caracal_net::{Cidr, Protocol};
 use smol_str::{SmolStr, format_smolstr};
@@ -233,6 +234,17 @@ pub(crate) fn network_set(name: &str, pairs: &[(&str, &str)], nets: &[&str]) -> 
         None => Kind::GlobalNetworkSet,
     };
     (kind, Object::NetworkSet(NetworkSetKey(name.into()), set))
+}
+
+/// An endpoint slice of `shop`: of a service, with addresses and ports.
+pub(crate) fn slice(name: &str, service: &str, addresses: &[&str], ports: &[(Protocol, u16)]) -> (Kind, Object) {
+    let key = EndpointSliceKey { namespace: "shop".into(), name: name.into() };
+    let slice = EndpointSlice {
+        service: ServiceRef { namespace: "shop".into(), name: service.into() },
+        addresses: addresses.iter().map(|address| address.parse().expect("an address")).collect(),
+        ports: ports.to_vec(),
+    };
+    (Kind::EndpointSlice, Object::EndpointSlice(key, slice))
 }
 
 pub(crate) fn node(name: &str, ipv4: &str) -> (Kind, Object) {

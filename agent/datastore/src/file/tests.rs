@@ -79,6 +79,7 @@ fn name(key: &Key) -> String {
         Key::Tier(name) => format!("tier {name}"),
         Key::NetworkSet(key) => format!("set {}", key.0),
         Key::Node(name) => format!("node {name}"),
+        Key::EndpointSlice(key) => format!("slice {}/{}", key.namespace, key.name),
     }
 }
 
