@@ -153,6 +153,7 @@ fn admission(kind: ResourceKind) -> &'static Admission {
         ResourceKind::HostEndpoint => &calico::host_endpoint::ADMISSION,
         ResourceKind::Profile => &calico::profile::ADMISSION,
         ResourceKind::WorkloadEndpoint => &calico::workload_endpoint::ADMISSION,
+        ResourceKind::EndpointSlice => &kubernetes::endpoint_slice::ADMISSION,
         ResourceKind::FelixConfiguration => &calico::felix_configuration::ADMISSION,
     }
 }

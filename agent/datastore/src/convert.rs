@@ -5,6 +5,7 @@
 //! guarantees, and refuses what it cannot express rather than widen a policy.
 
 mod cluster_policy;
+mod endpoint_slice;
 mod host_endpoint;
 mod kubernetes_policy;
 mod label_selector;
@@ -125,6 +126,7 @@ pub fn convert(kind: ResourceKind, value: Value, settings: &Settings) -> Result<
         ResourceKind::HostEndpoint => host_endpoint::convert(&read(value)?),
         ResourceKind::Profile => profile::of_resource(&read(value)?),
         ResourceKind::WorkloadEndpoint => workload_endpoint::convert(&read(value)?),
+        ResourceKind::EndpointSlice => endpoint_slice::convert(&read(value)?),
         ResourceKind::FelixConfiguration => {
             let resource::FelixConfiguration { metadata, spec } = read(value)?;
             Ok(Converted::Config(FelixConfiguration::new(metadata, spec)))

@@ -3,6 +3,7 @@
 
 mod calico;
 mod core;
+mod discovery;
 mod network_policy_api;
 mod networking;
 mod rule;
@@ -18,6 +19,7 @@ pub(crate) use self::calico::{
     StagedAction, Tier, WorkloadEndpoint,
 };
 pub(crate) use self::core::{ContainerPort, Namespace, Node, Pod, ServiceAccount};
+pub(crate) use self::discovery::EndpointSlice;
 pub(crate) use self::network_policy_api::{
     AdminNetworkPolicy, AdminPort, BaselineAdminNetworkPolicy, ClusterAction, ClusterNetworkPolicy, ClusterPeer,
     ClusterProtocol, ClusterRule, ClusterTier, DestinationPort, Subject,

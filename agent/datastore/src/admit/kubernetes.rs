@@ -1,6 +1,7 @@
 //! The native kinds, as the Kubernetes API server admits them
-//! (`pkg/apis/core/validation` and `pkg/apis/networking/validation`).
+//! (`validation` of `pkg/apis/core`, `pkg/apis/networking` and `pkg/apis/discovery`).
 
+pub(super) mod endpoint_slice;
 pub(super) mod label_selector;
 pub(super) mod namespace;
 pub(super) mod network_policy;

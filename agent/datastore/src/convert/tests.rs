@@ -1,6 +1,7 @@
 //! From manifests to objects, through admission as every resource goes.
 
 mod cluster_policies;
+mod endpoint_slices;
 mod endpoints;
 mod kubernetes_policies;
 mod pods;

@@ -53,9 +53,12 @@ pub enum ResourceKind {
     WorkloadEndpoint,
     /// projectcalico.org/v3 FelixConfiguration.
     FelixConfiguration,
+    /// discovery.k8s.io/v1 EndpointSlice.
+    EndpointSlice,
 }
 
 const CORE: &str = "v1";
+const DISCOVERY: &str = "discovery.k8s.io/v1";
 const NETWORKING: &str = "networking.k8s.io/v1";
 const POLICY_V1ALPHA1: &str = "policy.networking.k8s.io/v1alpha1";
 const POLICY_V1ALPHA2: &str = "policy.networking.k8s.io/v1alpha2";
@@ -64,7 +67,7 @@ pub(super) const CALICO: &str = "projectcalico.org/v3";
 
 impl ResourceKind {
     /// Every kind that is read.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Pod,
         Self::Namespace,
         Self::ServiceAccount,
@@ -85,6 +88,7 @@ impl ResourceKind {
         Self::Profile,
         Self::WorkloadEndpoint,
         Self::FelixConfiguration,
+        Self::EndpointSlice,
     ];
 
     /// The kind that a manifest's `apiVersion` and `kind` name, if it is read.
@@ -116,6 +120,7 @@ impl ResourceKind {
             Self::Profile => "Profile",
             Self::WorkloadEndpoint => "WorkloadEndpoint",
             Self::FelixConfiguration => "FelixConfiguration",
+            Self::EndpointSlice => "EndpointSlice",
         }
     }
 
@@ -125,6 +130,7 @@ impl ResourceKind {
         match self {
             Self::Pod | Self::Namespace | Self::ServiceAccount | Self::Node => CORE,
             Self::KubernetesNetworkPolicy => NETWORKING,
+            Self::EndpointSlice => DISCOVERY,
             Self::ClusterNetworkPolicy => POLICY_V1ALPHA2,
             Self::AdminNetworkPolicy | Self::BaselineAdminNetworkPolicy => POLICY_V1ALPHA1,
             Self::NetworkPolicy
@@ -153,7 +159,8 @@ impl ResourceKind {
             | Self::StagedNetworkPolicy
             | Self::StagedKubernetesNetworkPolicy
             | Self::NetworkSet
-            | Self::WorkloadEndpoint => Scope::Namespaced,
+            | Self::WorkloadEndpoint
+            | Self::EndpointSlice => Scope::Namespaced,
             Self::Namespace
             | Self::Node
             | Self::GlobalNetworkPolicy

@@ -260,3 +260,32 @@ fn network_policies() {
         ],
     );
 }
+
+#[test]
+fn endpoint_slices() {
+    let slice = |fields: &str| {
+        format!("{{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {{name: s-1}}, {fields}}}")
+    };
+    check(
+        slice,
+        &[
+            ("addressType: IPv4", ""),
+            (
+                "addressType: IPv4, endpoints: [{addresses: [10.0.0.1], conditions: {ready: false}}], ports: [{port: 80}]",
+                "",
+            ),
+            ("addressType: IPv6, endpoints: [{addresses: ['fd00::1']}], ports: [{name: a, port: 1}, {name: b}]", ""),
+            ("addressType: FQDN, endpoints: [{addresses: [db.example.org]}]", ""),
+            ("addressType: IPv4, ports: null, endpoints: null", ""),
+            ("endpoints: []", "k8s addressType: is missing"),
+            ("addressType: ipv4", "k8s addressType: \"ipv4\" is not one of"),
+            ("addressType: IPv4, endpoints: [{}]", "k8s endpoints[0].addresses: is missing"),
+            ("addressType: IPv4, endpoints: [{addresses: []}]", "k8s endpoints[0].addresses: has 0 elements"),
+            ("addressType: IPv4, endpoints: [{addresses: ['fd00::1']}]", "k8s endpoints[0].addresses[0]"),
+            ("addressType: IPv6, endpoints: [{addresses: [10.0.0.1]}]", "k8s endpoints[0].addresses[0]"),
+            ("addressType: IPv4, ports: [{port: 65536}]", "k8s ports[0].port: 65536 is not within 1-65535"),
+            ("addressType: IPv4, ports: [{port: 80, protocol: ICMP}]", "k8s ports[0].protocol"),
+            ("addressType: IPv4, ports: [{port: 80}, {port: 81}]", "k8s ports[1].name: \"\" occurs twice"),
+        ],
+    );
+}
