@@ -9,6 +9,7 @@
 //! exists only while there are clients: [`Hub`] fills it from a snapshot of the
 //! graph when the first one joins. [`serve`] has the sockets.
 
+mod authority;
 pub mod credentials;
 mod hub;
 mod known;

@@ -19,10 +19,12 @@ use caracal_proto::felix::policy_sync_server::{PolicySync, PolicySyncServer};
 use caracal_proto::felix::{DataplaneStats, ReportResult, SyncRequest, ToDataplane};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle as Task;
+use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::UnixListenerStream;
 use tonic::{Request as Rpc, Response, Status};
 use tracing::{debug, info, warn};
 
+use super::authority::Connection;
 use super::socket::PodSocket;
 use super::{EndpointId, JoinId, Outgoing, Request, credentials, queue};
 use crate::control::{Inbox, Input};
@@ -167,7 +169,7 @@ impl Pods {
         let serving = tonic::transport::Server::builder()
             .http2_keepalive_interval(Some(KEEPALIVE))
             .add_service(PolicySyncServer::new(service))
-            .serve_with_incoming(UnixListenerStream::new(listener));
+            .serve_with_incoming(UnixListenerStream::new(listener).map(|accepted| accepted.map(Connection::new)));
         let server = tokio::spawn(async move {
             if let Err(error) = serving.await {
                 warn!("cannot serve {}: {}", path.display(), crate::chain(&error));

@@ -28,7 +28,7 @@ def show(message):
 
 def main():
     proto, socket = Path(sys.argv[1]), sys.argv[2]
-    with tempfile.TemporaryDirectory() as generated, grpc.insecure_channel(f"unix:{socket}", options=[("grpc.default_authority", "localhost")]) as channel:
+    with tempfile.TemporaryDirectory() as generated, grpc.insecure_channel(f"unix:{socket}") as channel:
         messages, services = generate(proto, generated)
         client = services.PolicySyncStub(channel)
         stream = client.Sync(messages.SyncRequest(), timeout=20)
