@@ -31,7 +31,7 @@ const ENDPOINTS: Field = optional("endpoints", Type::List(&ENDPOINT_LIST));
 static ENDPOINT_LIST: List = List::of(Type::Object(&ENDPOINT)).max(1000);
 
 static ENDPOINT: Object = Object::open(&[required("addresses", Type::List(&ADDRESS_LIST))]);
-static ADDRESS_LIST: List = List::set_of(TEXT).min(1).max(100);
+static ADDRESS_LIST: List = List::of(TEXT).min(1).max(100);
 
 const PORTS: Field = optional("ports", Type::List(&PORT_LIST));
 static PORT_LIST: List = List::of(Type::Object(&PORT)).max(20_000);

@@ -277,6 +277,7 @@ fn endpoint_slices() {
             ("addressType: IPv6, endpoints: [{addresses: ['fd00::1']}], ports: [{name: a, port: 1}, {name: b}]", ""),
             ("addressType: FQDN, endpoints: [{addresses: [db.example.org]}]", ""),
             ("addressType: IPv4, ports: null, endpoints: null", ""),
+            ("addressType: IPv4, endpoints: [{addresses: [10.0.0.1, 10.0.0.1]}]", ""),
             ("endpoints: []", "k8s addressType: is missing"),
             ("addressType: ipv4", "k8s addressType: \"ipv4\" is not one of"),
             ("addressType: IPv4, endpoints: [{}]", "k8s endpoints[0].addresses: is missing"),
