@@ -196,6 +196,17 @@ async fn a_second_stream_ends_the_first_and_the_pods_end_the_second() {
 }
 
 #[tokio::test]
+async fn a_pod_that_joins_again_and_again_has_to_wait() {
+    let node = Node::start();
+    let mut client = connect(&node.mount("web-1")).await;
+    let start = Instant::now();
+    for _ in 0..5 {
+        client.sync(SyncRequest {}).await.expect("a stream");
+    }
+    assert!(start.elapsed() >= Duration::from_millis(200), "{:?}", start.elapsed());
+}
+
+#[tokio::test]
 async fn nobody_collects_reports() {
     let node = Node::start();
     let mut client = connect(&node.mount("web-1")).await;

@@ -17,8 +17,9 @@ use std::time::Duration;
 
 use caracal_proto::felix::policy_sync_server::{PolicySync, PolicySyncServer};
 use caracal_proto::felix::{DataplaneStats, ReportResult, SyncRequest, ToDataplane};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Mutex, oneshot, watch};
 use tokio::task::JoinHandle as Task;
+use tokio::time::{Interval, MissedTickBehavior};
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::UnixListenerStream;
 use tonic::{Request as Rpc, Response, Status};
@@ -31,6 +32,10 @@ use crate::control::{Inbox, Input};
 
 /// How often credentials are looked for.
 const POLL: Duration = Duration::from_millis(100);
+
+/// The least time between two streams of one pod: each costs the graph's thread
+/// a snapshot.
+const JOIN_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Pings on an idle connection, so that a client that hangs is noticed.
 const KEEPALIVE: Duration = Duration::from_secs(30);
@@ -165,7 +170,14 @@ impl Pods {
         let (socket, listener) =
             bind().map_err(|error: io::Error| format!("cannot serve {}: {error}", path.display()))?;
         info!(pod = endpoint.workload, "serving policy sync");
-        let service = Service { endpoint, inbox: self.inbox.clone(), next_join: self.next_join.clone() };
+        let mut joins = tokio::time::interval(JOIN_INTERVAL);
+        joins.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let service = Service {
+            endpoint,
+            inbox: self.inbox.clone(),
+            next_join: self.next_join.clone(),
+            joins: Mutex::new(joins),
+        };
         let serving = tonic::transport::Server::builder()
             .http2_keepalive_interval(Some(KEEPALIVE))
             .add_service(PolicySyncServer::new(service))
@@ -192,6 +204,8 @@ struct Service {
     endpoint: EndpointId,
     inbox: Inbox,
     next_join: Arc<AtomicU64>,
+    /// Lets one stream after the other begin.
+    joins: Mutex<Interval>,
 }
 
 #[tonic::async_trait]
@@ -199,6 +213,7 @@ impl PolicySync for Service {
     type SyncStream = Stream;
 
     async fn sync(&self, _request: Rpc<SyncRequest>) -> Result<Response<Stream>, Status> {
+        self.joins.lock().await.tick().await;
         let join = JoinId(self.next_join.fetch_add(1, Ordering::Relaxed));
         let (queue, outgoing) = queue();
         let endpoint = self.endpoint.clone();
