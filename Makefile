@@ -4,7 +4,7 @@ CARGO ?= cargo
 RELEASE := target/release/caracal
 export CARACAL ?= $(CURDIR)/$(RELEASE)
 
-.PHONY: help packages build test demo lint bench bench-nftables bench-wire bench-control fuzz
+.PHONY: help packages test-packages build test demo lint bench bench-nftables bench-wire bench-control fuzz
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,7 +19,10 @@ demo: build ## pods on this machine, policy live on the wire; leaves nothing beh
 	@$(CARGO) build --release --locked --quiet -p caracal-fv-tests --bin demo
 	@target/release/demo
 
-test: build lint ## everything: lints, unit tests, kernel tests, outside yardsticks, packets (root)
+test-packages:
+	@scripts/install-test-packages
+
+test: build lint test-packages ## everything: lints, unit tests, kernel tests, outside yardsticks, packets (root)
 	$(CARGO) test --workspace --locked --no-fail-fast
 
 lint: packages ## format, clippy, documentation

@@ -249,7 +249,7 @@ async fn a_client_of_another_toolchain_reads_the_same() {
         .arg(&socket)
         .stderr(Stdio::inherit())
         .output()
-        .expect("scripts/install-packages installs what the client needs");
+        .expect("scripts/install-test-packages installs what the client needs");
     assert!(output.status.success(), "{}", output.status);
     let text = String::from_utf8(output.stdout).expect("JSON is text");
     let mut lines: Vec<_> = text.lines().collect();
