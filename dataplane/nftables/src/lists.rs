@@ -46,16 +46,16 @@ pub(crate) fn ports(list: &[PortRange]) -> List<PortRange> {
         [] => List::Nothing,
         [range] if *range == PortRange::ALL => List::Everything,
         [range] => List::One(*range),
-        ranges => {
-            let single = ranges.iter().all(|range| range.first() == range.last());
-            let kind = if single { SetKind::Ports } else { SetKind::PortRanges };
-            let name = names::port_list(kind, ranges);
-            List::Many(Set {
-                spec: SetSpec { name, kind },
-                elements: ranges.iter().copied().map(Element::Ports).collect(),
-            })
-        }
+        ranges => List::Many(port_set(ranges)),
     }
+}
+
+/// The set of ranges of ports that neither touch nor overlap, in order.
+pub(crate) fn port_set(ranges: &[PortRange]) -> Set {
+    let single = ranges.iter().all(|range| range.first() == range.last());
+    let kind = if single { SetKind::Ports } else { SetKind::PortRanges };
+    let name = names::port_list(kind, ranges);
+    Set { spec: SetSpec { name, kind }, elements: ranges.iter().copied().map(Element::Ports).collect() }
 }
 
 /// The prefixes that no other prefix covers, in order. The kernel refuses

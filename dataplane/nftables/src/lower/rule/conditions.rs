@@ -109,6 +109,12 @@ impl<'a, S: SetObjects> Tests<'a, S> {
         match self.port_list(side, Op::Is, &wanted.ports) {
             PortTest::Never => {}
             PortTest::Always => alternatives.push(has_ports),
+            // Where no protocol is named, nft reads comparisons of both ports as one of four bytes, which it cannot
+            // list as ports again. A set of one range says the same and stays what it is.
+            PortTest::If(Match::Port(side, op, range)) if protocol.is_none() => {
+                let port = Match::PortIn(side, op, self.share(lists::port_set(&[range])));
+                alternatives.push(has_ports.into_iter().chain([port]).collect());
+            }
             PortTest::If(port) => alternatives.push(has_ports.into_iter().chain([port]).collect()),
         }
         for id in &wanted.named_port_sets {
