@@ -2,7 +2,7 @@
 
 use std::io;
 
-use caracal_config::{DenyAction, Settings};
+use caracal_config::{DenyAction, EndpointToHostAction, Settings};
 use caracal_nftables::{self as nftables, NftablesDriver};
 use caracal_program::DriverError;
 
@@ -20,6 +20,11 @@ pub fn nftables_settings(settings: &Settings) -> Result<nftables::Settings, nfta
     rules.deny = match settings.filter_deny_action {
         DenyAction::Drop => nftables::DenyAction::Drop,
         DenyAction::Reject => nftables::DenyAction::Reject,
+    };
+    rules.endpoint_to_host = match settings.endpoint_to_host_action {
+        EndpointToHostAction::Drop => nftables::EndpointToHost::Drop,
+        EndpointToHostAction::Return => nftables::EndpointToHost::Return,
+        EndpointToHostAction::Accept => nftables::EndpointToHost::Accept,
     };
     rules.invalid = if settings.disable_conntrack_invalid_check {
         nftables::InvalidPackets::Judge
@@ -66,6 +71,7 @@ mod tests {
             ("LogPrefix", "policy"),
             ("NftablesFilterDenyAction", "Reject"),
             ("DisableConntrackInvalidCheck", "true"),
+            ("DefaultEndpointToHostAction", "Return"),
             ("Ipv6Support", "false"),
         ]));
         let rules = rules.expect("parameters that can be used");
@@ -74,6 +80,7 @@ mod tests {
         assert_eq!(rules.log_prefix(), "policy");
         assert_eq!(rules.deny, nftables::DenyAction::Reject);
         assert_eq!(rules.invalid, nftables::InvalidPackets::Judge);
+        assert_eq!(rules.endpoint_to_host, nftables::EndpointToHost::Return);
         assert_eq!(rules.ipv6, nftables::Ipv6::Off);
     }
 

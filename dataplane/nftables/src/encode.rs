@@ -22,6 +22,7 @@ pub(crate) fn chain(chain: &Chain) -> nft::Chain {
         Some(Base { hook, priority }) => {
             let hook = match hook {
                 Hook::Forward => nft::Hook::Forward,
+                Hook::Input => nft::Hook::Input,
             };
             let base = nft::Base { kind: ChainType::Filter, hook, priority: priority.0, policy: Policy::Accept };
             nft::Chain::base(chain.name.clone(), base)

@@ -65,6 +65,8 @@ impl fmt::Display for IfName {
 pub enum Hook {
     /// Packets that pass through this host.
     Forward,
+    /// Packets to this host itself.
+    Input,
 }
 
 /// What makes a chain a base chain.
@@ -116,7 +118,7 @@ pub enum Side {
     Dst,
 }
 
-/// An interface of a forwarded packet.
+/// An interface of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Via {
     /// The interface it came in by.

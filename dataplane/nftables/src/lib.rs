@@ -27,4 +27,4 @@ mod text;
 
 pub use driver::{Counts, NftablesDriver};
 pub use render::render_text;
-pub use settings::{DenyAction, InvalidPackets, Ipv6, Ownership, Settings, SettingsError};
+pub use settings::{DenyAction, EndpointToHost, InvalidPackets, Ipv6, Ownership, Settings, SettingsError};

@@ -8,6 +8,8 @@ mod base;
 mod program;
 mod rule;
 
+#[cfg(test)]
+pub(crate) use base::NEIGHBOUR_DISCOVERY;
 pub(crate) use base::base_chains;
 pub(crate) use program::{lower_program, lower_stub};
 pub(crate) use rule::{LoweredRules, PassMeans, RuleList, lower_rules};

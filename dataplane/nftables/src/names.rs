@@ -34,6 +34,20 @@ pub fn base(direction: Direction) -> Name {
     })
 }
 
+/// The base chain that judges packets from workloads to this host by their
+/// egress policy.
+#[must_use]
+pub fn to_host() -> Name {
+    named("input-egress")
+}
+
+/// The base chain that decides about packets from workloads to this host that
+/// their egress policy let through.
+#[must_use]
+pub fn endpoint_to_host() -> Name {
+    named("input-endpoint-to-host")
+}
+
 /// The verdict map from workload interfaces to their endpoints' chains.
 #[must_use]
 pub fn dispatch(direction: Direction) -> Name {

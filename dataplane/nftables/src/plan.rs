@@ -9,7 +9,7 @@ use std::fmt;
 
 use crate::edits::{ChainEdit, Edits};
 use crate::garbage::Garbage;
-use crate::ir::{Base, Chain, Element, Hook, Name, Rule, SetKind, SetSpec, TABLE};
+use crate::ir::{Base, Chain, Element, Name, Rule, SetKind, SetSpec, TABLE};
 
 /// One step of a transaction: one call of the batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,8 +118,8 @@ impl fmt::Display for Step {
             Self::DeleteTable => write!(f, "delete table inet {TABLE}"),
             Self::AddSet(spec) => write!(f, "add set inet {TABLE} {}", spec.name),
             Self::AddChain(Chain { name, base: None, .. }) => write!(f, "add chain inet {TABLE} {name}"),
-            Self::AddChain(Chain { name, base: Some(Base { hook: Hook::Forward, priority }), .. }) => {
-                write!(f, "add chain inet {TABLE} {name} {{ hook forward priority {} }}", priority.0)
+            Self::AddChain(Chain { name, base: Some(Base { hook, priority }), .. }) => {
+                write!(f, "add chain inet {TABLE} {name} {{ hook {hook} priority {} }}", priority.0)
             }
             Self::AddElements(spec, list) => elements(f, "add", spec, list),
             Self::DeleteElements(spec, list) => elements(f, "delete", spec, list),

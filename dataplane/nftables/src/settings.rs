@@ -24,6 +24,19 @@ pub enum InvalidPackets {
     Judge,
 }
 
+/// What becomes of packets from a workload to its own host that its egress
+/// policy let through (Felix's `DefaultEndpointToHostAction`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndpointToHost {
+    /// They are dropped.
+    Drop,
+    /// Whatever judges the host's packets after us decides.
+    Return,
+    /// Nothing more of ours judges them. Base chains of others still do: no
+    /// verdict but a drop is final across base chains.
+    Accept,
+}
+
 /// Whether rules and sets for IPv6 are programmed (Felix's `Ipv6Support`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ipv6 {
@@ -55,6 +68,8 @@ pub struct Settings {
     pub deny: DenyAction,
     /// What happens to invalid packets.
     pub invalid: InvalidPackets,
+    /// What becomes of a workload's packets to this host.
+    pub endpoint_to_host: EndpointToHost,
     /// Whether IPv6 is programmed.
     pub ipv6: Ipv6,
     /// Whether the table belongs to this process.
@@ -84,6 +99,7 @@ impl Default for Settings {
             log_prefix: "calico-packet".into(),
             deny: DenyAction::Drop,
             invalid: InvalidPackets::Drop,
+            endpoint_to_host: EndpointToHost::Drop,
             ipv6: Ipv6::On,
             ownership: Ownership::Owned,
         }

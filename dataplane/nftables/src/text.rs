@@ -73,15 +73,21 @@ impl Display for Chain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "\tchain {} {{", self.name)?;
         if let Some(Base { hook, priority }) = self.base {
-            let hook = match hook {
-                Hook::Forward => "forward",
-            };
             writeln!(f, "\t\ttype filter hook {hook} priority {}; policy accept;", priority.0)?;
         }
         for rule in &self.rules {
             writeln!(f, "\t\t{rule}")?;
         }
         f.write_str("\t}\n")
+    }
+}
+
+impl Display for Hook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Forward => "forward",
+            Self::Input => "input",
+        })
     }
 }
 

@@ -1,53 +1,116 @@
 //! The chains that the kernel calls.
 
-use caracal_net::Priority;
+use caracal_net::{Family, Priority, Protocol};
 use caracal_program::Direction;
-use smol_str::SmolStr;
 
-use crate::ir::{Base, Chain, CtState, Hook, Match, Rule, Statement, Verdict, Via};
+use crate::ir::{Base, Chain, CtState, Hook, IcmpField, Match, Name, Op, Rule, Statement, Verdict, Via};
 use crate::names;
-use crate::settings::{InvalidPackets, Settings};
+use crate::settings::{EndpointToHost, InvalidPackets, Ipv6, Settings};
+
+/// The ICMPv6 types that a workload may send to its host whatever its policy
+/// says, as in Felix: listener query, report and done (RFC 2710), router and
+/// neighbour solicitation, neighbour advertisement (RFC 4861). Connection
+/// tracking keeps no state of them.
+pub(crate) const NEIGHBOUR_DISCOVERY: [u8; 6] = [130, 131, 132, 133, 135, 136];
 
 /// The base chains. An accept ends its own base chain only, so that a packet
 /// from one workload to another is judged by the egress policy of the first and
-/// then by the ingress policy of the second.
+/// then by the ingress policy of the second, and a packet to this host by the
+/// egress policy and then by what is set for all workloads.
 pub(crate) fn base_chains(settings: &Settings) -> Vec<Chain> {
     // Egress first; both after anything that an administrator put before `filter`.
-    [(Direction::Egress, Priority(0)), (Direction::Ingress, Priority(1))]
-        .map(|(direction, priority)| Chain {
-            name: names::base(direction),
-            base: Some(Base { hook: Hook::Forward, priority }),
-            rules: rules(direction, settings),
-        })
-        .into()
+    let (first, second) = (Priority(0), Priority(1));
+    let (egress, ingress) = (Direction::Egress, Direction::Ingress);
+    let chain = |name, hook, priority, rules| Chain { name, base: Some(Base { hook, priority }), rules };
+    vec![
+        chain(names::base(egress), Hook::Forward, first, forwarded(egress, Via::In, settings)),
+        chain(names::base(ingress), Hook::Forward, second, forwarded(ingress, Via::Out, settings)),
+        chain(names::to_host(), Hook::Input, first, to_host(settings)),
+        chain(names::endpoint_to_host(), Hook::Input, second, endpoint_to_host(settings)),
+    ]
 }
 
-fn rules(direction: Direction, settings: &Settings) -> Vec<Rule> {
-    let via = match direction {
-        Direction::Egress => Via::In,
-        Direction::Ingress => Via::Out,
+fn forwarded(direction: Direction, via: Via, settings: &Settings) -> Vec<Rule> {
+    let mut rules = vec![established()];
+    rules.extend(invalid(via, settings));
+    rules.extend(dispatch(via, names::dispatch(direction), settings));
+    rules
+}
+
+fn to_host(settings: &Settings) -> Vec<Rule> {
+    // Among the established are a workload's answers to this host.
+    let mut rules = vec![established()];
+    rules.extend(invalid(Via::In, settings));
+    rules.extend(neighbour_discovery(settings));
+    rules.extend(dispatch(Via::In, names::dispatch(Direction::Egress), settings));
+    rules
+}
+
+fn endpoint_to_host(settings: &Settings) -> Vec<Rule> {
+    let verdict = match settings.endpoint_to_host {
+        EndpointToHost::Drop => Verdict::Drop,
+        EndpointToHost::Return => Verdict::Return,
+        EndpointToHost::Accept => Verdict::Accept,
     };
-    let mut rules = vec![Rule::new().when(Match::CtState(CtState::EstablishedOrRelated)).verdict(Verdict::Accept)];
-    let from_workloads = |prefix: &SmolStr| Rule::new().when(Match::InterfacePrefix(via, prefix.clone()));
+    let mut rules = vec![established()];
+    rules.extend(neighbour_discovery(settings));
+    rules.extend(
+        each_workload(Via::In, settings)
+            .map(|rule| rule.then(Statement::Counter).verdict(verdict.clone()))
+            .map(|rule| rule.comment(names::comment("workload to host"))),
+    );
+    rules
+}
+
+fn established() -> Rule {
+    Rule::new().when(Match::CtState(CtState::EstablishedOrRelated)).verdict(Verdict::Accept)
+}
+
+/// Of workloads only: what else passes is none of our business.
+fn invalid(via: Via, settings: &Settings) -> Vec<Rule> {
     match settings.invalid {
-        // Of workloads only: what else the host forwards is none of our business.
-        InvalidPackets::Drop => rules.extend(settings.interface_prefixes().iter().map(|prefix| {
-            from_workloads(prefix)
-                .when(Match::CtState(CtState::Invalid))
-                .then(Statement::Counter)
-                .verdict(Verdict::Drop)
-                .comment(names::comment("invalid to connection tracking"))
-        })),
-        InvalidPackets::Judge => {}
+        InvalidPackets::Drop => each_workload(via, settings)
+            .map(|rule| {
+                rule.when(Match::CtState(CtState::Invalid))
+                    .then(Statement::Counter)
+                    .verdict(Verdict::Drop)
+                    .comment(names::comment("invalid to connection tracking"))
+            })
+            .collect(),
+        InvalidPackets::Judge => Vec::new(),
     }
-    rules.push(Rule::new().then(Statement::Dispatch(via, names::dispatch(direction))));
+}
+
+fn neighbour_discovery(settings: &Settings) -> Vec<Rule> {
+    let allow = |icmp_type| {
+        Rule::new()
+            .when(Match::Protocol(Op::Is, Protocol::ICMPV6))
+            .when(Match::Icmp(Family::V6, IcmpField::Type, Op::Is, icmp_type))
+            .verdict(Verdict::Accept)
+    };
+    match settings.ipv6 {
+        Ipv6::On => NEIGHBOUR_DISCOVERY.map(allow).into(),
+        Ipv6::Off => Vec::new(),
+    }
+}
+
+/// To the endpoint of the interface, if it has one.
+fn dispatch(via: Via, map: Name, settings: &Settings) -> Vec<Rule> {
+    let mut rules = vec![Rule::new().then(Statement::Dispatch(via, map))];
     // Reached by interfaces that the map lacks, and by packets that meet a chain
     // whose rules they do not see yet: both carry nothing.
-    rules.extend(settings.interface_prefixes().iter().map(|prefix| {
-        from_workloads(prefix)
-            .then(Statement::Counter)
+    rules.extend(each_workload(via, settings).map(|rule| {
+        rule.then(Statement::Counter)
             .verdict(Verdict::Drop)
             .comment(names::comment("no policy for this workload interface"))
     }));
     rules
+}
+
+/// The beginning of a rule for each prefix of workload interfaces' names.
+fn each_workload(via: Via, settings: &Settings) -> impl Iterator<Item = Rule> {
+    settings
+        .interface_prefixes()
+        .iter()
+        .map(move |prefix| Rule::new().when(Match::InterfacePrefix(via, prefix.clone())))
 }

@@ -3,7 +3,7 @@
 use caracal_proto::felix;
 
 use crate::render::render_text;
-use crate::settings::{DenyAction, InvalidPackets, Ipv6, Settings};
+use crate::settings::{DenyAction, EndpointToHost, InvalidPackets, Ipv6, Settings};
 use crate::testing::{World, in_namespace, nft, ports, protocol, rule, texts};
 
 /// The sets that the rules below name.
@@ -157,6 +157,7 @@ fn the_same_ruleset_by_other_settings() {
         .with_log_prefix("%t %k %n %p");
     settings.deny = DenyAction::Reject;
     settings.invalid = InvalidPackets::Judge;
+    settings.endpoint_to_host = EndpointToHost::Accept;
     settings.ipv6 = Ipv6::Off;
     let mut world = gallery();
     world.policy("default/web", &[rule("log"), rule("deny")], &[]);

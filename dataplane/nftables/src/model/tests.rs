@@ -1,12 +1,15 @@
 //! The model against a kernel on paper and the reference evaluator.
 
-use caracal_net::Mark;
-use caracal_program::{Action, Packet, Step as ProgramStep, Verdict, evaluate_endpoint, trace_endpoint};
+use caracal_net::{Family, Mark, Protocol};
+use caracal_program::{Action, Packet, Step as ProgramStep, Transport, Verdict, evaluate_endpoint, trace_endpoint};
 use proptest::prelude::*;
+use proptest::sample::select;
 
 use super::*;
 use crate::garbage::WALK;
+use crate::lower::NEIGHBOUR_DISCOVERY;
 use crate::plan::{Step, plan};
+use crate::settings::EndpointToHost;
 use crate::testing::random::{INTERFACES, everything, packet, rule_of_choices, told};
 use crate::testing::sim::Sim;
 use crate::testing::{Tier, World, rule};
@@ -22,7 +25,7 @@ fn check(sim: &Sim, world: &World, packets: &[Packet]) -> Result<(), TestCaseErr
     for interface in INTERFACES {
         let endpoint = world.store.active_on(interface).filter(|_| IfName::new(interface).is_ok());
         for (direction, packet) in Direction::ALL.iter().flat_map(|d| packets.iter().map(move |p| (*d, p))) {
-            let fate = sim.walk(direction, interface, packet, foreign);
+            let fate = sim.walk(&names::base(direction), interface, packet, foreign);
             let wanted = match endpoint {
                 Some(endpoint) => {
                     evaluate_endpoint(endpoint, direction, &world.store, packet).verdict == Verdict::Allow
@@ -37,6 +40,43 @@ fn check(sim: &Sim, world: &World, packets: &[Packet]) -> Result<(), TestCaseErr
         }
     }
     Ok(())
+}
+
+/// Every packet to this host ends as the egress policy of its workload and then the setting say; what neighbour
+/// discovery needs passes, and what is not of a workload is left alone.
+fn check_to_host(sim: &Sim, world: &World, settings: &Settings, packets: &[Packet]) -> Result<(), TestCaseError> {
+    let foreign = Mark(0xff);
+    for interface in INTERFACES {
+        let endpoint = world.store.active_on(interface).filter(|_| IfName::new(interface).is_ok());
+        for packet in packets {
+            let free = is_neighbour_discovery(packet);
+            let by_policy = free
+                || match endpoint {
+                    Some(endpoint) => {
+                        evaluate_endpoint(endpoint, Direction::Egress, &world.store, packet).verdict == Verdict::Allow
+                    }
+                    None => !interface.starts_with("cali"),
+                };
+            let by_setting = free
+                || !interface.starts_with("cali")
+                || match settings.endpoint_to_host {
+                    EndpointToHost::Drop => false,
+                    EndpointToHost::Return | EndpointToHost::Accept => true,
+                };
+            for (base, wanted) in [(names::to_host(), by_policy), (names::endpoint_to_host(), by_setting)] {
+                let fate = sim.walk(&base, interface, packet, foreign);
+                prop_assert_eq!((fate.allowed, fate.mark), (wanted, foreign), "{} {} {:?}", base, interface, packet);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn is_neighbour_discovery(packet: &Packet) -> bool {
+    match (packet.protocol(), packet.family(), packet.transport()) {
+        (Protocol::ICMPV6, Family::V6, Transport::Icmp { icmp_type, .. }) => NEIGHBOUR_DISCOVERY.contains(&icmp_type),
+        _ => false,
+    }
 }
 
 fn is_logged(step: &ProgramStep<'_>) -> bool {
@@ -77,6 +117,27 @@ proptest! {
         prop_assert!(!model.has_garbage());
         let update = model.update(&world.store, &[], later());
         prop_assert_eq!(plan(update.edits, update.garbage), vec![]);
+    }
+
+    #[test]
+    fn packets_to_this_host_meet_the_egress_policy_and_the_setting(
+        start in everything(),
+        endpoint_to_host in select(vec![EndpointToHost::Drop, EndpointToHost::Return, EndpointToHost::Accept]),
+        mut packets in prop::collection::vec(packet(), 12),
+    ) {
+        let [src, dst] = ["fe80::1", "ff02::1"].map(|addr| addr.parse().expect("an address"));
+        packets.extend((128..=137).map(|icmp_type| {
+            let transport = Transport::Icmp { icmp_type, code: 0 };
+            Packet::new(src, dst, Protocol::ICMPV6, transport).expect("one family")
+        }));
+        let mut settings = Settings::default();
+        settings.endpoint_to_host = endpoint_to_host;
+        let mut world = World::default();
+        start.iter().for_each(|told| world.hear(told));
+        let mut sim = Sim::default();
+        let (_, steps) = build(&world, &settings);
+        prop_assert_eq!(sim.commit(&steps), Ok(()));
+        check_to_host(&sim, &world, &settings, &packets)?;
     }
 
     #[test]

@@ -4,10 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use caracal_net::{Family, Mark, Port, Protocol};
-use caracal_program::{Direction, Packet, Transport};
+use caracal_program::{Packet, Transport};
 
 use crate::ir::{Chain, Element, IcmpField, Match, Name, Op, Rule, SetKind, SetSpec, Side, Statement, Verdict, Via};
-use crate::names;
 use crate::plan::Step;
 
 /// The table.
@@ -110,10 +109,10 @@ impl Sim {
         self.chains.values().filter(|chain| chain.base.is_some()).try_for_each(|base| depth(self, &base.name, 0))
     }
 
-    /// Walks a packet through the base chain of a direction, as the first of its connection.
-    pub(crate) fn walk(&self, direction: Direction, interface: &str, packet: &Packet, mark: Mark) -> Fate {
+    /// Walks a packet through a base chain, as the first of its connection.
+    pub(crate) fn walk(&self, base: &Name, interface: &str, packet: &Packet, mark: Mark) -> Fate {
         let mut walk = Walk { sim: self, interface, packet, fate: Fate { allowed: true, mark, logged: 0 } };
-        let end = walk.chain(&self.chains[&names::base(direction)]);
+        let end = walk.chain(&self.chains[base]);
         walk.fate.allowed = end != End::Dropped;
         walk.fate
     }

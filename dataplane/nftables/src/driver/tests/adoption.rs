@@ -67,7 +67,7 @@ const DAMAGE: &[(&str, Shows, usize)] = &[
         2,
     ),
     ("add element inet caracal to-workload { \"cali9\" : accept }", Shows::InContents, 1),
-    ("chain inet caracal forward-egress { policy drop; }", Shows::InContents, 37),
+    ("chain inet caracal forward-egress { policy drop; }", Shows::InContents, 57),
     ("flush chain inet caracal forward-egress; delete chain inet caracal forward-egress", Shows::InCounts, 5),
     (
         "flush chain inet caracal program-ingress/KEY; flush chain inet caracal policy-ingress/NetworkPolicy/default/web; delete chain inet caracal policy-ingress/NetworkPolicy/default/web",
@@ -85,11 +85,11 @@ const DAMAGE: &[(&str, Shows, usize)] = &[
     (
         "flush chain inet caracal policy-ingress/NetworkPolicy/default/web; delete set inet caracal addrs4/s/clients; add set inet caracal addrs4/s/clients { type ipv6_addr; }",
         Shows::InContents,
-        37,
+        57,
     ),
-    ("delete table inet caracal", Shows::InCounts, 36),
-    ("flush ruleset", Shows::InCounts, 36),
-    ("delete table inet caracal; add table inet caracal", Shows::InCounts, 35),
+    ("delete table inet caracal", Shows::InCounts, 56),
+    ("flush ruleset", Shows::InCounts, 56),
+    ("delete table inet caracal; add table inet caracal", Shows::InCounts, 55),
 ];
 
 /// Where damage can be seen.

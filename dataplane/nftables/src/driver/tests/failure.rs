@@ -153,6 +153,8 @@ fn a_refused_message_blames_the_object_that_it_is_about() {
             ("forward-ingress", ""),
             ("from", "interface cali0"),
             ("from-workload", "interface cali0"),
+            ("input-egress", ""),
+            ("input-endpoint-to-host", ""),
             ("policy-ingress", "ingress of Policy(Po"),
             ("profile-egress", "egress of Profile(\"k"),
             ("profile-ingress", "ingress of Profile("),
