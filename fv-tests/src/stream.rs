@@ -10,6 +10,8 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::RcvBufForce;
 
 use crate::cluster::Peer;
 
@@ -22,6 +24,9 @@ const INTERVAL: Duration = Duration::from_micros(300);
 /// A probe that has not arrived after this long was dropped; the way takes
 /// some tens of microseconds.
 const ARRIVAL: Duration = Duration::from_millis(5);
+
+/// Room for some ten thousand probes, in bytes.
+const RECEIVE_BUFFER: usize = 16 << 20;
 
 /// This many probes in a row with the new verdict count as a change.
 const IN_A_ROW: usize = 20;
@@ -114,6 +119,8 @@ fn receive(
 ) -> anyhow::Result<()> {
     let socket = UdpSocket::bind(at)?;
     socket.set_read_timeout(Some(Duration::from_millis(100)))?;
+    // A receiver that waits for a processor must not look like a rule that drops.
+    setsockopt(&socket, RcvBufForce, &RECEIVE_BUFFER)?;
     ready.send(())?;
     let mut buffer = [0; 8];
     while !ended.load(Ordering::Relaxed) {
