@@ -72,8 +72,9 @@ pub struct Probe {
     pub patience: Duration,
 }
 
-enum Request {
-    Probe(Probe, oneshot::Sender<bool>),
+struct Request {
+    probe: Probe,
+    reply: oneshot::Sender<bool>,
 }
 
 /// The thread that serves and probes in one namespace; it ends when dropped.
@@ -101,7 +102,7 @@ impl Prober {
     /// Starts a probe; the answer says whether the packet came through and back.
     pub fn begin(&self, probe: Probe) -> anyhow::Result<oneshot::Receiver<bool>> {
         let (reply, answer) = oneshot::channel();
-        self.requests.send(Request::Probe(probe, reply)).ok().context("the prober's thread ended")?;
+        self.requests.send(Request { probe, reply }).ok().context("the prober's thread ended")?;
         Ok(answer)
     }
 }
@@ -118,7 +119,7 @@ async fn attend(
         }
     }
     drop(ready.send(Ok(())));
-    while let Some(Request::Probe(probe, reply)) = inbox.recv().await {
+    while let Some(Request { probe, reply }) = inbox.recv().await {
         tokio::spawn(async move {
             let arrived = timeout(probe.patience, send(probe)).await.unwrap_or(false);
             // A test that gave up no longer listens.
