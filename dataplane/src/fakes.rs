@@ -9,8 +9,8 @@ use std::time::Duration;
 use caracal_config::Settings;
 use caracal_net::{Family, IfIndex};
 use caracal_program::{
-    AdminState, Change, Driver, DriverError, EndpointOutcome, Finding, Mac, Outcome, PolicyStore, Receipt, Sweep,
-    WorkloadEndpoint, WorkloadId,
+    AdminState, Change, Driver, DriverError, EndpointOutcome, Finding, Mac, Outcome, PolicyStore, Receipt, Report,
+    Sweep, WorkloadEndpoint, WorkloadId,
 };
 use caracal_proto::felix::{self, to_dataplane::Payload};
 
@@ -198,6 +198,10 @@ impl Driver for FakeDriver {
 
     fn poll_interval(&self) -> Duration {
         POLL
+    }
+
+    fn report(&self) -> Report {
+        Report::default()
     }
 
     fn remove(&mut self) -> Result<(), DriverError> {

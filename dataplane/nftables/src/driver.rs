@@ -1,6 +1,7 @@
 //! The driver: puts revisions into force and keeps them there.
 
 mod commit;
+mod report;
 mod resync;
 
 use std::collections::BTreeMap;
@@ -8,7 +9,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use caracal_program::{
-    Change, Driver, DriverError, EndpointOutcome, Finding, Outcome, PolicyStore, Receipt, Sweep, WorkloadId,
+    Change, Driver, DriverError, EndpointOutcome, Finding, Outcome, PolicyStore, Receipt, Report, Sweep, WorkloadId,
 };
 use caracal_sys::nft::{Batch, Features, Name, NftSocket, QueryError, TableId};
 use rustc_hash::FxHashMap;
@@ -129,7 +130,7 @@ impl NftablesDriver {
     }
 
     /// What became of the affected endpoints, as far as it is news.
-    fn report(&mut self, store: &PolicyStore, affected: &Affected) -> Vec<EndpointOutcome> {
+    fn outcomes_of(&mut self, store: &PolicyStore, affected: &Affected) -> Vec<EndpointOutcome> {
         let Some(model) = &self.model else { return Vec::new() };
         let ids: Vec<WorkloadId> = match affected {
             Affected::These(ids) => {
@@ -179,7 +180,7 @@ impl Driver for NftablesDriver {
         let steps = plan(edits, garbage);
         match self.send(&steps) {
             Ok(mut receipt) => {
-                receipt.outcomes = self.report(store, &affected);
+                receipt.outcomes = self.outcomes_of(store, &affected);
                 Ok(receipt)
             }
             Err(failure) => self.recover(store, &failure),
@@ -219,6 +220,10 @@ impl Driver for NftablesDriver {
 
     fn poll_interval(&self) -> Duration {
         POLL
+    }
+
+    fn report(&self) -> Report {
+        report::report(&self.counts(), &self.outcomes)
     }
 
     fn remove(&mut self) -> Result<(), DriverError> {

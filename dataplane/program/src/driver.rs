@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{Change, PolicyStore, WorkloadId};
+use crate::{Change, PolicyStore, Report, WorkloadId};
 
 /// Whether a resync may remove what it finds and nobody wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -116,6 +116,10 @@ pub trait Driver: Send {
 
     /// How long to wait between polls.
     fn poll_interval(&self) -> Duration;
+
+    /// What the driver counted, and what does not work now. Asks the kernel
+    /// nothing, so that it may be called often.
+    fn report(&self) -> Report;
 
     /// Removes everything of ours from the kernel.
     ///

@@ -51,7 +51,7 @@ impl NftablesDriver {
                         Sweep::Remove => Standing::Whole,
                     };
                     self.outcomes.retain(|id, _| store.workload(id).is_none());
-                    receipt.outcomes = self.report(store, &Affected::All);
+                    receipt.outcomes = self.outcomes_of(store, &Affected::All);
                     return Ok(receipt);
                 }
                 Err(Failure { stale: true, error, .. }) => last = Some(error),
