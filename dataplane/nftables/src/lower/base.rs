@@ -1,11 +1,15 @@
-//! The chains that the kernel calls.
+//! The chains that the kernel calls, each in its own file.
+
+mod endpoint_to_host;
+mod forwarded;
+mod to_host;
 
 use caracal_net::{Family, Priority, Protocol};
 use caracal_program::Direction;
 
 use crate::ir::{Base, Chain, CtState, Hook, IcmpField, Match, Name, Op, Rule, Statement, Verdict, Via};
 use crate::names;
-use crate::settings::{EndpointToHost, InvalidPackets, Ipv6, Settings};
+use crate::settings::{InvalidPackets, Ipv6, Settings};
 
 /// The ICMPv6 types that a workload may send to its host whatever its policy
 /// says, as in Felix: listener query, report and done (RFC 2710), router and
@@ -13,53 +17,22 @@ use crate::settings::{EndpointToHost, InvalidPackets, Ipv6, Settings};
 /// tracking keeps no state of them.
 pub(crate) const NEIGHBOUR_DISCOVERY: [u8; 6] = [130, 131, 132, 133, 135, 136];
 
-/// The base chains. An accept ends its own base chain only, so that a packet
-/// from one workload to another is judged by the egress policy of the first and
-/// then by the ingress policy of the second, and a packet to this host by the
-/// egress policy and then by what is set for all workloads.
+/// The base chains that are there whatever the policy. An accept ends its own
+/// base chain only, so that a packet from one workload to another is judged by
+/// the egress policy of the first and then by the ingress policy of the second,
+/// and a packet to this host by the egress policy and then by what is set for
+/// all workloads.
 pub(crate) fn base_chains(settings: &Settings) -> Vec<Chain> {
-    // Egress first; both after anything that an administrator put before `filter`.
-    let (first, second) = (Priority(0), Priority(1));
-    let (egress, ingress) = (Direction::Egress, Direction::Ingress);
-    let chain = |name, hook, priority, rules| Chain { name, base: Some(Base { hook, priority }), rules };
     vec![
-        chain(names::base(egress), Hook::Forward, first, forwarded(egress, Via::In, settings)),
-        chain(names::base(ingress), Hook::Forward, second, forwarded(ingress, Via::Out, settings)),
-        chain(names::to_host(), Hook::Input, first, to_host(settings)),
-        chain(names::endpoint_to_host(), Hook::Input, second, endpoint_to_host(settings)),
+        forwarded::forwarded(Direction::Egress, settings),
+        forwarded::forwarded(Direction::Ingress, settings),
+        to_host::to_host(settings),
+        endpoint_to_host::endpoint_to_host(settings),
     ]
 }
 
-fn forwarded(direction: Direction, via: Via, settings: &Settings) -> Vec<Rule> {
-    let mut rules = vec![established()];
-    rules.extend(invalid(via, settings));
-    rules.extend(dispatch(via, names::dispatch(direction), settings));
-    rules
-}
-
-fn to_host(settings: &Settings) -> Vec<Rule> {
-    // Among the established are a workload's answers to this host.
-    let mut rules = vec![established()];
-    rules.extend(invalid(Via::In, settings));
-    rules.extend(neighbour_discovery(settings));
-    rules.extend(dispatch(Via::In, names::dispatch(Direction::Egress), settings));
-    rules
-}
-
-fn endpoint_to_host(settings: &Settings) -> Vec<Rule> {
-    let verdict = match settings.endpoint_to_host {
-        EndpointToHost::Drop => Verdict::Drop,
-        EndpointToHost::Return => Verdict::Return,
-        EndpointToHost::Accept => Verdict::Accept,
-    };
-    let mut rules = vec![established()];
-    rules.extend(neighbour_discovery(settings));
-    rules.extend(
-        each_workload(Via::In, settings)
-            .map(|rule| rule.then(Statement::Counter).verdict(verdict.clone()))
-            .map(|rule| rule.comment(names::comment("workload to host"))),
-    );
-    rules
+fn chain(name: Name, hook: Hook, priority: Priority, rules: Vec<Rule>) -> Chain {
+    Chain { name, base: Some(Base { hook, priority }), rules }
 }
 
 fn established() -> Rule {

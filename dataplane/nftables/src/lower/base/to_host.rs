@@ -1,0 +1,18 @@
+//! What workloads send to their own host, by their egress policy.
+
+use caracal_net::Priority;
+use caracal_program::Direction;
+
+use super::{chain, dispatch, established, invalid, neighbour_discovery};
+use crate::ir::{Chain, Hook, Via};
+use crate::names;
+use crate::settings::Settings;
+
+pub(super) fn to_host(settings: &Settings) -> Chain {
+    // Among the established are a workload's answers to this host.
+    let mut rules = vec![established()];
+    rules.extend(invalid(Via::In, settings));
+    rules.extend(neighbour_discovery(settings));
+    rules.extend(dispatch(Via::In, names::dispatch(Direction::Egress), settings));
+    chain(names::to_host(), Hook::Input, Priority(0), rules)
+}
