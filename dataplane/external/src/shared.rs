@@ -1,0 +1,132 @@
+//! What the threads around a driver share.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use caracal_program::{Measurement, MeasurementKind, Problem, Report};
+use caracal_proto::felix::{FromDataplane, ToDataplane};
+use caracal_proto::sync::{FromData, Position, from_data};
+use tracing::debug;
+
+use crate::statuses::Statuses;
+use crate::supervisor::Reply;
+
+/// The state that statuses and revisions meet in. Replies leave with it locked,
+/// so that they keep its order.
+pub(crate) struct Shared(Mutex<State>);
+
+struct State {
+    replies: Box<dyn Fn(Reply) + Send>,
+    /// Counts the processes; what an earlier one says is nobody's.
+    life: u64,
+    statuses: Statuses,
+    messages: u64,
+    /// What does not work.
+    problem: Option<Problem>,
+}
+
+impl Shared {
+    pub(crate) fn new(replies: impl Fn(Reply) + Send + 'static) -> Self {
+        Self(Mutex::new(State {
+            replies: Box::new(replies),
+            life: 0,
+            statuses: Statuses::default(),
+            messages: 0,
+            problem: None,
+        }))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Another process is to be started: its number.
+    pub(crate) fn next_life(&self) -> u64 {
+        let mut state = self.lock();
+        state.life += 1;
+        state.statuses = Statuses::default();
+        state.life
+    }
+
+    /// What the running process was told whole.
+    pub(crate) fn held(&self) -> Option<Position> {
+        self.lock().statuses.held()
+    }
+
+    /// The process is being told.
+    pub(crate) fn telling(&self, messages: &[ToDataplane]) {
+        let mut state = self.lock();
+        state.messages += messages.len() as u64;
+        messages.iter().for_each(|message| state.statuses.telling(message));
+    }
+
+    /// The process has been told all of a revision: acknowledges it.
+    pub(crate) fn told(&self, position: Position) {
+        let mut state = self.lock();
+        state.problem = None;
+        let ack = state.statuses.commit(position);
+        state.frame(from_data::Frame::Ack(ack));
+    }
+
+    /// A process says something.
+    pub(crate) fn heard(&self, life: u64, message: FromDataplane) {
+        use caracal_proto::felix::from_dataplane::Payload;
+        let mut state = self.lock();
+        if state.life != life {
+            return;
+        }
+        match &message.payload {
+            Some(Payload::WorkloadEndpointStatusUpdate(_) | Payload::WorkloadEndpointStatusRemove(_)) => {
+                if let Some(ack) = state.statuses.heard(&message) {
+                    state.frame(from_data::Frame::Ack(ack));
+                }
+            }
+            Some(_) => state.frame(from_data::Frame::Felix(message)),
+            None => debug!("the dataplane driver sent a message of a kind that is not known"),
+        }
+    }
+
+    /// There is no process that could be told anything.
+    pub(crate) fn lost(&self, problem: Problem) {
+        let mut state = self.lock();
+        state.statuses = Statuses::default();
+        state.problem = Some(problem);
+    }
+
+    /// Asks for a snapshot.
+    pub(crate) fn start_over(&self, reason: String) {
+        (self.lock().replies)(Reply::StartOver(reason));
+    }
+
+    pub(crate) fn report(&self) -> Report {
+        let state = self.lock();
+        let counter = |name, help, value: u64| Measurement {
+            name,
+            help,
+            kind: MeasurementKind::Counter,
+            labels: Vec::new(),
+            // Exact up to 2^53.
+            value: value as f64,
+        };
+        Report {
+            measurements: vec![
+                counter(
+                    "caracal_external_driver_starts_total",
+                    "Processes of the dataplane driver that were started.",
+                    state.life,
+                ),
+                counter(
+                    "caracal_external_driver_messages_total",
+                    "Messages that the dataplane driver was sent.",
+                    state.messages,
+                ),
+            ],
+            problems: state.problem.iter().cloned().collect(),
+        }
+    }
+}
+
+impl State {
+    fn frame(&self, frame: from_data::Frame) {
+        (self.replies)(Reply::Frame(Box::new(FromData { frame: Some(frame) })));
+    }
+}
