@@ -4,6 +4,7 @@
 //! delta is one message, except that the members of a large IP set are spread
 //! over several so that none comes near gRPC's limit of 4 MB.
 
+mod address;
 mod endpoint;
 mod ip_set;
 mod rule;
@@ -87,6 +88,15 @@ fn encode_with(delta: &Delta<'_>, max_members: usize, out: &mut dyn FnMut(Payloa
         Delta::HostMetadataRemove { hostname } => out(Payload::HostMetadataRemove(felix::HostMetadataRemove {
             hostname: hostname.to_string(),
             ipv4_addr: String::new(),
+        })),
+        Delta::IpPoolUpdate { pool } => out(Payload::IpamPoolUpdate(address::pool(pool))),
+        Delta::IpPoolRemove { cidr } => {
+            out(Payload::IpamPoolRemove(felix::IpamPoolRemove { id: address::pool_id(cidr) }));
+        }
+        Delta::ServiceUpdate { key, service } => out(Payload::ServiceUpdate(address::service(key, service))),
+        Delta::ServiceRemove { key } => out(Payload::ServiceRemove(felix::ServiceRemove {
+            name: key.name.to_string(),
+            namespace: key.namespace.to_string(),
         })),
         Delta::InSync => out(Payload::InSync(felix::InSync {})),
     }

@@ -4,7 +4,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use caracal_model::{
-    HostEndpoint, HostEndpointKey, Labels, Node, PolicyKey, Rule, TierAction, WorkloadEndpoint, WorkloadEndpointKey,
+    HostEndpoint, HostEndpointKey, IpPool, Labels, Node, PolicyKey, Rule, Service, ServiceRef, TierAction,
+    WorkloadEndpoint, WorkloadEndpointKey,
 };
 use caracal_net::{Cidr, Port, Protocol};
 use smol_str::SmolStr;
@@ -183,6 +184,14 @@ pub enum Delta<'a> {
     HostMetadataUpdate { hostname: &'a SmolStr, node: &'a Node },
     /// A node is gone.
     HostMetadataRemove { hostname: &'a SmolStr },
+    /// A pool of addresses.
+    IpPoolUpdate { pool: &'a IpPool },
+    /// There is no pool of a prefix any more.
+    IpPoolRemove { cidr: Cidr },
+    /// A service, and what it is reached at.
+    ServiceUpdate { key: &'a ServiceRef, service: &'a Service },
+    /// A service is gone.
+    ServiceRemove { key: &'a ServiceRef },
     /// Everything that the sources listed first has been told. Sent once.
     InSync,
 }

@@ -6,7 +6,7 @@
 //!                   ├─▶ local endpoints ─▶ class space of policies             ├─▶ sequencer ─▶ deltas
 //!                   ├─▶ policies ─▶ active? ─▶ rank ─▶ lists ──▶ endpoints ────┤
 //!                   ├─▶ profiles ─▶ listed? ─▶ namespaces, service accounts ───┤
-//!                   └─▶ tiers, hosts ──────────────────────────────────────────┘
+//!                   └─▶ tiers, hosts, pools, services ─────────────────────────┘
 //! ```
 //!
 //! Events change what the nodes hold at once, and what is to be told is noted;
@@ -35,9 +35,11 @@ use crate::parents::{Inheritance, Parents};
 use crate::policies::{Policies, PolicyContext};
 use crate::policy_lists::PolicyLists;
 use crate::policy_rank::PolicyRank;
+use crate::pools::Pools;
 use crate::profiles::Profiles;
 use crate::rule_scanner;
 use crate::selector_table::SelectorParser;
+use crate::service_table::ServiceTable;
 use crate::tiers::Tiers;
 use crate::{Locality, Problem, Settings, SourceSpoofing};
 
@@ -58,6 +60,8 @@ pub struct CalcGraph {
     pub(crate) rank: PolicyRank,
     pub(crate) lists: PolicyLists,
     pub(crate) hosts: Hosts,
+    pub(crate) pools: Pools,
+    pub(crate) services: ServiceTable,
     pub(crate) in_sync_told: bool,
     /// The oldest stamp among the events since the last flush.
     pub(crate) stamp: Option<Stamp>,
@@ -83,6 +87,8 @@ impl CalcGraph {
             rank: PolicyRank::default(),
             lists: PolicyLists::default(),
             hosts: Hosts::default(),
+            pools: Pools::default(),
+            services: ServiceTable::default(),
             in_sync_told: false,
             stamp: None,
         };
@@ -131,9 +137,9 @@ impl CalcGraph {
     }
 
     /// The delivered objects that are not in force, and why; by key, with the
-    /// kind of resource that delivered them.
+    /// kind of resource that delivered them. Of pools, as of the last flush.
     pub fn problems(&self) -> impl Iterator<Item = (&Key, Kind, &Problem)> {
-        self.intake.problems()
+        self.intake.problems().chain(self.services.problems()).chain(self.pools.problems())
     }
 
     fn note(&mut self, stamp: Stamp) {
@@ -224,7 +230,9 @@ impl CalcGraph {
             | Object::Tier(..)
             | Object::NetworkSet(..)
             | Object::Node(..)
-            | Object::EndpointSlice(..) => Ok(()),
+            | Object::EndpointSlice(..)
+            | Object::Service(..)
+            | Object::IpPool(..) => Ok(()),
         }
     }
 
@@ -238,6 +246,8 @@ impl CalcGraph {
             Object::Tier(name, tier) => self.tiers.put(kind, &name, tier),
             Object::Node(name, node) => self.hosts.put(kind, name, node),
             Object::EndpointSlice(key, slice) => self.cluster.put_slice(&mut self.sets, key, slice),
+            Object::Service(key, service) => self.services.put(key, service),
+            Object::IpPool(name, pool) => self.pools.put(name, pool),
         }
     }
 
@@ -256,6 +266,8 @@ impl CalcGraph {
             Key::Tier(name) => self.tiers.remove(name),
             Key::Node(name) => self.hosts.remove(name),
             Key::EndpointSlice(key) => self.cluster.remove_slice(&mut self.sets, key),
+            Key::Service(key) => self.services.remove(key),
+            Key::IpPool(name) => self.pools.remove(name),
         }
     }
 
@@ -445,6 +457,8 @@ impl CalcGraph {
             Key::Tier(name) => self.tiers.kind(name),
             Key::Node(name) => self.hosts.kind(name),
             Key::EndpointSlice(key) => self.cluster.has_slice(key).then_some(Kind::EndpointSlice),
+            Key::Service(key) => self.services.holds(key).then_some(Kind::Service),
+            Key::IpPool(name) => self.pools.holds(name).then_some(Kind::IpPool),
         }
     }
 
@@ -456,7 +470,7 @@ impl CalcGraph {
             Key::NetworkSet(key) => self.cluster.items.find(ItemKey::NetworkSet(key)).map(|at| at.0),
             Key::Policy(key) => self.policies.find(key).map(|at| at.0),
             Key::Profile(name) => self.profiles.find(name).map(|at| at.0),
-            Key::Tier(_) | Key::Node(_) | Key::EndpointSlice(_) => None,
+            Key::Tier(_) | Key::Node(_) | Key::EndpointSlice(_) | Key::Service(_) | Key::IpPool(_) => None,
         }
     }
 
@@ -478,7 +492,9 @@ impl CalcGraph {
             | Kind::ClusterNetworkPolicy
             | Kind::AdminNetworkPolicy
             | Kind::BaselineAdminNetworkPolicy => Key::Policy(self.policies[PolicyIx(id)].key.clone()),
-            Kind::Tier | Kind::Node | Kind::EndpointSlice => unreachable!("tiers, nodes and slices have no ids"),
+            Kind::Tier | Kind::Node | Kind::EndpointSlice | Kind::Service | Kind::IpPool => {
+                unreachable!("{kind:?}s have no ids")
+            }
         }
     }
 
@@ -510,6 +526,8 @@ impl CalcGraph {
                 let keys = self.cluster.slice_keys().cloned();
                 (Default::default(), keys.map(Key::EndpointSlice).collect())
             }
+            Kind::Service => (Default::default(), self.services.keys().cloned().map(Key::Service).collect()),
+            Kind::IpPool => (Default::default(), self.pools.names().cloned().map(Key::IpPool).collect()),
         };
         Unseen { ids, keys: keys.into_iter().collect() }
     }
@@ -556,7 +574,13 @@ impl CalcGraph {
                 Some(Object::Policy(key.clone(), self.policies.policy(at, &self.tiers)))
             }
             // No two kinds of resource describe these.
-            Key::HostEndpoint(_) | Key::Tier(_) | Key::NetworkSet(_) | Key::Node(_) | Key::EndpointSlice(_) => None,
+            Key::HostEndpoint(_)
+            | Key::Tier(_)
+            | Key::NetworkSet(_)
+            | Key::Node(_)
+            | Key::EndpointSlice(_)
+            | Key::Service(_)
+            | Key::IpPool(_) => None,
         }
     }
 }

@@ -5,13 +5,14 @@
 //! comes. Memory: the ids that were told and the members of each set.
 //!
 //! The order is Felix's: sets, policies, profiles, endpoints, then removals in
-//! reverse, then service accounts, namespaces, hosts, and in-sync once. So
+//! reverse, then service accounts, namespaces, hosts, pools, services, and in-sync once. So
 //! whatever is told refers to what is known, and nothing goes while something
 //! refers to it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use caracal_model::{HostEndpointKey, PolicyKey, WorkloadEndpointKey};
+use caracal_model::{HostEndpointKey, PolicyKey, ServiceRef, WorkloadEndpointKey};
+use caracal_net::Cidr;
 use smol_str::{SmolStr, ToSmolStr};
 
 use crate::{Delta, IpSetKind, Member, PolicyList, ScannedRule};
@@ -90,6 +91,10 @@ pub enum Phase {
     NamespaceUpdate,
     HostMetadataRemove,
     HostMetadataUpdate,
+    IpPoolRemove,
+    IpPoolUpdate,
+    ServiceRemove,
+    ServiceUpdate,
     InSync,
 }
 
@@ -113,6 +118,10 @@ impl Phase {
             Delta::NamespaceUpdate { .. } => Self::NamespaceUpdate,
             Delta::HostMetadataRemove { .. } => Self::HostMetadataRemove,
             Delta::HostMetadataUpdate { .. } => Self::HostMetadataUpdate,
+            Delta::IpPoolRemove { .. } => Self::IpPoolRemove,
+            Delta::IpPoolUpdate { .. } => Self::IpPoolUpdate,
+            Delta::ServiceRemove { .. } => Self::ServiceRemove,
+            Delta::ServiceUpdate { .. } => Self::ServiceUpdate,
             Delta::InSync => Self::InSync,
         }
     }
@@ -142,6 +151,8 @@ pub struct OrderChecker {
     service_accounts: BTreeSet<(SmolStr, SmolStr)>,
     namespaces: BTreeSet<SmolStr>,
     hosts: BTreeSet<SmolStr>,
+    pools: BTreeSet<Cidr>,
+    services: BTreeSet<ServiceRef>,
 }
 
 impl OrderChecker {
@@ -223,6 +234,16 @@ impl OrderChecker {
                 Ok(())
             }
             Delta::HostMetadataRemove { hostname } => known(&what, self.hosts.remove(*hostname), "itself"),
+            Delta::IpPoolUpdate { pool } => {
+                self.pools.insert(pool.cidr);
+                Ok(())
+            }
+            Delta::IpPoolRemove { cidr } => known(&what, self.pools.remove(cidr), "itself"),
+            Delta::ServiceUpdate { key, .. } => {
+                self.services.insert((*key).clone());
+                Ok(())
+            }
+            Delta::ServiceRemove { key } => known(&what, self.services.remove(*key), "itself"),
             Delta::InSync => {
                 if std::mem::replace(&mut self.in_sync, true) {
                     return Err(OrderError::InSyncTwice);
@@ -397,6 +418,11 @@ fn describe(delta: &Delta<'_>) -> String {
         Delta::NamespaceUpdate { name, .. } | Delta::NamespaceRemove { name } => format!("{phase:?} {name}"),
         Delta::HostMetadataUpdate { hostname, .. } | Delta::HostMetadataRemove { hostname } => {
             format!("{phase:?} {hostname}")
+        }
+        Delta::IpPoolUpdate { pool } => format!("{phase:?} {}", pool.cidr),
+        Delta::IpPoolRemove { cidr } => format!("{phase:?} {cidr}"),
+        Delta::ServiceUpdate { key, .. } | Delta::ServiceRemove { key } => {
+            format!("{phase:?} {}/{}", key.namespace, key.name)
         }
         Delta::InSync => format!("{phase:?}"),
     }

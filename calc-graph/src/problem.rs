@@ -1,6 +1,9 @@
 //! Why an object that a source delivered is not in force.
 
-use caracal_model::Kind;
+use std::net::IpAddr;
+
+use caracal_model::{Kind, ServiceRef};
+use caracal_net::Cidr;
 use caracal_selector::SelectorError;
 use smol_str::SmolStr;
 
@@ -28,4 +31,23 @@ pub enum Problem {
     /// into force when that one goes.
     #[error("hidden by an object of the same key of kind {0:?}")]
     HiddenBy(Kind),
+    /// A service claims an address that is another's; it comes into force when
+    /// that one gives it up.
+    #[error("clusterIPs: {address} belongs to the service {}/{}", by.namespace, by.name)]
+    ClusterIpTaken {
+        /// The address.
+        address: IpAddr,
+        /// The service that has it: of all that claim it the first by namespace and name.
+        by: ServiceRef,
+    },
+    /// A pool overlaps another; it comes into force when that one goes.
+    #[error("cidr: {cidr} overlaps {its} of the pool {other}")]
+    PoolOverlaps {
+        /// The pool's prefix.
+        cidr: Cidr,
+        /// The other pool, whose name sorts before the pool's.
+        other: SmolStr,
+        /// The other pool's prefix.
+        its: Cidr,
+    },
 }

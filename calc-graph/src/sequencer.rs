@@ -47,6 +47,8 @@ impl CalcGraph {
             || self.sets.is_dirty()
             || self.local.has_removals()
             || self.hosts.is_dirty()
+            || self.pools.is_dirty()
+            || self.services.is_dirty()
             || (complete && (self.local.has_updates() || !self.in_sync_told))
     }
 
@@ -95,6 +97,8 @@ impl CalcGraph {
         removed_sets.flush(sink);
         self.profiles.flush_subjects(&mut self.labels, &self.parents, sink);
         self.hosts.flush(sink);
+        self.pools.flush(sink);
+        self.services.flush(sink);
         if complete && !self.in_sync_told {
             self.in_sync_told = true;
             sink(Delta::InSync);
@@ -177,6 +181,8 @@ impl CalcGraph {
         self.local.snapshot(sink);
         self.profiles.snapshot_subjects(&self.labels, sink);
         self.hosts.snapshot(sink);
+        self.pools.snapshot(sink);
+        self.services.snapshot(sink);
         if self.in_sync_told {
             sink(Delta::InSync);
         }

@@ -152,6 +152,7 @@ fn name_of(key: &Key) -> String {
         Key::Policy(key) => format!("{}/{}", key.namespace, key.name),
         Key::NetworkSet(key) => key.0.to_string(),
         Key::EndpointSlice(key) => format!("{}/{}", key.namespace, key.name),
-        Key::Profile(name) | Key::Tier(name) | Key::Node(name) => name.to_string(),
+        Key::Service(key) => format!("{}/{}", key.namespace, key.name),
+        Key::Profile(name) | Key::Tier(name) | Key::Node(name) | Key::IpPool(name) => name.to_string(),
     }
 }

@@ -5,9 +5,9 @@ use caracal_calc_graph::{
     ActivePolicy, ActiveProfile, Delta, HostPolicyLists, IpSetKind, Member, PolicyList, ScannedRule, TierPolicies,
 };
 use caracal_model::{
-    Action, Entity, HostEndpoint, HostEndpointKey, HttpMatch, HttpPath, Icmp, Labels, Nat, Node, PolicyKey, PolicyKind,
-    Qos, QosLimits, Rule, RulePort, RuleProtocol, ServiceAccounts, ServiceRef, TierAction, WorkloadEndpoint,
-    WorkloadEndpointKey,
+    Action, Entity, HostEndpoint, HostEndpointKey, HttpMatch, HttpPath, Icmp, IpPool, Labels, Nat, Node, PolicyKey,
+    PolicyKind, PoolUse, Qos, QosLimits, Rule, RulePort, RuleProtocol, Service, ServiceAccounts, ServicePort,
+    ServiceRef, ServiceType, TierAction, TunnelMode, WorkloadEndpoint, WorkloadEndpointKey,
 };
 use caracal_net::{Cidr, Family, PortRange, Protocol};
 use caracal_proto::felix;
@@ -484,6 +484,54 @@ fn labels_nodes_and_in_sync() {
         ),
         (Delta::HostMetadataRemove { hostname: &hostname }, json!({"hostMetadataRemove": {"hostname": "node-a"}})),
         (Delta::InSync, json!({"inSync": {}})),
+    ] {
+        check(&delta, want);
+    }
+}
+
+#[test]
+fn pools_and_services() {
+    let pool = IpPool {
+        cidr: net("10.64.0.0/16"),
+        masquerade: true,
+        ipip: TunnelMode::CrossSubnet,
+        vxlan: TunnelMode::Never,
+        allowed_uses: vec![PoolUse::Workload, PoolUse::Tunnel],
+    };
+    let service_key = ServiceRef { namespace: "shop".into(), name: "dns".into() };
+    let service = Service {
+        service_type: ServiceType::LoadBalancer,
+        cluster_ips: names(&["10.96.0.1", "fd00:96::1"]),
+        load_balancer_ip: "198.51.100.7".into(),
+        external_ips: names(&["198.51.100.8"]),
+        ingress_ips: names(&["198.51.100.9"]),
+        ports: vec![
+            ServicePort { protocol: Protocol::UDP, port: 53, node_port: Some(30053) },
+            ServicePort { protocol: Protocol::TCP, port: 53, node_port: None },
+        ],
+    };
+    for (delta, want) in [
+        (
+            Delta::IpPoolUpdate { pool: &pool },
+            json!({"ipamPoolUpdate": {"id": "10.64.0.0-16", "pool": {
+                "cidr": "10.64.0.0/16", "masquerade": true, "ipipMode": "cross-subnet",
+                "allowedUses": ["Workload", "Tunnel"],
+            }}}),
+        ),
+        (
+            Delta::IpPoolRemove { cidr: net("fd00:64::/64") },
+            json!({"ipamPoolRemove": {"id": "fd00:64::-64"}}),
+        ),
+        (
+            Delta::ServiceUpdate { key: &service_key, service: &service },
+            json!({"serviceUpdate": {
+                "name": "dns", "namespace": "shop", "type": "LoadBalancer", "clusterIps": ["10.96.0.1", "fd00:96::1"],
+                "loadbalancerIp": "198.51.100.7", "externalIps": ["198.51.100.8"],
+                "ports": [{"Protocol": "UDP", "Port": 53, "NodePort": 30053}, {"Protocol": "TCP", "Port": 53}],
+                "loadbalancerIngressIps": ["198.51.100.9"],
+            }}),
+        ),
+        (Delta::ServiceRemove { key: &service_key }, json!({"serviceRemove": {"name": "dns", "namespace": "shop"}})),
     ] {
         check(&delta, want);
     }

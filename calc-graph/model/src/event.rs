@@ -3,8 +3,8 @@
 use smol_str::SmolStr;
 
 use crate::{
-    EndpointSlice, EndpointSliceKey, HostEndpoint, HostEndpointKey, Key, NetworkSet, NetworkSetKey, Node, Policy,
-    PolicyKey, Profile, Tier, WorkloadEndpoint, WorkloadEndpointKey,
+    EndpointSlice, EndpointSliceKey, HostEndpoint, HostEndpointKey, IpPool, Key, NetworkSet, NetworkSetKey, Node,
+    Policy, PolicyKey, Profile, Service, ServiceRef, Tier, WorkloadEndpoint, WorkloadEndpointKey,
 };
 
 /// When a source saw a change: nanoseconds of `CLOCK_MONOTONIC`, opaque to the
@@ -56,16 +56,21 @@ pub enum Kind {
     WorkloadEndpoint,
     /// discovery.k8s.io/v1 EndpointSlice.
     EndpointSlice,
+    /// v1 Service.
+    Service,
+    /// projectcalico.org/v3 IPPool.
+    IpPool,
 }
 
 impl Kind {
     /// Every kind; the graph is in sync once each of them has ended a list.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 22] = [
         Self::Tier,
         Self::Namespace,
         Self::ServiceAccount,
         Self::Profile,
         Self::Node,
+        Self::IpPool,
         Self::GlobalNetworkSet,
         Self::NetworkSet,
         Self::GlobalNetworkPolicy,
@@ -79,6 +84,7 @@ impl Kind {
         Self::BaselineAdminNetworkPolicy,
         Self::HostEndpoint,
         Self::WorkloadEndpoint,
+        Self::Service,
         Self::EndpointSlice,
         Self::Pod,
     ];
@@ -104,6 +110,10 @@ pub enum Object {
     Node(SmolStr, Node),
     /// An endpoint slice.
     EndpointSlice(EndpointSliceKey, EndpointSlice),
+    /// A service.
+    Service(ServiceRef, Service),
+    /// A pool of addresses.
+    IpPool(SmolStr, IpPool),
 }
 
 impl Object {
@@ -119,6 +129,8 @@ impl Object {
             Self::NetworkSet(key, _) => Key::NetworkSet(key.clone()),
             Self::Node(name, _) => Key::Node(name.clone()),
             Self::EndpointSlice(key, _) => Key::EndpointSlice(key.clone()),
+            Self::Service(key, _) => Key::Service(key.clone()),
+            Self::IpPool(name, _) => Key::IpPool(name.clone()),
         }
     }
 }

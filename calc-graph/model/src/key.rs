@@ -4,7 +4,7 @@ use std::fmt;
 
 use smol_str::SmolStr;
 
-use crate::EndpointSliceKey;
+use crate::{EndpointSliceKey, ServiceRef};
 
 /// Identifies a workload endpoint. `host` is the node it lives on; the wire's
 /// `WorkloadEndpointID` leaves it out.
@@ -144,4 +144,8 @@ pub enum Key {
     Node(SmolStr),
     /// An endpoint slice.
     EndpointSlice(EndpointSliceKey),
+    /// A service.
+    Service(ServiceRef),
+    /// A pool of addresses by name.
+    IpPool(SmolStr),
 }

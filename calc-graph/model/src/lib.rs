@@ -10,6 +10,7 @@ mod event;
 mod key;
 mod labels;
 mod policy;
+mod pool;
 mod rule;
 mod service;
 
@@ -20,8 +21,9 @@ pub use event::{Event, Kind, Object, Stamp};
 pub use key::{HostEndpointKey, Key, NetworkSetKey, PolicyKey, PolicyKind, WorkloadEndpointKey};
 pub use labels::Labels;
 pub use policy::{Direction, Policy, TierAction};
+pub use pool::{IpPool, PoolUse, TunnelMode};
 pub use rule::{Action, Entity, HttpMatch, HttpPath, Icmp, Rule, RulePort, RuleProtocol, ServiceAccounts, ServiceRef};
-pub use service::{EndpointSlice, EndpointSliceKey};
+pub use service::{EndpointSlice, EndpointSliceKey, Service, ServicePort, ServiceType};
 
 /// The tier of a policy that names none.
 pub const DEFAULT_TIER: &str = "default";

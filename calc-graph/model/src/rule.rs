@@ -68,8 +68,8 @@ pub enum RulePort {
     Named(SmolStr),
 }
 
-/// A `services` match: the endpoints of one Service.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+/// Identifies a Service; as a match of a rule, its endpoints.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ServiceRef {
     /// The Service's namespace.
     pub namespace: SmolStr,

@@ -43,6 +43,14 @@ fn flushes() {
         "",
         &[&set, "policy p", "profile kns.shop", "pod shop/web [default Deny in:p out:p]", SHOP, "in sync"],
     );
+    check("pools", "", &["pool 10.64.0.0/16", "pool fd00:64::/64", "in sync"]);
+    check("pools that overlap", "", &["pool 10.64.1.0/24", "pool 10.64.2.0/24", "in sync"]);
+    check(
+        "services",
+        "",
+        &["service api [10.96.0.1 fd00:96::1]", "service headless [None]", "service nameless [None]", "in sync"],
+    );
+    check("services that claim one address", "", &["service b [10.96.0.1]", "service e [10.96.0.9]", "in sync"]);
     check("nodes", "", &["node node-a 192.0.2.1/24", "node node-b 192.0.2.2/24", "in sync"]);
 }
 
@@ -182,6 +190,20 @@ fn problems_name_object_and_reason() {
             "a pod without an interface",
             &[(Kind::Pod, "interface: must not be empty"), (Kind::Pod, "interface: must not be empty")],
         ),
+        (
+            "pools that overlap",
+            &[
+                (Kind::IpPool, "cidr: 10.64.0.0/16 overlaps 10.64.1.0/24 of the pool a"),
+                (Kind::IpPool, "cidr: 10.64.1.0/24 overlaps 10.64.1.0/24 of the pool a"),
+            ],
+        ),
+        (
+            "services that claim one address",
+            &[
+                (Kind::Service, "clusterIPs: 10.96.0.1 belongs to the service shop/b"),
+                (Kind::Service, "clusterIPs: fd00:96::1 belongs to the service shop/c"),
+            ],
+        ),
         ("a namespace hides a profile", &[(Kind::Profile, "hidden by an object of the same key of kind Namespace")]),
     ] {
         let named = state(name);
@@ -189,6 +211,7 @@ fn problems_name_object_and_reason() {
         for event in named.world.lists() {
             graph.on_event(event);
         }
+        flush(&mut graph, &mut Receiver::default());
         let problems: Vec<(Kind, String)> =
             graph.problems().map(|(_, kind, problem)| (kind, problem.to_string())).collect();
         assert_eq!(problems.len(), want.len(), "{name}: {problems:?}");

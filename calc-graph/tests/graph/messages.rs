@@ -6,8 +6,8 @@ use caracal_net::Protocol;
 
 use crate::receiver::{Receiver, flush, set_of, snapshot};
 use crate::world::{
-    HERE, PolicyThing, THERE, Thing, World, allow, default_tier, deny, host_endpoint, namespace, network_set, node,
-    pod, policy, profile, service_account, tier,
+    HERE, PolicyThing, THERE, Thing, World, allow, cluster_service, default_tier, deny, host_endpoint, namespace,
+    network_set, node, pod, policy, pool, profile, service_account, tier,
 };
 
 /// A graph that has told a world.
@@ -250,6 +250,39 @@ fn hosts_and_accounts_are_told_by_name() {
     told.causes([r#"service account shop/a.b {"projectcalico.org/name": "a.b", "role": "x"}"#]);
     told.delete(service_account("shop", "a.b", &[]));
     told.causes(["service account shop/a.b gone"]);
+}
+
+#[test]
+fn a_pool_is_told_unless_it_overlaps_an_earlier_one() {
+    let mut told = Told::new(&shop().with(pool("m", "10.64.0.0/16")));
+    told.apply(pool("m", "10.64.0.0/16")).causes_no_flush();
+    told.apply(pool("n", "10.64.8.0/24"));
+    told.causes([]);
+    told.delete(pool("m", "10.64.0.0/16")).apply(pool("o", "10.64.0.0/16"));
+    told.causes(["pool 10.64.0.0/16 gone", "pool 10.64.8.0/24"]);
+    told.apply(pool("a", "10.64.0.0/16")).delete(pool("o", "10.64.0.0/16"));
+    told.causes(["pool 10.64.8.0/24 gone", "pool 10.64.0.0/16"]);
+    // The name is no part of what the receiver knows.
+    told.delete(pool("a", "10.64.0.0/16")).apply(pool("b", "10.64.0.0/16"));
+    told.causes([]);
+}
+
+#[test]
+fn a_service_is_told_unless_an_earlier_one_has_its_address() {
+    let mut told = Told::new(&shop().with(cluster_service("m", &["10.96.0.1"], 80)));
+    told.apply(cluster_service("m", &["10.96.0.1"], 80)).causes_no_flush();
+    told.apply(cluster_service("m", &["10.96.0.1"], 81));
+    told.causes(["service m [10.96.0.1]"]);
+    told.apply(cluster_service("n", &["10.96.0.1"], 80)).apply(cluster_service("o", &["10.96.0.1"], 80));
+    told.causes([]);
+    told.delete(cluster_service("n", &[], 80));
+    told.causes([]);
+    told.apply(cluster_service("a", &["10.96.0.1"], 80));
+    told.causes(["service m gone", "service a [10.96.0.1]"]);
+    told.apply(cluster_service("a", &["10.96.0.2"], 80));
+    told.causes(["service a [10.96.0.2]", "service m [10.96.0.1]"]);
+    told.delete(cluster_service("m", &[], 80));
+    told.causes(["service m gone", "service o [10.96.0.1]"]);
 }
 
 #[test]

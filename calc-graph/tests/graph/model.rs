@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use caracal_calc_graph::{
@@ -176,6 +177,24 @@ pub(crate) fn state_of(world: &World, locality: &Locality, settings: Settings) -
     for object in objects.values() {
         if let Object::Node(name, node) = object {
             model.state.nodes.insert(name.clone(), node.clone());
+        }
+    }
+    // Keys are in order: of pools that overlap, the first in force.
+    for object in objects.values() {
+        if let Object::IpPool(_, pool) = object
+            && !model.state.pools.keys().any(|other| other.covers(&pool.cidr) || pool.cidr.covers(other))
+        {
+            model.state.pools.insert(pool.cidr, pool.clone());
+        }
+    }
+    let mut claimed: BTreeSet<IpAddr> = BTreeSet::new();
+    for object in objects.values() {
+        if let Object::Service(key, service) = object {
+            let own: BTreeSet<IpAddr> = service.own_addresses().collect();
+            if own.is_disjoint(&claimed) {
+                model.state.services.insert(key.clone(), service.clone());
+            }
+            claimed.extend(own);
         }
     }
     model.state

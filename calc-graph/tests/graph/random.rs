@@ -11,8 +11,8 @@ use proptest::sample::select;
 use crate::model::state_of;
 use crate::receiver::{Receiver, flush, snapshot};
 use crate::world::{
-    HERE, PolicyThing, RuleThing, THERE, Thing as _, World, allow, deny, host_endpoint, namespace, network_set, node,
-    pod, policy, profile, service_account, slice, tier,
+    HERE, PolicyThing, RuleThing, THERE, Thing as _, World, allow, cluster_service, deny, host_endpoint, namespace,
+    network_set, node, pod, policy, pool, profile, service_account, slice, tier,
 };
 
 const SELECTORS: &[&str] = &[
@@ -224,6 +224,14 @@ fn other() -> impl Strategy<Value = (Kind, Object)> {
                 &addresses,
                 &[(Protocol::TCP, 80), (Protocol::UDP, 53)][..usize::from(i)]
             )),
+        (0..4u8, select(vec!["10.64.0.0/16", "10.64.0.0/24", "10.64.1.0/24", "10.65.0.0/16", "fd00:64::/64"]))
+            .prop_map(|(i, net)| pool(&format!("p{i}"), net)),
+        (
+            0..4u8,
+            prop::sample::subsequence(vec!["10.96.0.1", "10.96.0.2", "fd00:96::1", "None"], 0..=2),
+            select(vec![80u16, 81])
+        )
+            .prop_map(|(i, addresses, port)| cluster_service(&format!("v{i}"), &addresses, port)),
         (0..2u8, select(vec!["192.0.2.1/24", "192.0.2.2/24"])).prop_map(|(i, ip)| node(&format!("m{i}"), ip)),
     ]
 }

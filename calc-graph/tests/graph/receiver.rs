@@ -7,7 +7,11 @@ use caracal_calc_graph::order::OrderChecker;
 use caracal_calc_graph::{
     ActivePolicy, ActiveProfile, CalcGraph, Delta, Flush, HostPolicyLists, IpSetKind, Member, PolicyList, TierPolicies,
 };
-use caracal_model::{HostEndpoint, HostEndpointKey, Labels, Node, PolicyKey, WorkloadEndpoint, WorkloadEndpointKey};
+use caracal_model::{
+    HostEndpoint, HostEndpointKey, IpPool, Labels, Node, PolicyKey, Service, ServiceRef, WorkloadEndpoint,
+    WorkloadEndpointKey,
+};
+use caracal_net::Cidr;
 use caracal_selector::Selector;
 use smol_str::{SmolStr, ToSmolStr};
 
@@ -22,6 +26,8 @@ pub(crate) struct State {
     pub(crate) service_accounts: BTreeMap<(SmolStr, SmolStr), Labels>,
     pub(crate) namespaces: BTreeMap<SmolStr, Labels>,
     pub(crate) nodes: BTreeMap<SmolStr, Node>,
+    pub(crate) pools: BTreeMap<Cidr, IpPool>,
+    pub(crate) services: BTreeMap<ServiceRef, Service>,
     pub(crate) in_sync: bool,
 }
 
@@ -86,6 +92,10 @@ impl Receiver {
                 state.nodes.insert((*hostname).clone(), (*node).clone());
             }
             Delta::HostMetadataRemove { hostname } => drop(state.nodes.remove(*hostname)),
+            Delta::IpPoolUpdate { pool } => drop(state.pools.insert(pool.cidr, (*pool).clone())),
+            Delta::IpPoolRemove { cidr } => drop(state.pools.remove(cidr)),
+            Delta::ServiceUpdate { key, service } => drop(state.services.insert((*key).clone(), (*service).clone())),
+            Delta::ServiceRemove { key } => drop(state.services.remove(*key)),
             Delta::InSync => state.in_sync = true,
         }
     }
@@ -167,6 +177,10 @@ fn line(delta: &Delta<'_>) -> String {
         Delta::NamespaceRemove { name } => format!("namespace {name} gone"),
         Delta::HostMetadataUpdate { hostname, node } => format!("node {hostname} {}", node.ipv4),
         Delta::HostMetadataRemove { hostname } => format!("node {hostname} gone"),
+        Delta::IpPoolUpdate { pool } => format!("pool {}", pool.cidr),
+        Delta::IpPoolRemove { cidr } => format!("pool {cidr} gone"),
+        Delta::ServiceUpdate { key, service } => format!("service {} [{}]", key.name, service.cluster_ips.join(" ")),
+        Delta::ServiceRemove { key } => format!("service {} gone", key.name),
         Delta::InSync => "in sync".to_owned(),
     }
 }

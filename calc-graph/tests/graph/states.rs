@@ -5,8 +5,8 @@ use caracal_model::{Action, Kind, Object, PolicyKind, Rule, TierAction};
 use caracal_net::Protocol;
 
 use crate::world::{
-    HERE, THERE, World, allow, default_tier, deny, host_endpoint, namespace, network_set, node, pod, policy, profile,
-    service_account, slice, tier,
+    HERE, THERE, World, allow, cluster_service, default_tier, deny, host_endpoint, namespace, network_set, node, pod,
+    policy, pool, profile, service_account, slice, tier,
 };
 
 /// A state: what sources deliver, and the settings.
@@ -265,6 +265,30 @@ pub(crate) fn states() -> Vec<Named> {
             from("pcsa.projectcalico.org/name == 'a.b'")
                 .with(service_account("shop", "a.b", &[("tier", "1")]))
                 .with(db().profile("ksa.shop.a.b")),
+        ),
+        ("pools", World::new().with(pool("v4", "10.64.0.0/16")).with(pool("v6", "fd00:64::/64"))),
+        (
+            "pools that overlap",
+            World::new()
+                .with(pool("b", "10.64.0.0/16"))
+                .with(pool("a", "10.64.1.0/24"))
+                .with(pool("c", "10.64.2.0/24"))
+                .with(pool("d", "10.64.1.0/24")),
+        ),
+        (
+            "services",
+            World::new()
+                .with(cluster_service("api", &["10.96.0.1", "fd00:96::1"], 80))
+                .with(cluster_service("headless", &["None"], 80))
+                .with(cluster_service("nameless", &["None"], 443)),
+        ),
+        (
+            "services that claim one address",
+            World::new()
+                .with(cluster_service("b", &["10.96.0.1"], 80))
+                .with(cluster_service("c", &["10.96.0.1", "fd00:96::1"], 80))
+                .with(cluster_service("d", &["fd00:96::1"], 80))
+                .with(cluster_service("e", &["10.96.0.9"], 80)),
         ),
         ("nodes", World::new().with(node(HERE, "192.0.2.1/24")).with(node(THERE, "192.0.2.2/24"))),
         (

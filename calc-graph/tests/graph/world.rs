@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use caracal_model::{
     Action, DEFAULT_TIER, EndpointPort, EndpointSlice, EndpointSliceKey, Entity, Event, HostEndpoint, HostEndpointKey,
-    Key, Kind, LABEL_NAMESPACE, LABEL_ORCHESTRATOR, Labels, NetworkSet, NetworkSetKey, Node, Object, Policy, PolicyKey,
-    PolicyKind, Profile, Rule, RulePort, RuleProtocol, ServiceRef, Stamp, Tier, TierAction, WorkloadEndpoint,
-    WorkloadEndpointKey,
+    IpPool, Key, Kind, LABEL_NAMESPACE, LABEL_ORCHESTRATOR, Labels, NetworkSet, NetworkSetKey, Node, Object, Policy,
+    PolicyKey, PolicyKind, Profile, Rule, RulePort, RuleProtocol, Service, ServicePort, ServiceRef, ServiceType, Stamp,
+    Tier, TierAction, TunnelMode, WorkloadEndpoint, WorkloadEndpointKey,
 };
 use caracal_net::{Cidr, Protocol};
 use smol_str::{SmolStr, format_smolstr};
@@ -247,6 +247,29 @@ pub(crate) fn slice(name: &str, service: &str, addresses: &[&str], ports: &[(Pro
     (Kind::EndpointSlice, Object::EndpointSlice(key, slice))
 }
 
+/// A pool that translates, by its name and prefix.
+pub(crate) fn pool(name: &str, net: &str) -> (Kind, Object) {
+    let pool = IpPool {
+        cidr: cidr(net),
+        masquerade: true,
+        ipip: TunnelMode::Never,
+        vxlan: TunnelMode::Never,
+        allowed_uses: Vec::new(),
+    };
+    (Kind::IpPool, Object::IpPool(name.into(), pool))
+}
+
+/// A service of `shop` with its own addresses, or `None`, and a port.
+pub(crate) fn cluster_service(name: &str, addresses: &[&str], port: u16) -> (Kind, Object) {
+    let service = Service {
+        service_type: ServiceType::ClusterIp,
+        cluster_ips: addresses.iter().copied().map(SmolStr::from).collect(),
+        ports: vec![ServicePort { protocol: Protocol::TCP, port, node_port: None }],
+        ..Service::default()
+    };
+    (Kind::Service, Object::Service(service_ref("shop", name), service))
+}
+
 pub(crate) fn node(name: &str, ipv4: &str) -> (Kind, Object) {
     let node = Node { ipv4: ipv4.into(), labels: labels(&[("zone", "one")]), ..Node::default() };
     (Kind::Node, Object::Node(name.into(), node))
@@ -417,13 +440,13 @@ impl RuleThing {
 
     #[must_use]
     pub(crate) fn dst_service(mut self, namespace: &str, name: &str) -> Self {
-        self.0.destination.service = Some(service(namespace, name));
+        self.0.destination.service = Some(service_ref(namespace, name));
         self
     }
 
     #[must_use]
     pub(crate) fn src_service(mut self, namespace: &str, name: &str) -> Self {
-        self.0.source.service = Some(service(namespace, name));
+        self.0.source.service = Some(service_ref(namespace, name));
         self
     }
 }
@@ -434,7 +457,7 @@ impl From<RuleThing> for Rule {
     }
 }
 
-fn service(namespace: &str, name: &str) -> ServiceRef {
+fn service_ref(namespace: &str, name: &str) -> ServiceRef {
     ServiceRef { namespace: namespace.into(), name: name.into() }
 }
 

@@ -80,6 +80,8 @@ fn name(key: &Key) -> String {
         Key::NetworkSet(key) => format!("set {}", key.0),
         Key::Node(name) => format!("node {name}"),
         Key::EndpointSlice(key) => format!("slice {}/{}", key.namespace, key.name),
+        Key::Service(key) => format!("service {}/{}", key.namespace, key.name),
+        Key::IpPool(name) => format!("pool {name}"),
     }
 }
 

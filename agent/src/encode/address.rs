@@ -1,0 +1,58 @@
+//! Pools of addresses and services as messages.
+
+use caracal_model::{IpPool, Service, ServicePort, ServiceRef};
+use caracal_net::{Cidr, Protocol};
+use caracal_proto::felix;
+
+use super::texts;
+
+/// Felix's name for a pool: its prefix with `-` for the slash.
+pub(super) fn pool_id(cidr: Cidr) -> String {
+    cidr.to_string().replace('/', "-")
+}
+
+pub(super) fn pool(pool: &IpPool) -> felix::IpamPoolUpdate {
+    let IpPool { cidr, masquerade, ipip, vxlan, allowed_uses } = pool;
+    felix::IpamPoolUpdate {
+        id: pool_id(*cidr),
+        pool: Some(felix::IpamPool {
+            cidr: cidr.to_string(),
+            masquerade: *masquerade,
+            ipip_mode: ipip.as_wire().to_owned(),
+            vxlan_mode: vxlan.as_wire().to_owned(),
+            allowed_uses: allowed_uses.iter().map(|allowed| allowed.as_str().to_owned()).collect(),
+        }),
+    }
+}
+
+pub(super) fn service(key: &ServiceRef, service: &Service) -> felix::ServiceUpdate {
+    let Service { service_type, cluster_ips, load_balancer_ip, external_ips, ingress_ips, ports } = service;
+    felix::ServiceUpdate {
+        name: key.name.to_string(),
+        namespace: key.namespace.to_string(),
+        r#type: service_type.as_str().to_owned(),
+        cluster_ips: texts(cluster_ips),
+        loadbalancer_ip: load_balancer_ip.to_string(),
+        external_ips: texts(external_ips),
+        ports: ports.iter().map(service_port).collect(),
+        loadbalancer_ingress_ips: texts(ingress_ips),
+    }
+}
+
+fn service_port(service_port: &ServicePort) -> felix::ServicePort {
+    let ServicePort { protocol, port, node_port } = service_port;
+    felix::ServicePort {
+        protocol: protocol_name(*protocol).to_owned(),
+        port: (*port).into(),
+        node_port: node_port.unwrap_or(0).into(),
+    }
+}
+
+/// Kubernetes' names of protocols, TCP for what it has none for, as in Felix.
+const fn protocol_name(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::UDP => "UDP",
+        Protocol::SCTP => "SCTP",
+        _ => "TCP",
+    }
+}

@@ -1,0 +1,94 @@
+//! Pools of addresses, which the dataplane translates and tunnels by.
+//!
+//! Input: IPPool objects. Output: `IpPoolUpdate` and `IpPoolRemove`. Memory: each
+//! pool twice. A flush after a change looks at every pool: clusters have tens.
+//! Invariants: pools in force do not overlap; a pool is refused if it overlaps
+//! one in force whose name sorts before its own. `refused` is as of the last
+//! flush, and `told` says what the receiver has.
+
+use std::collections::BTreeMap;
+
+use caracal_model::{IpPool, Key, Kind};
+use caracal_net::Cidr;
+use smol_str::SmolStr;
+
+use crate::{Delta, Problem};
+
+#[derive(Debug, Default)]
+pub(crate) struct Pools {
+    held: BTreeMap<SmolStr, IpPool>,
+    changed: bool,
+    refused: BTreeMap<Key, Problem>,
+    told: BTreeMap<Cidr, IpPool>,
+}
+
+impl Pools {
+    pub(crate) fn holds(&self, name: &str) -> bool {
+        self.held.contains_key(name)
+    }
+
+    pub(crate) fn names(&self) -> impl Iterator<Item = &SmolStr> {
+        self.held.keys()
+    }
+
+    /// The pools that are not in force, and why.
+    pub(crate) fn problems(&self) -> impl Iterator<Item = (&Key, Kind, &Problem)> {
+        self.refused.iter().map(|(key, problem)| (key, Kind::IpPool, problem))
+    }
+
+    pub(crate) fn put(&mut self, name: SmolStr, pool: IpPool) {
+        if self.held.get(&name) != Some(&pool) {
+            self.held.insert(name, pool);
+            self.changed = true;
+        }
+    }
+
+    pub(crate) fn remove(&mut self, name: &str) {
+        self.changed |= self.held.remove(name).is_some();
+    }
+
+    pub(crate) fn is_dirty(&self) -> bool {
+        self.changed
+    }
+
+    pub(crate) fn flush(&mut self, sink: &mut dyn FnMut(Delta<'_>)) {
+        if !std::mem::take(&mut self.changed) {
+            return;
+        }
+        let mut in_force: BTreeMap<Cidr, (&SmolStr, &IpPool)> = BTreeMap::new();
+        self.refused.clear();
+        for (name, pool) in &self.held {
+            match overlapping(&in_force, &pool.cidr) {
+                None => drop(in_force.insert(pool.cidr, (name, pool))),
+                Some((cidr, other)) => {
+                    let problem = Problem::PoolOverlaps { cidr: pool.cidr, other: other.clone(), its: cidr };
+                    self.refused.insert(Key::IpPool(name.clone()), problem);
+                }
+            }
+        }
+        let now: BTreeMap<Cidr, IpPool> = in_force.into_iter().map(|(cidr, (_, pool))| (cidr, pool.clone())).collect();
+        let told = std::mem::replace(&mut self.told, now);
+        for cidr in told.keys().filter(|cidr| !self.told.contains_key(cidr)) {
+            sink(Delta::IpPoolRemove { cidr: *cidr });
+        }
+        for (cidr, pool) in &self.told {
+            if told.get(cidr) != Some(pool) {
+                sink(Delta::IpPoolUpdate { pool });
+            }
+        }
+    }
+
+    pub(crate) fn snapshot(&self, sink: &mut dyn FnMut(Delta<'_>)) {
+        for pool in self.told.values() {
+            sink(Delta::IpPoolUpdate { pool });
+        }
+    }
+}
+
+/// The pool in force that a prefix overlaps. As those overlap no other, it is
+/// next to the prefix in their order.
+fn overlapping<'a>(in_force: &BTreeMap<Cidr, (&'a SmolStr, &IpPool)>, cidr: &Cidr) -> Option<(Cidr, &'a SmolStr)> {
+    let before = in_force.range(..=cidr).next_back().filter(|(other, _)| other.covers(cidr));
+    let after = || in_force.range(cidr..).next().filter(|(other, _)| cidr.covers(other));
+    before.or_else(after).map(|(other, (name, _))| (*other, *name))
+}
