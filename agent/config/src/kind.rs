@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use caracal_net::{Cidr, MarkMask, PortRange};
+use caracal_net::{Cidr, MarkMask, PortRange, ProtocolPort};
 
 use crate::duration::parse_duration;
 
@@ -245,20 +245,8 @@ fn key_and_value(item: &str) -> Result<(&str, &str), BadText> {
 }
 
 fn check_protocol_port(item: &str) -> Result<(), BadText> {
-    let lower = item.to_ascii_lowercase();
-    let rest = lower.strip_prefix("tcp:").or_else(|| lower.strip_prefix("udp:")).unwrap_or(&lower);
-    let (cidr, port) = match rest.rsplit_once(':') {
-        Some((cidr, port)) => (Some(cidr), port),
-        None => (None, rest),
-    };
-    let wrong = || expected(format!("[tcp:|udp:][cidr:]port, found {item:?}"));
-    port.parse::<u16>().map_err(|_| wrong())?;
-    let Some(cidr) = cidr else { return Ok(()) };
-    let bracketed = cidr.strip_prefix('[').and_then(|c| c.strip_suffix(']'));
-    if bracketed.is_none() && cidr.contains(':') {
-        return Err(wrong());
-    }
-    bracketed.unwrap_or(cidr).parse::<Cidr>().map(drop).map_err(|_| wrong())
+    let checked = item.parse::<ProtocolPort>().map(drop);
+    checked.map_err(|_| expected(format!("[tcp:|udp:][cidr:]port, found {item:?}")))
 }
 
 /// The most tables that all ranges together may hold.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use caracal_net::MarkMask;
+use caracal_net::{MarkMask, ProtocolPort};
 
 use crate::kind::{Value, items};
 use crate::resolve::Resolved;
@@ -134,6 +134,12 @@ pub struct Settings {
     pub filter_deny_action: DenyAction,
     /// `DefaultEndpointToHostAction`.
     pub endpoint_to_host_action: EndpointToHostAction,
+    /// `FailsafeInboundHostPorts`: ports of this host that no policy of a host
+    /// endpoint closes.
+    pub failsafe_inbound: Vec<ProtocolPort>,
+    /// `FailsafeOutboundHostPorts`: ports of others that no policy of a host
+    /// endpoint closes.
+    pub failsafe_outbound: Vec<ProtocolPort>,
     /// `WorkloadSourceSpoofing`.
     pub source_spoofing: SourceSpoofing,
     /// `DisableConntrackInvalidCheck`: let packets through to policy that
@@ -160,6 +166,9 @@ pub struct Settings {
     /// `PolicySyncPathPrefix`: the folder of the pods' sockets; `None` for no
     /// policy sync API.
     pub policy_sync_path_prefix: Option<PathBuf>,
+    /// `UseInternalDataplaneDriver`, `DataplaneDriver`: the program that programs
+    /// the dataplane; `None` if this one does.
+    pub external_driver: Option<PathBuf>,
     /// `LogPrefix`: how log lines of the Log action begin.
     pub log_prefix: String,
     /// `LogSeverityScreen`; `None` to log nothing.
@@ -202,6 +211,8 @@ impl Resolved {
             endpoint_to_host_action: self
                 .option("DefaultEndpointToHostAction", &EndpointToHostAction::WORDS)
                 .unwrap_or(EndpointToHostAction::Drop),
+            failsafe_inbound: self.protocol_ports("FailsafeInboundHostPorts"),
+            failsafe_outbound: self.protocol_ports("FailsafeOutboundHostPorts"),
             source_spoofing: self
                 .option("WorkloadSourceSpoofing", &SourceSpoofing::WORDS)
                 .unwrap_or(SourceSpoofing::Disabled),
@@ -215,6 +226,11 @@ impl Resolved {
             interface_refresh_interval: self.interval("InterfaceRefreshInterval"),
             endpoint_status_path_prefix: self.path("EndpointStatusPathPrefix"),
             policy_sync_path_prefix: self.path("PolicySyncPathPrefix"),
+            external_driver: if self.switch("UseInternalDataplaneDriver") {
+                None
+            } else {
+                self.path("DataplaneDriver")
+            },
             log_prefix: self.text("LogPrefix"),
             log_severity_screen: self.option("LogSeverityScreen", &LogSeverity::WORDS),
             health: HttpListener {
@@ -273,6 +289,10 @@ impl Resolved {
 
     fn list(&self, name: &str) -> Vec<String> {
         items(&self.text(name)).map(str::to_owned).collect()
+    }
+
+    fn protocol_ports(&self, name: &str) -> Vec<ProtocolPort> {
+        items(&self.text(name)).map(|item| item.parse().expect("the table checks the ports")).collect()
     }
 
     /// The option that a word stands for; `None` for the text `none`.

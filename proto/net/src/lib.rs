@@ -8,8 +8,10 @@ mod cidr;
 mod mark;
 mod port;
 mod protocol;
+mod protocol_port;
 
 pub use cidr::{Cidr, CidrError, Family};
 pub use mark::{IfIndex, Mark, MarkMask, MarkMaskError, Priority};
 pub use port::{Port, PortError, PortRange};
 pub use protocol::{Protocol, ProtocolError};
+pub use protocol_port::{ProtocolPort, ProtocolPortError};

@@ -7,6 +7,10 @@ fn settings(texts: &[(&str, &str)]) -> Settings {
     Settings::from_config_map(&texts.collect())
 }
 
+fn ports(texts: &str) -> Vec<ProtocolPort> {
+    texts.split(',').map(|text| text.parse().expect("a port")).collect()
+}
+
 #[test]
 fn defaults() {
     let listener = |host: &str, port| HttpListener { enabled: false, host: host.into(), port };
@@ -20,6 +24,8 @@ fn defaults() {
         iptables_mark_mask: MarkMask::FELIX_DEFAULT,
         filter_deny_action: DenyAction::Drop,
         endpoint_to_host_action: EndpointToHostAction::Drop,
+        failsafe_inbound: ports("22,udp:68,179,2379,2380,5473,6443,6666,6667"),
+        failsafe_outbound: ports("udp:53,udp:67,179,2379,2380,5473,6443,6666,6667"),
         source_spoofing: SourceSpoofing::Disabled,
         disable_conntrack_invalid_check: false,
         device_route_protocol: 3,
@@ -31,6 +37,7 @@ fn defaults() {
         interface_refresh_interval: Some(Duration::from_secs(90)),
         endpoint_status_path_prefix: Some("/var/run/calico".into()),
         policy_sync_path_prefix: None,
+        external_driver: None,
         log_prefix: "calico-packet".into(),
         log_severity_screen: Some(LogSeverity::Info),
         health: listener("localhost", 9099),
@@ -55,6 +62,8 @@ fn texts() {
         ("NftablesRefreshInterval", "0.5"),
         ("EndpointStatusPathPrefix", "none"),
         ("PolicySyncPathPrefix", "/var/run/nodeagent"),
+        ("UseInternalDataplaneDriver", "false"),
+        ("DataplaneDriver", "/usr/bin/vpp-driver"),
         ("LogSeverityScreen", "none"),
         ("PrometheusMetricsEnabled", "true"),
         ("PrometheusMetricsPort", "1"),
@@ -73,6 +82,7 @@ fn texts() {
         nftables_refresh_interval: Some(Duration::from_millis(500)),
         endpoint_status_path_prefix: None,
         policy_sync_path_prefix: Some("/var/run/nodeagent".into()),
+        external_driver: Some("/usr/bin/vpp-driver".into()),
         log_severity_screen: None,
         metrics: HttpListener { enabled: true, host: String::new(), port: 1 },
         ..Settings::default()
