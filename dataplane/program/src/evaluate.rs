@@ -52,6 +52,20 @@ pub enum Cause<'a> {
     UnknownProfile(&'a ProfileName),
     /// A rule names a set that the store does not hold.
     UnknownSet(&'a SetId),
+    /// The endpoint's policy let the packet go to its own host, and then this was done.
+    EndpointToHost(EndpointToHost),
+}
+
+/// What becomes of what a workload sends to its own host, once the workload's
+/// egress policy has let it go (Felix's `DefaultEndpointToHostAction`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EndpointToHost {
+    /// It is dropped.
+    Drop,
+    /// The host's own rules decide: as far as policy of workloads goes, it arrives.
+    Return,
+    /// It arrives.
+    Accept,
 }
 
 /// What happens to a packet, and what decided it.
@@ -134,6 +148,34 @@ pub fn trace_endpoint<'a>(
     match endpoint.state {
         AdminState::Active => trace(endpoint.program(direction), store, packet),
         AdminState::Down => (deny(Cause::EndpointDown), Vec::new()),
+    }
+}
+
+/// Decides about a packet from an endpoint to its own host: the endpoint's
+/// egress policy, and then the action for what it lets go.
+#[must_use]
+pub fn evaluate_to_host<'a>(
+    endpoint: &'a WorkloadEndpoint,
+    store: &'a PolicyStore,
+    packet: &Packet,
+    action: EndpointToHost,
+) -> Decision<'a> {
+    let egress = evaluate_endpoint(endpoint, Direction::Egress, store, packet);
+    match egress.verdict {
+        Verdict::Deny => egress,
+        Verdict::Allow => action.decision(),
+    }
+}
+
+impl EndpointToHost {
+    /// What happens to a packet that the endpoint's policy let go.
+    #[must_use]
+    pub const fn decision(self) -> Decision<'static> {
+        let verdict = match self {
+            Self::Drop => Verdict::Deny,
+            Self::Return | Self::Accept => Verdict::Allow,
+        };
+        Decision { verdict, cause: Cause::EndpointToHost(self) }
     }
 }
 

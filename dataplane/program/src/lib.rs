@@ -23,12 +23,15 @@ mod report;
 mod rule;
 mod sorted;
 mod store;
+mod why;
 
 pub use change::{Change, coalesce};
 pub use driver::{Driver, DriverError, EndpointOutcome, Finding, Outcome, Receipt, Sweep};
 pub use endpoint::{AdminState, EndpointTier, HostEndpoint, Mac, TierList, WorkloadEndpoint};
 pub use error::{Fault, ProgramError, RulePlace};
-pub use evaluate::{Cause, Decision, Step, Verdict, evaluate, evaluate_endpoint, trace, trace_endpoint};
+pub use evaluate::{
+    Cause, Decision, EndpointToHost, Step, Verdict, evaluate, evaluate_endpoint, evaluate_to_host, trace, trace_endpoint,
+};
 pub use id::{HostId, PolicyId, ProfileName, WorkloadId};
 pub use ip_set::{IpSet, SetKind};
 pub use matching::Field;
@@ -39,3 +42,4 @@ pub use program::{Direction, EndOfTier, Program, ProgramKey, ProgramTier};
 pub use report::{Measurement, MeasurementKind, Problem, Report};
 pub use rule::{Action, IcmpMatch, Member, Rule, SetId, SideMatch};
 pub use store::PolicyStore;
+pub use why::{NearMiss, near_misses};

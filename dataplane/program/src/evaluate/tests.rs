@@ -98,6 +98,7 @@ fn words(cause: Cause<'_>) -> String {
         Cause::UnknownPolicy(id) => format!("unknown policy {}", id.name),
         Cause::UnknownProfile(name) => format!("unknown profile {name}"),
         Cause::UnknownSet(id) => format!("unknown set {id}"),
+        Cause::EndpointToHost(action) => format!("{action:?} at the host"),
     }
 }
 
@@ -220,4 +221,22 @@ fn the_trail_names_each_rule_and_the_fields_that_kept_it_from_matching() {
         trail,
         ["tier t", "staged s", "policy a", "0 []", "1 [Protocol]", "end of t: Pass", "profile open", "0 []",]
     );
+}
+
+#[test]
+fn egress_decides_and_then_the_action_at_the_host() {
+    let drops = r#"{"activePolicyUpdate": {"id": {"kind": "NetworkPolicy", "name": "p"}, "policy": {"outboundRules": [{"action": "allow", "protocol": {"name": "tcp"}}]}}}"#;
+    let endpoint = r#"{"workloadEndpointUpdate": {"id": {"workloadId": "w"}, "endpoint": {"state": "active", "name": "cali0", "tiers": [
+        {"name": "default", "defaultAction": "Deny", "egressPolicies": [{"kind": "NetworkPolicy", "name": "p"}]}]}}}"#;
+    let store = store(&[drops, endpoint]);
+    let workload = store.workloads().next().expect("the endpoint");
+    for (packet_text, action, verdict, cause) in [
+        (WEB, EndpointToHost::Drop, Verdict::Deny, Cause::EndpointToHost(EndpointToHost::Drop)),
+        (WEB, EndpointToHost::Return, Verdict::Allow, Cause::EndpointToHost(EndpointToHost::Return)),
+        (WEB, EndpointToHost::Accept, Verdict::Allow, Cause::EndpointToHost(EndpointToHost::Accept)),
+        (DNS, EndpointToHost::Accept, Verdict::Deny, Cause::EndOfTier { tier: "default" }),
+    ] {
+        let decision = evaluate_to_host(workload, &store, &packet(packet_text), action);
+        assert_eq!(decision, Decision { verdict, cause }, "{packet_text} {action:?}");
+    }
 }
