@@ -55,6 +55,10 @@ pub(crate) fn compare(
     for edit in desired.chains {
         let (ChainEdit::Create(chain) | ChainEdit::Rewrite(chain)) = edit;
         unwanted_chains.remove(&chain.name);
+        if found.chains.get(&chain.name).is_some_and(|held| held.chain.base != encode::chain(&chain).base) {
+            let bare = Chain { name: chain.name.clone(), base: chain.base, rules: Vec::new() };
+            edits.policies.push(bare);
+        }
         match found.chains.get(&chain.name) {
             None => edits.chains.push(ChainEdit::Create(chain)),
             Some(held) if has_rules(held, &chain) => {}
@@ -94,7 +98,11 @@ fn has_rules(held: &FoundChain, chain: &Chain) -> bool {
 fn can_change(found: &Found, desired: &Edits) -> bool {
     let chains = desired.chains.iter().all(|edit| {
         let chain = edit.chain();
-        found.chains.get(&chain.name).is_none_or(|held| held.chain.base == encode::chain(chain).base)
+        found.chains.get(&chain.name).is_none_or(|held| {
+            let (held, wanted) = (held.chain.base, encode::chain(chain).base);
+            // The policy can be changed, the rest cannot.
+            held.map(|held| nft::Base { policy: nft::Policy::Accept, ..held }) == wanted
+        })
     });
     let sets = desired.sets.iter().all(|spec| match found.sets.get(&spec.name) {
         None => true,

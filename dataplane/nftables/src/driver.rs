@@ -1,6 +1,8 @@
 //! The driver: puts revisions into force and keeps them there.
 
+mod audit;
 mod commit;
+mod drift;
 mod report;
 mod resync;
 
@@ -8,19 +10,35 @@ use std::collections::BTreeMap;
 use std::io;
 use std::time::{Duration, Instant};
 
+use audit::Audit;
 use caracal_program::{
     Change, Driver, DriverError, EndpointOutcome, Finding, Outcome, PolicyStore, Receipt, Report, Sweep, WorkloadId,
 };
-use caracal_sys::nft::{Batch, Features, Name, NftSocket, QueryError, TableId};
+use caracal_sys::nft::{Batch, Features, Monitor, Name, NftSocket, QueryError, TableId};
+use drift::DriftLog;
 use rustc_hash::FxHashMap;
 
+use crate::held::{Held, Print};
 use crate::ir::TABLE;
 use crate::model::{Affected, Model, Object, Update};
 use crate::plan::plan;
-use crate::settings::{Ownership, Settings};
+use crate::settings::{Culprits, Ownership, Settings};
 
-/// How often the generation is looked at.
-const POLL: Duration = Duration::from_millis(25);
+/// How often the generation is looked at if the kernel lets nobody else change
+/// the table: then it can only vanish with the namespace.
+const OWNED_POLL: Duration = Duration::from_millis(250);
+
+/// How often it is looked at if anybody may change the table.
+const SHARED_POLL: Duration = Duration::from_millis(50);
+
+/// The same for a table so large that making it anew takes longer than finding out.
+const LARGE_POLL: Duration = Duration::from_millis(100);
+
+/// Chains and sets of a large table.
+const LARGE: usize = 1000;
+
+/// The first pause after a failure.
+const FIRST_PAUSE: Duration = Duration::from_millis(25);
 
 /// The longest pause between attempts to put right what failed.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
@@ -45,8 +63,11 @@ struct Known {
     table: Option<u64>,
     /// Whether we made the table our own.
     owned: bool,
-    /// The table's chains and sets.
-    objects: u32,
+    /// How many things it has that are neither chains nor sets: not ours.
+    others: u32,
+    /// The first and the last of the generations that others made since the table
+    /// was last known to be right.
+    suspects: (u32, u32),
 }
 
 /// Counts of what the driver did, for metrics.
@@ -58,6 +79,8 @@ pub struct Counts {
     pub uncopied_members: u64,
     /// Times that somebody else's change was found and repaired.
     pub repairs: u64,
+    /// Times that the content of the whole table was looked through and was right.
+    pub audits: u64,
     /// Transactions that the kernel refused.
     pub refusals: u64,
 }
@@ -73,9 +96,15 @@ pub struct NftablesDriver {
     outcomes: BTreeMap<WorkloadId, Outcome>,
     standing: Standing,
     known: Known,
+    held: Held,
+    /// Of the steps that are being sent.
+    prints: Vec<Print>,
+    audit: Audit,
+    drift: DriftLog,
+    /// The subscription to the kernel's events, if it is wanted.
+    monitor: Option<Monitor>,
     /// When the next attempt is due after a failure, and the pause after that.
     retry: Option<(Instant, Duration)>,
-    repairs: u64,
     refusals: u64,
 }
 
@@ -86,11 +115,14 @@ impl NftablesDriver {
     /// # Errors
     /// [`DriverError::Unavailable`] without nf_tables or without `CAP_NET_ADMIN`.
     pub fn new(settings: Settings) -> Result<Self, DriverError> {
-        let unavailable = |source| DriverError::Unavailable { what: "nf_tables over netlink".into(), source };
-        let mut socket = NftSocket::open().map_err(unavailable)?;
+        Self::over(settings, NftSocket::open().map_err(unavailable)?)
+    }
+
+    /// As [`NftablesDriver::new`], with a socket that is open.
+    pub(crate) fn over(settings: Settings, mut socket: NftSocket) -> Result<Self, DriverError> {
         let features = socket.features().map_err(|error| unavailable(io::Error::other(error)))?;
         let table = TableId::inet(Name::new(TABLE).expect("the table's name is short"));
-        Ok(Self {
+        let mut driver = Self {
             batch: Batch::new(&table),
             settings,
             socket,
@@ -100,10 +132,16 @@ impl NftablesDriver {
             outcomes: BTreeMap::new(),
             standing: Standing::Unknown,
             known: Known::default(),
+            held: Held::default(),
+            prints: Vec::new(),
+            audit: Audit::default(),
+            drift: DriftLog::default(),
+            monitor: None,
             retry: None,
-            repairs: 0,
             refusals: 0,
-        })
+        };
+        driver.subscribe();
+        Ok(driver)
     }
 
     /// Takes other settings: the next revision compares the whole ruleset with
@@ -115,13 +153,27 @@ impl NftablesDriver {
         self.settings = settings;
         self.model = None;
         self.standing = Standing::Unknown;
+        self.subscribe();
+    }
+
+    /// Subscribes to the kernel's events, or ends that, as the settings say.
+    fn subscribe(&mut self) {
+        match self.settings.culprits {
+            Culprits::Unnamed => self.monitor = None,
+            Culprits::Named if self.monitor.is_some() => {}
+            Culprits::Named => match Monitor::open() {
+                Ok(monitor) => self.monitor = Some(monitor),
+                Err(error) => tracing::warn!(%error, "cannot subscribe to events of nf_tables; nobody will be named"),
+            },
+        }
     }
 
     /// What the driver counted.
     #[must_use]
     pub fn counts(&self) -> Counts {
         let uncopied_members = self.model.as_ref().map_or(0, Model::uncopied);
-        Counts { uncopied_members, repairs: self.repairs, refusals: self.refusals }
+        let (repairs, audits) = (self.drift.repairs(), self.audit.finished());
+        Counts { uncopied_members, repairs, audits, refusals: self.refusals }
     }
 
     /// Whether the table is made our own.
@@ -192,10 +244,10 @@ impl Driver for NftablesDriver {
     }
 
     fn poll(&mut self, store: &PolicyStore) -> Result<Finding, DriverError> {
+        let now = Instant::now();
         match self.standing {
             Standing::Unknown => {
-                let due = self.retry.is_some_and(|(due, _)| Instant::now() >= due);
-                if self.model.is_none() || !due {
+                if self.retry.is_none_or(|(due, _)| now < due) {
                     return Ok(Finding::Unchanged);
                 }
                 let receipt = self.read_back(store, Self::sweep_for(store), FxHashMap::default())?;
@@ -203,14 +255,10 @@ impl Driver for NftablesDriver {
             }
             Standing::Kept | Standing::Whole => {}
         }
-        let generation = self.socket.generation().map_err(|error| unanswered("the generation", error))?;
-        if generation != self.known.generation {
-            if !self.is_intact()? {
-                self.repairs += 1;
-                let receipt = self.read_back(store, Self::sweep_for(store), FxHashMap::default())?;
-                return Ok(Finding::Repaired(receipt));
-            }
-            self.known.generation = generation;
+        if let Some(drift) = self.find_drift(now)? {
+            let receipt = self.read_back(store, Self::sweep_for(store), FxHashMap::default())?;
+            self.drift.repaired(drift, Instant::now());
+            return Ok(Finding::Repaired(receipt));
         }
         if self.standing == Standing::Whole && self.model.as_ref().is_some_and(Model::has_garbage) {
             self.apply(store, &[])?;
@@ -219,16 +267,24 @@ impl Driver for NftablesDriver {
     }
 
     fn poll_interval(&self) -> Duration {
-        POLL
+        match self.known.owned {
+            true => OWNED_POLL,
+            false if self.held.chains.len() + self.held.sets.len() > LARGE => LARGE_POLL,
+            false => SHARED_POLL,
+        }
     }
 
     fn report(&self) -> Report {
-        report::report(&self.counts(), &self.outcomes)
+        report::report(&self.counts(), &self.drift, &self.outcomes)
     }
 
     fn remove(&mut self) -> Result<(), DriverError> {
         self.remove_table()
     }
+}
+
+fn unavailable(source: io::Error) -> DriverError {
+    DriverError::Unavailable { what: "nf_tables over netlink".into(), source }
 }
 
 /// A question that the kernel did not answer.

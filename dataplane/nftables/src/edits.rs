@@ -36,6 +36,8 @@ pub(crate) struct Edits {
     pub(crate) elements: Vec<ElementEdit>,
     /// Chains to make or to rewrite.
     pub(crate) chains: Vec<ChainEdit>,
+    /// Base chains, without rules, that the kernel has with another policy.
+    pub(crate) policies: Vec<Chain>,
     /// Chains that nothing leads to after this.
     pub(crate) unused_chains: Vec<Name>,
     /// Sets that no rule looks up after this.

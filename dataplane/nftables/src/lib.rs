@@ -4,13 +4,15 @@
 //! does so piece by piece and says which pieces changed (`edits`); `plan` puts
 //! these in the order of a transaction; `encode` gives them to the kernel by
 //! netlink and `text` prints them for people. `readback` and `adopt` go the other
-//! way: from what the kernel holds to the edits that are missing.
+//! way: from what the kernel holds to the edits that are missing. `held` keeps prints
+//! of what the kernel must hold, so that the driver can look at it piece by piece.
 
 mod adopt;
 mod driver;
 mod edits;
 mod encode;
 mod garbage;
+mod held;
 pub mod ir;
 mod lists;
 mod lower;
@@ -27,4 +29,4 @@ mod text;
 
 pub use driver::{Counts, NftablesDriver};
 pub use render::render_text;
-pub use settings::{DenyAction, EndpointToHost, InvalidPackets, Ipv6, Ownership, Settings, SettingsError};
+pub use settings::{Culprits, DenyAction, EndpointToHost, InvalidPackets, Ipv6, Ownership, Settings, SettingsError};

@@ -28,8 +28,9 @@ pub(crate) enum Step {
 
 /// Puts edits in order, and the removal of what batches before left behind.
 pub(crate) fn plan(edits: Edits, garbage: Garbage) -> Vec<Step> {
-    let Edits { sets, elements, chains, unused_chains: _, unused_sets: _ } = edits;
+    let Edits { sets, elements, chains, policies, unused_chains: _, unused_sets: _ } = edits;
     let mut steps = Vec::new();
+    steps.extend(policies.into_iter().map(Step::AddChain));
     steps.extend(sets.into_iter().map(Step::AddSet));
     for chain in &chains {
         if let ChainEdit::Create(chain) = chain {

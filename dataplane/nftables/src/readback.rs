@@ -54,6 +54,13 @@ impl Found {
         Ok(Some(Self { table: listed, chains, sets, versions }))
     }
 
+    /// How many things the table has that are neither chains nor sets of a kind that
+    /// can be listed.
+    pub(crate) fn others(&self) -> u32 {
+        let listed = self.chains.len() + self.sets.len();
+        self.table.objects.saturating_sub(u32::try_from(listed).unwrap_or(u32::MAX))
+    }
+
     /// The highest version that the kernel holds of an IP set's kernel set.
     pub(crate) fn version(&self, first: &Name) -> u32 {
         self.versions.get(first).copied().unwrap_or(0)

@@ -58,6 +58,16 @@ pub enum Ownership {
     Shared,
 }
 
+/// Whether a process that changes our table is named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Culprits {
+    /// It is not: what changed is found by looking at the table.
+    Unnamed,
+    /// It is, by a subscription to the kernel's events. That makes every commit in
+    /// the namespace dearer, of whomever.
+    Named,
+}
+
 /// What a person may choose.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -74,6 +84,8 @@ pub struct Settings {
     pub ipv6: Ipv6,
     /// Whether the table belongs to this process.
     pub ownership: Ownership,
+    /// Whether a process that changes the table is named.
+    pub culprits: Culprits,
 }
 
 /// A value cannot be used.
@@ -102,6 +114,7 @@ impl Default for Settings {
             endpoint_to_host: EndpointToHost::Drop,
             ipv6: Ipv6::On,
             ownership: Ownership::Owned,
+            culprits: Culprits::Unnamed,
         }
     }
 }

@@ -1,5 +1,10 @@
-//! A blocking netlink socket: requests, their answers, reports of errors.
+//! A netlink socket: requests, their answers, reports of errors.
+//!
+//! The kernel works on a request while it is sent: what it answers is there when
+//! sending returns, and each page of a listing is written while the one before is
+//! read. So nothing here waits: an answer that is not there was lost.
 
+use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -11,10 +16,37 @@ use crate::wire::{Attrs, HEADER, Malformed, Message, Messages, ne32};
 /// The kernel fills datagrams of a listing up to 32 KiB.
 const PAGE: usize = 64 * 1024;
 
+/// What carries datagrams to the kernel and back.
+pub trait Transport: AsFd + fmt::Debug + Send {
+    /// Sends a datagram of one or more requests; the kernel works on them before
+    /// this returns.
+    ///
+    /// # Errors
+    /// Those of `sendto(2)`.
+    fn send(&mut self, requests: &[u8]) -> io::Result<()>;
+
+    /// Reads the next datagram into the beginning of a page and gives its length,
+    /// which is larger than the page's if it was cut off. Does not wait.
+    ///
+    /// # Errors
+    /// Those of `recvfrom(2)`; `WouldBlock` if there is none.
+    fn receive(&mut self, page: &mut [u8]) -> io::Result<usize>;
+}
+
+impl Transport for Socket {
+    fn send(&mut self, requests: &[u8]) -> io::Result<()> {
+        self.send_to(requests, &SocketAddr::new(0, 0), 0).map(drop)
+    }
+
+    fn receive(&mut self, mut page: &mut [u8]) -> io::Result<usize> {
+        self.recv(&mut page, libc::MSG_DONTWAIT | libc::MSG_TRUNC)
+    }
+}
+
 /// A socket in the network namespace of the thread that opened it.
 #[derive(Debug)]
 pub(crate) struct NetlinkSocket {
-    socket: Socket,
+    transport: Box<dyn Transport>,
     page: Box<[u8]>,
     seq: u32,
 }
@@ -76,16 +108,12 @@ pub(crate) fn malformed(error: Malformed) -> io::Error {
 impl NetlinkSocket {
     /// Opens a socket of one of the `NETLINK_*` protocols.
     pub(crate) fn open(protocol: isize) -> io::Result<Self> {
-        let mut socket = Socket::new(protocol)?;
-        socket.bind_auto()?;
-        // An error report then does not repeat the request, but tells what is wrong in it.
-        socket.set_cap_ack(true)?;
-        socket.set_ext_ack(true)?;
-        Ok(Self { socket, page: vec![0; PAGE].into(), seq: 0 })
+        Ok(Self::over(Box::new(open(protocol)?)))
     }
 
-    pub(crate) const fn socket(&self) -> &Socket {
-        &self.socket
+    /// A socket over a transport that is open.
+    pub(crate) fn over(transport: Box<dyn Transport>) -> Self {
+        Self { transport, page: vec![0; PAGE].into(), seq: 0 }
     }
 
     /// The number of the next request.
@@ -95,20 +123,32 @@ impl NetlinkSocket {
     }
 
     /// Sends one or more requests; the kernel works on them before this returns.
-    pub(crate) fn send(&self, requests: &[u8]) -> io::Result<()> {
+    pub(crate) fn send(&mut self, requests: &[u8]) -> io::Result<()> {
         loop {
-            match self.socket.send_to(requests, &SocketAddr::new(0, 0), 0) {
+            match self.transport.send(requests) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                outcome => return outcome.map(drop),
+                outcome => return outcome,
             }
         }
     }
 
     /// Sends one request, which bears the number given out last, and hands each
     /// message of its answer to `take`, up to the acknowledgement or the end of
-    /// the listing. The answer is read to its end even if `take` fails: a socket
-    /// with half a listing takes no other.
+    /// the listing. The answer is read to its end whatever fails: a socket with
+    /// half a listing takes no other.
     pub(crate) fn ask(
+        &mut self,
+        request: &[u8],
+        take: impl FnMut(&Message<'_>) -> Result<(), Unanswered>,
+    ) -> Result<Whole, Unanswered> {
+        let answer = self.exchange(request, take);
+        if matches!(answer, Err(Unanswered::Malformed(_) | Unanswered::Io(_))) {
+            self.discard();
+        }
+        answer
+    }
+
+    fn exchange(
         &mut self,
         request: &[u8],
         mut take: impl FnMut(&Message<'_>) -> Result<(), Unanswered>,
@@ -118,7 +158,14 @@ impl NetlinkSocket {
         let mut whole = Whole::Yes;
         let mut taken = Ok(());
         loop {
-            for message in Messages(self.receive(0)?) {
+            let page = match self.receive() {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let lost = io::Error::new(io::ErrorKind::UnexpectedEof, "the kernel's answer was lost");
+                    return Err(lost.into());
+                }
+                page => page?,
+            };
+            for message in Messages(page) {
                 let message = message?;
                 if message.head.seq != seq {
                     // Left over from a request that failed half way.
@@ -149,7 +196,7 @@ impl NetlinkSocket {
     pub(crate) fn failures(&mut self, mut take: impl FnMut(u32, Report) -> io::Result<()>) -> io::Result<()> {
         let mut lost = None;
         loop {
-            let page = match self.receive(libc::MSG_DONTWAIT) {
+            let page = match self.receive() {
                 Ok(page) => page,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return lost.map_or(Ok(()), Err),
                 Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
@@ -169,9 +216,20 @@ impl NetlinkSocket {
         }
     }
 
-    fn receive(&mut self, flags: libc::c_int) -> io::Result<&[u8]> {
+    /// Reads away what is left of an answer.
+    fn discard(&mut self) {
         loop {
-            match self.socket.recv(&mut &mut *self.page, flags | libc::MSG_TRUNC) {
+            match self.receive() {
+                Ok(_) => {}
+                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {}
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn receive(&mut self) -> io::Result<&[u8]> {
+        loop {
+            match self.transport.receive(&mut self.page) {
                 Ok(len) if len > PAGE => return Err(io::Error::other("a netlink datagram is longer than a page")),
                 Ok(len) => return Ok(&self.page[..len]),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -181,9 +239,20 @@ impl NetlinkSocket {
     }
 }
 
+/// Opens a socket of one of the `NETLINK_*` protocols, in the network namespace of
+/// the calling thread.
+pub(crate) fn open(protocol: isize) -> io::Result<Socket> {
+    let mut socket = Socket::new(protocol)?;
+    socket.bind_auto()?;
+    // An error report then does not repeat the request, but tells what is wrong in it.
+    socket.set_cap_ack(true)?;
+    socket.set_ext_ack(true)?;
+    Ok(socket)
+}
+
 impl AsFd for NetlinkSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
+        self.transport.as_fd()
     }
 }
 

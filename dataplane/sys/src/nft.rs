@@ -12,6 +12,7 @@ mod element;
 mod error;
 mod expr;
 mod list;
+mod monitor;
 mod name;
 mod object;
 #[cfg(test)]
@@ -19,6 +20,7 @@ mod oracle;
 mod rule;
 mod set;
 mod socket;
+mod survey;
 mod table;
 mod uapi;
 mod userdata;
@@ -32,12 +34,15 @@ pub use expr::{
     CmpOp, CtDirection, CtKey, CtState, CtStatus, Expr, FibInput, FibResult, IcmpxCode, LimitUnit, LimitWhen,
     LogTarget, Lookup, MetaKey, ObjectKind, PayloadBase, RangeOp, Reject,
 };
+pub use monitor::{Commits, Culprit, Monitor};
 pub use name::{Comment, LogPrefix, Name, TextError};
 pub use object::Counter;
 pub use rule::{Handle, ListedRule, Place, Rule};
 pub use set::{Change, Field, Fields, ListedSet, Set, SetData, SetKind};
 pub use socket::{Commit, Features, NftSocket};
+pub use survey::{SurveyedBase, SurveyedChain};
 pub use table::{ListedTable, Ownership, Table, TableFamily, TableId};
 pub use value::{Reg, VALUE_MAX, Value, Verdict};
 
+pub use crate::netlink::Transport;
 pub use crate::wire::Malformed;

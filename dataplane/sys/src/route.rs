@@ -15,7 +15,7 @@ use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::protocols::NETLINK_ROUTE;
 use nix::errno::Errno;
 
-use crate::netlink::{NetlinkSocket, Unanswered, Whole, malformed};
+use crate::netlink::{self, NetlinkSocket, Unanswered, Whole, malformed};
 use crate::wire::Malformed;
 
 /// How often a listing is begun anew when routes change under it.
@@ -44,10 +44,10 @@ impl RouteSocket {
     /// # Errors
     /// When the system has no room for another socket.
     pub fn open() -> io::Result<Self> {
-        let socket = NetlinkSocket::open(NETLINK_ROUTE)?;
+        let socket = netlink::open(NETLINK_ROUTE)?;
         // The kernel then lists only the table that is asked for.
-        socket.socket().set_netlink_get_strict_chk(true)?;
-        Ok(Self(socket))
+        socket.set_netlink_get_strict_chk(true)?;
+        Ok(Self(NetlinkSocket::over(Box::new(socket))))
     }
 
     /// The routes that lead through one interface without a gateway, except

@@ -7,6 +7,7 @@ use caracal_sys::nft::{self, CommitError, Guard, Place, Refused, SetHeader, TooL
 
 use super::{NftablesDriver, RefusedObjects, Standing};
 use crate::encode;
+use crate::held::Print;
 use crate::ir::Element;
 use crate::model::{Model, Object};
 use crate::plan::Step;
@@ -30,20 +31,25 @@ impl NftablesDriver {
     /// Sends steps as one transaction.
     pub(super) fn send_guarded(&mut self, steps: &[Step], guard: Guard) -> Result<Receipt, Failure> {
         self.batch.restart(guard);
+        let mut prints = std::mem::take(&mut self.prints);
+        prints.clear();
         for step in steps {
-            self.encode(step).map_err(|error| Failure {
+            self.encode(step, &mut prints).map_err(|error| Failure {
                 objects: RefusedObjects::default(),
                 stale: false,
                 error: DriverError::Refused { what: step.to_string(), source: io::Error::other(error) },
             })?;
         }
+        self.prints = prints;
         if self.batch.is_empty() {
             return Ok(Receipt::default());
         }
         match self.socket.commit(&mut self.batch) {
             Ok(commit) => {
                 self.known.generation = self.known.generation.wrapping_add(1);
-                self.count_objects(steps);
+                for (step, print) in steps.iter().zip(&self.prints) {
+                    self.held.record(step, *print);
+                }
                 self.retry = None;
                 Ok(Receipt {
                     outcomes: Vec::new(),
@@ -60,9 +66,11 @@ impl NftablesDriver {
         }
     }
 
-    fn encode(&mut self, step: &Step) -> Result<nft::Op, TooLong> {
+    /// Writes a step, and adds its print.
+    fn encode(&mut self, step: &Step, prints: &mut Vec<Print>) -> Result<nft::Op, TooLong> {
         let batch = &mut self.batch;
-        match step {
+        let mut print = Print::default();
+        let written = match step {
             Step::AddTable => {
                 let ownership = match self.known.owned {
                     true => nft::Ownership::OwnedPersistent,
@@ -74,35 +82,26 @@ impl NftablesDriver {
             Step::AddSet(spec) => batch.add_set(&encode::set(spec)),
             Step::AddChain(chain) => batch.add_chain(&encode::chain(chain)),
             Step::AddElements(spec, elements) => {
+                print = Print::of_elements(elements);
                 let header = SetHeader::new(&self.table, &spec.name);
                 batch.add_elements(&header, elements.iter().flat_map(|e| encode::element(e, spec.kind)))
             }
             Step::DeleteElements(spec, elements) => {
+                print = Print::of_elements(elements);
                 let header = SetHeader::new(&self.table, &spec.name);
                 batch.delete_elements(&header, elements.iter().flat_map(|e| encode::element(e, spec.kind)))
             }
             Step::FlushChain(name) => batch.flush_chain(name),
-            Step::AddRule(chain, rule) => batch.add_rule(chain, Place::Last, &encode::rule(rule)),
+            Step::AddRule(chain, rule) => {
+                let rule = encode::rule(rule);
+                print = Print::of_rule(&rule);
+                batch.add_rule(chain, Place::Last, &rule)
+            }
             Step::DeleteChain(name) => batch.delete_chain(name),
             Step::DeleteSet(name) => batch.delete_set(name),
-        }
-    }
-
-    fn count_objects(&mut self, steps: &[Step]) {
-        for step in steps {
-            match step {
-                Step::AddSet(_) | Step::AddChain(_) => self.known.objects += 1,
-                Step::DeleteSet(_) | Step::DeleteChain(_) => {
-                    self.known.objects = self.known.objects.saturating_sub(1);
-                }
-                Step::DeleteTable => self.known.objects = 0,
-                Step::AddTable
-                | Step::AddElements(..)
-                | Step::DeleteElements(..)
-                | Step::FlushChain(_)
-                | Step::AddRule(..) => {}
-            }
-        }
+        };
+        prints.push(print);
+        written
     }
 
     fn failure(&self, steps: &[Step], error: CommitError) -> Failure {

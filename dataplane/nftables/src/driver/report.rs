@@ -1,14 +1,16 @@
 //! The driver's counts and quarantined endpoints, as a report.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use caracal_program::{Measurement, MeasurementKind, Outcome, Problem, Report, WorkloadId};
 
 use super::Counts;
+use super::drift::DriftLog;
 
 /// What the driver tells of itself.
-pub(super) fn report(counts: &Counts, outcomes: &BTreeMap<WorkloadId, Outcome>) -> Report {
-    let Counts { uncopied_members, repairs, refusals } = *counts;
+pub(super) fn report(counts: &Counts, drift: &DriftLog, outcomes: &BTreeMap<WorkloadId, Outcome>) -> Report {
+    let Counts { uncopied_members, repairs, audits, refusals } = *counts;
     let measurements = vec![
         counter(
             "caracal_nftables_uncopied_set_members_total",
@@ -20,6 +22,23 @@ pub(super) fn report(counts: &Counts, outcomes: &BTreeMap<WorkloadId, Outcome>) 
             "Times that a change by somebody else was found and repaired.",
             repairs,
         ),
+        counter(
+            "caracal_nftables_audits_total",
+            "Times that the content of the whole table was looked through and was right.",
+            audits,
+        ),
+        seconds(
+            "caracal_nftables_blind_seconds_total",
+            "Time in which a change by somebody else may have been in force.",
+            MeasurementKind::Counter,
+            drift.blind(),
+        ),
+        seconds(
+            "caracal_nftables_longest_blind_seconds",
+            "The longest time in which a change by somebody else may have been in force.",
+            MeasurementKind::Gauge,
+            drift.longest(),
+        ),
         counter("caracal_nftables_refusals_total", "Transactions that the kernel refused.", refusals),
     ];
     let problems = outcomes.iter().filter_map(|(id, outcome)| match outcome {
@@ -29,6 +48,10 @@ pub(super) fn report(counts: &Counts, outcomes: &BTreeMap<WorkloadId, Outcome>) 
         Outcome::Programmed | Outcome::Shadowed | Outcome::Removed => None,
     });
     Report { measurements, problems: problems.collect() }
+}
+
+fn seconds(name: &'static str, help: &'static str, kind: MeasurementKind, value: Duration) -> Measurement {
+    Measurement { name, help, kind, labels: Vec::new(), value: value.as_secs_f64() }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a metric is a double")]

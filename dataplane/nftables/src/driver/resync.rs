@@ -7,9 +7,10 @@ use caracal_program::{DriverError, PolicyStore, Receipt, Sweep};
 use caracal_sys::nft::{Guard, Name};
 
 use super::commit::Failure;
-use super::{LONGEST_PAUSE, NftablesDriver, POLL, RefusedObjects, Standing, unanswered};
+use super::{FIRST_PAUSE, LONGEST_PAUSE, NftablesDriver, RefusedObjects, Standing, unanswered};
 use crate::adopt::{self, Way};
 use crate::garbage::Garbage;
+use crate::held::Held;
 use crate::model::{Affected, Model};
 use crate::plan::{Step, plan};
 use crate::readback::Found;
@@ -44,7 +45,14 @@ impl NftablesDriver {
     ) -> Result<Receipt, DriverError> {
         let mut last = None;
         for _ in 0..ATTEMPTS {
-            match self.attempt(store, sweep, refused.clone())? {
+            let attempt = match self.attempt(store, sweep, refused.clone()) {
+                Ok(attempt) => attempt,
+                Err(error) => {
+                    self.postpone();
+                    return Err(error);
+                }
+            };
+            match attempt {
                 Ok(mut receipt) => {
                     self.standing = match sweep {
                         Sweep::Keep => Standing::Kept,
@@ -84,6 +92,8 @@ impl NftablesDriver {
         let found = Found::read(&mut self.socket, &self.table).map_err(|error| unanswered("the table", error))?;
         let version = |first: &Name| found.as_ref().map_or(0, |found| found.version(first));
         let (mut model, desired) = Model::build(store, &self.settings, refused, version);
+        let mut held = Held::desired(&desired);
+        let mut others = 0;
         let wants_ownership = self.wants_ownership();
         let (steps, leftovers) = match &found {
             None => {
@@ -96,7 +106,7 @@ impl NftablesDriver {
                 let is_owned = found.table.flags & OWNER != 0;
                 let is_ours = is_owned && self.known.owned && self.known.table == Some(found.table.handle);
                 let is_ownable = found.table.flags & PERSIST != 0;
-                self.known.objects = found.table.objects;
+                others = found.others();
                 self.known.owned = wants_ownership && is_ownable;
                 // The flags of a table cannot be changed.
                 let way = match wants_ownership && !is_ownable && sweep == Sweep::Remove {
@@ -109,6 +119,11 @@ impl NftablesDriver {
                     Way::Change(edits, leftovers) => {
                         let mut steps = Vec::new();
                         steps.extend(takes_over.then_some(Step::AddTable));
+                        let chains = found.chains.iter().map(|(name, found)| (name, found.chain.base));
+                        held.and_found(chains, found.sets.keys());
+                        if sweep == Sweep::Keep {
+                            held.judge_no_interfaces();
+                        }
                         steps.extend(plan(edits, Garbage::default()));
                         (steps, leftovers)
                     }
@@ -116,6 +131,7 @@ impl NftablesDriver {
                         let mut steps = vec![Step::DeleteTable, Step::AddTable];
                         steps.extend(plan(edits, Garbage::default()));
                         self.known.owned = wants_ownership;
+                        others = 0;
                         (steps, Garbage::default())
                     }
                 }
@@ -126,18 +142,14 @@ impl NftablesDriver {
         self.known.generation = generation;
         let sent = self.send_guarded(&steps, Guard::Generation(generation));
         if sent.is_ok() {
+            self.held = held;
+            self.known.others = others;
+            self.retry = None;
+            self.audit.settle();
             let table = self.socket.table(&self.table).map_err(|error| unanswered("the table", error))?;
             self.known.table = table.map(|table| table.handle);
         }
         Ok(sent)
-    }
-
-    /// Whether somebody else's transaction left our table alone, as far as counts tell.
-    pub(super) fn is_intact(&mut self) -> Result<bool, DriverError> {
-        let table = self.socket.table(&self.table).map_err(|error| unanswered("the table", error))?;
-        Ok(table.is_some_and(|table| {
-            Some(table.handle) == self.known.table && (self.known.owned || table.objects == self.known.objects)
-        }))
     }
 
     pub(super) fn remove_table(&mut self) -> Result<(), DriverError> {
@@ -148,13 +160,15 @@ impl NftablesDriver {
         self.model = None;
         self.outcomes.clear();
         self.known = super::Known::default();
+        self.held = Held::default();
         self.standing = Standing::Unknown;
+        self.retry = None;
         Ok(())
     }
 
     /// Makes the next attempt wait, twice as long each time.
     fn postpone(&mut self) {
-        let pause = self.retry.map_or(POLL, |(_, pause)| (pause * 2).min(LONGEST_PAUSE));
+        let pause = self.retry.map_or(FIRST_PAUSE, |(_, pause)| (pause * 2).min(LONGEST_PAUSE));
         self.retry = Some((Instant::now() + pause, pause));
     }
 }

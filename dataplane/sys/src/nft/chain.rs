@@ -27,6 +27,10 @@ impl Hook {
     /// Every hook.
     pub const ALL: [Self; 5] = [Self::Prerouting, Self::Input, Self::Forward, Self::Output, Self::Postrouting];
 
+    pub(super) fn from_number(number: u32) -> Option<Self> {
+        Self::ALL.into_iter().find(|known| known.number() == number)
+    }
+
     const fn number(self) -> u32 {
         (match self {
             Self::Prerouting => libc::NF_INET_PRE_ROUTING,
@@ -48,7 +52,7 @@ pub enum Policy {
 }
 
 impl Policy {
-    const fn number(self) -> u32 {
+    pub(super) const fn number(self) -> u32 {
         (match self {
             Self::Accept => libc::NF_ACCEPT,
             Self::Drop => libc::NF_DROP,
@@ -165,7 +169,7 @@ impl ListedChain {
         let base = match hook {
             None => None,
             Some((hook, priority)) => {
-                let hook = Hook::ALL.into_iter().find(|known| known.number() == hook);
+                let hook = Hook::from_number(hook);
                 let kind = ChainType::ALL.into_iter().find(|known| kind == Some(known.name()));
                 let (Some(hook), Some(kind)) = (hook, kind) else { return Ok(None) };
                 Some(Base { kind, hook, priority, policy })
@@ -175,7 +179,7 @@ impl ListedChain {
     }
 }
 
-fn decode_hook(attrs: Attrs<'_>) -> Result<(u32, i32), Malformed> {
+pub(super) fn decode_hook(attrs: Attrs<'_>) -> Result<(u32, i32), Malformed> {
     let (mut hook, mut priority) = (0, 0);
     for attr in attrs {
         let attr = attr?;

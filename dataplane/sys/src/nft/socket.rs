@@ -14,7 +14,7 @@ use super::error::{CommitError, QueryError, Refused};
 use super::name::Name;
 use super::table::{Ownership, Table, TableId};
 use super::uapi;
-use crate::netlink::{NetlinkSocket, Unanswered, Whole};
+use crate::netlink::{self, NetlinkSocket, Transport, Unanswered, Whole};
 use crate::wire::{Attrs, Head, Malformed, Writer};
 
 /// What the kernel can do beyond what is always there. Probed, not guessed.
@@ -67,12 +67,23 @@ impl NftSocket {
     /// # Errors
     /// When the kernel has no nf_tables, or without `CAP_NET_ADMIN` later.
     pub fn open() -> io::Result<Self> {
-        Ok(Self {
-            netlink: NetlinkSocket::open(NETLINK_NETFILTER)?,
-            send_room: 0,
-            receive_room: 0,
-            question: Writer::default(),
-        })
+        Ok(Self::over(Self::transport()?))
+    }
+
+    /// A socket over a transport to nf_tables: one of [`NftSocket::transport`], or
+    /// one that stands before it.
+    #[must_use]
+    pub fn over(transport: Box<dyn Transport>) -> Self {
+        let netlink = NetlinkSocket::over(transport);
+        Self { netlink, send_room: 0, receive_room: 0, question: Writer::default() }
+    }
+
+    /// Opens the transport to nf_tables in the network namespace of the calling thread.
+    ///
+    /// # Errors
+    /// When the kernel has no nf_tables.
+    pub fn transport() -> io::Result<Box<dyn Transport>> {
+        Ok(Box::new(netlink::open(NETLINK_NETFILTER)?))
     }
 
     /// Sends a batch and waits until the kernel has done all of it or nothing.

@@ -1,5 +1,7 @@
 //! Tables.
 
+use std::fmt;
+
 use super::name::{Comment, Name};
 use super::uapi::{
     NFT_TABLE_F_OWNER, NFT_TABLE_F_PERSIST, NFTA_ANY_TABLE, NFTA_TABLE_FLAGS, NFTA_TABLE_HANDLE, NFTA_TABLE_OWNER,
@@ -20,6 +22,9 @@ pub enum TableFamily {
 }
 
 impl TableFamily {
+    /// Every family.
+    pub const ALL: [Self; 3] = [Self::Inet, Self::Ip, Self::Ip6];
+
     pub(super) const fn number(self) -> u8 {
         (match self {
             Self::Inet => libc::NFPROTO_INET,
@@ -36,6 +41,24 @@ pub struct TableId {
     pub family: TableFamily,
     /// The name.
     pub name: Name,
+}
+
+impl fmt::Display for TableFamily {
+    /// As nft writes it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Inet => "inet",
+            Self::Ip => "ip",
+            Self::Ip6 => "ip6",
+        })
+    }
+}
+
+impl fmt::Display for TableId {
+    /// As nft writes it: `inet filter`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.family, self.name)
+    }
 }
 
 impl TableId {

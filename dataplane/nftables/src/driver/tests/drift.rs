@@ -1,0 +1,204 @@
+//! What others do to our table is found and put right.
+
+use proptest::strategy::ValueTree as _;
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+
+use super::*;
+use crate::testing::Tier;
+
+/// Has a driver that polls as often as it wants heal a change, and delete what that
+/// leaves; the time until it was healed.
+fn heal(driver: &mut NftablesDriver, world: &World, change: &str) -> Duration {
+    let start = Instant::now();
+    let mut finding = Finding::Unchanged;
+    while finding == Finding::Unchanged {
+        assert!(start.elapsed() < Duration::from_secs(20), "not found: {change}");
+        sleep(driver.poll_interval());
+        finding = driver.poll(&world.store).expect("the kernel answers");
+    }
+    let took = start.elapsed();
+    while driver.model.as_ref().is_some_and(Model::has_garbage) {
+        sleep(Duration::from_millis(1));
+        driver.poll(&world.store).expect("the kernel answers");
+    }
+    took
+}
+
+/// Two policies, sets of every kind, three pods.
+fn varied() -> World {
+    let mut world = World::default();
+    let ports = caracal_proto::felix::Rule {
+        protocol: crate::testing::protocol("tcp"),
+        dst_ports: crate::testing::ports(&["80", "443", "8000:8080"]),
+        src_net: crate::testing::texts(&["10.0.0.0/8", "172.16.0.0/12"]),
+        ..rule("allow")
+    };
+    world
+        .set("s:clients", &["10.0.0.1/32", "10.0.0.2/32", "10.1.0.0/16", "fd00::1/128", "fd00:1::/64"])
+        .set("n:named", &["10.0.0.1,tcp:80", "fd00::1,udp:53"])
+        .policy("default/web", &[allow_from("s:clients", "80"), ports, rule("deny")], &[rule("allow")])
+        .policy("global", &[rule("next-tier"), rule("log")], &[rule("deny")])
+        .profile("kns.default", &[rule("allow")], &[rule("allow")]);
+    for pod in 0..3 {
+        let tiers: [Tier<'_>; 2] =
+            [("first", "Deny", &["global"], &["global"]), ("default", "Deny", &["default/web"], &["default/web"])];
+        world.endpoint(&format!("default/web-{pod}"), &format!("cali{pod}"), &tiers, &["kns.default"]);
+    }
+    world.in_sync();
+    world
+}
+
+/// The names after a word at the beginning of a line in `nft list table`.
+fn names_after(listed: &str, word: &str) -> Vec<String> {
+    let begins = format!("\t{word} ");
+    let names = listed.lines().filter_map(|line| line.strip_prefix(&begins)?.split(' ').next());
+    names.map(str::to_owned).collect()
+}
+
+/// Picks something to do to the table, as nft commands; none if it does not fit what
+/// is picked.
+fn mutation(runner: &mut TestRunner) -> Option<String> {
+    let mut pick = |below: usize| (0..below).new_tree(runner).expect("a number").current();
+    let listed = nft(&["-nn", "-a", "list", "table", "inet", "caracal"], "").expect("nft lists the table");
+    let (chains, sets) = (names_after(&listed, "chain"), names_after(&listed, "set"));
+    let maps = names_after(&listed, "map");
+    let chain = &chains[pick(chains.len())];
+    let set = &sets[pick(sets.len())];
+    let map = &maps[pick(maps.len())];
+    let base: Vec<_> =
+        chains.iter().filter(|name| name.starts_with("forward-") || name.starts_with("input-")).collect();
+    let base = base[pick(base.len())];
+    let inside = nft(&["-nn", "-a", "list", "chain", "inet", "caracal", chain], "").expect("nft lists the chain");
+    let handles: Vec<&str> = inside
+        .lines()
+        .filter(|line| line.starts_with("\t\t") && !line.contains("type filter"))
+        .filter_map(|line| Some(line.rsplit_once("# handle ")?.1))
+        .collect();
+    let handle = (!handles.is_empty()).then(|| handles[pick(handles.len())]);
+    let elements = nft(&["-nn", "list", "set", "inet", "caracal", set], "").expect("nft lists the set");
+    let elements = elements.split_once("elements = {").and_then(|(_, rest)| rest.split_once('}')).map(|(list, _)| list);
+    let element = elements.map(|list| {
+        let list: Vec<&str> = list.split(',').map(str::trim).collect();
+        list[pick(list.len())].to_owned()
+    });
+    let there = "inet caracal";
+    Some(match pick(16) {
+        0 => format!("delete table {there}"),
+        1 => format!("flush table {there}"),
+        2 => format!("flush chain {there} {chain}"),
+        3 => format!("delete rule {there} {chain} handle {}", handle?),
+        4 => format!("replace rule {there} {chain} handle {} counter accept", handle?),
+        5 => format!("insert rule {there} {chain} accept"),
+        6 => format!("add rule {there} {chain} meta mark set 0x1"),
+        7 => format!("add chain {there} stranger"),
+        8 => format!("add chain {there} guest {{ type filter hook output priority 7; policy accept; }}"),
+        9 => format!("chain {there} {base} {{ policy drop; }}"),
+        10 => format!("flush set {there} {set}"),
+        11 => format!("delete element {there} {set} {{ {} }}", element?),
+        12 if set.starts_with("addrs4") => format!("add element {there} {set} {{ 203.0.113.{} }}", pick(200) + 1),
+        12 if set.starts_with("nets4") => format!("add element {there} {set} {{ 203.0.{}.0/24 }}", pick(200) + 1),
+        12 => format!("add element {there} {map} {{ \"eth{}\" : accept }}", pick(9)),
+        13 => format!("add set {there} unknown {{ type ipv4_addr . mark; flags timeout; }}"),
+        14 => format!("flush map {there} {map}"),
+        // What is changed and what refers to it, in one transaction.
+        _ => format!(
+            "add chain {there} detour\nadd rule {there} detour accept\ninsert rule {there} {chain} jump detour\n\
+             add set {there} lure {{ type ipv4_addr; elements = {{ 10.0.0.1 }}; }}\n\
+             insert rule {there} {chain} ip saddr @lure accept"
+        ),
+    })
+}
+
+/// 200 random changes by another process: each is found and healed, and the kernel
+/// ends with what the text of the store loads to.
+#[test]
+fn every_change_by_others_is_found_and_healed() {
+    const MUTATIONS: usize = 200;
+    let world = varied();
+    let wanted = loaded(&world);
+    let mut runner = TestRunner::new_with_rng(Config::default(), TestRng::from_seed(RngAlgorithm::ChaCha, &[7; 32]));
+    let mut blind = in_namespace(|| {
+        let mut driver = driver();
+        driver.resync(&world.store, Sweep::Remove).expect("the kernel takes it");
+        assert_eq!(listing(), wanted);
+        let mut blind = Vec::new();
+        while blind.len() < MUTATIONS {
+            let Some(mutation) = mutation(&mut runner) else { continue };
+            if nft(&["-f", "-"], &mutation).is_err() || listing() == wanted {
+                // Not possible here, or no change.
+                continue;
+            }
+            blind.push(heal(&mut driver, &world, &mutation));
+            assert_eq!(listing(), wanted, "after {mutation}");
+            assert_eq!(driver.look_at_everything(), None, "after {mutation}");
+        }
+        assert_eq!(driver.counts().repairs, MUTATIONS as u64);
+        assert_eq!(driver.counts().refusals, 0);
+        blind
+    });
+    blind.sort_unstable();
+    let [median, longest] = [blind[MUTATIONS / 2], blind[MUTATIONS - 1]];
+    println!("{MUTATIONS} mutations healed; blind for {median:?} (median), {longest:?} (longest)");
+}
+
+/// The kernel keeps others from an owned table: their changes fail, and a ruleset
+/// that is flushed leaves it standing.
+#[test]
+fn an_owned_table_cannot_be_changed_by_others() {
+    let world = varied();
+    let mut runner = TestRunner::new_with_rng(Config::default(), TestRng::from_seed(RngAlgorithm::ChaCha, &[8; 32]));
+    in_namespace(|| {
+        let mut driver = driver_with(|settings| settings.ownership = Ownership::Owned);
+        driver.resync(&world.store, Sweep::Remove).expect("the kernel takes it");
+        let wanted = listing();
+        let mut tried = 0;
+        while tried < 50 {
+            let Some(mutation) = mutation(&mut runner) else { continue };
+            nft(&["-f", "-"], &mutation).expect_err("the kernel refuses it");
+            tried += 1;
+        }
+        nft(&["flush", "ruleset"], "").expect("nft flushes what is not owned");
+        nft(&["-f", "-"], "add table inet other").expect("nft adds a table");
+        assert_eq!(driver.poll(&world.store).expect("the kernel answers"), Finding::Unchanged);
+        assert_eq!(driver.counts().repairs, 0);
+        nft(&["delete", "table", "inet", "other"], "").expect("nft deletes its table");
+        assert_eq!(listing(), wanted);
+    });
+}
+
+/// A foreign commit that is not about us costs a look, and no more.
+#[test]
+fn what_others_do_elsewhere_is_not_drift() {
+    let world = varied();
+    in_namespace(|| {
+        let mut driver = driver();
+        driver.resync(&world.store, Sweep::Remove).expect("the kernel takes it");
+        for n in 0..5 {
+            nft(&["-f", "-"], &format!("add table inet other{n}")).expect("nft adds a table");
+            assert_eq!(driver.poll(&world.store).expect("the kernel answers"), Finding::Unchanged);
+        }
+        let start = Instant::now();
+        while driver.counts().audits == 0 {
+            assert!(start.elapsed() < Duration::from_secs(20), "the round does not end");
+            sleep(Duration::from_millis(5));
+            assert_eq!(driver.poll(&world.store).expect("the kernel answers"), Finding::Unchanged);
+        }
+        assert_eq!(driver.counts().repairs, 0);
+    });
+}
+
+#[test]
+fn events_name_the_culprit() {
+    let world = small();
+    in_namespace(|| {
+        let mut driver = driver_with(|settings| {
+            settings.ownership = Ownership::Shared;
+            settings.culprits = Culprits::Named;
+        });
+        driver.resync(&world.store, Sweep::Remove).expect("the kernel takes it");
+        nft(&["-f", "-"], "insert rule inet caracal forward-egress accept").expect("nft adds a rule");
+        poll_until_healed(&mut driver, &world, "a rule");
+        let last = driver.drift.last().expect("something was repaired").to_owned();
+        assert!(last.starts_with("rules of chain forward-egress changed, by nft (pid "), "{last}");
+    });
+}

@@ -1,0 +1,210 @@
+//! What the kernel holds by what was sent to it: of each chain and set a print, so
+//! that a look at one of them tells whether somebody else changed it.
+//!
+//! A print costs nothing to keep up with a change: a chain's is folded over its
+//! rules, a set's is a sum over its elements, whatever their order.
+
+use std::hash::{Hash, Hasher as _};
+
+use caracal_sys::nft::{self, Expr};
+use rustc_hash::{FxHashMap, FxHasher};
+
+use crate::edits::{ChainEdit, Edits};
+use crate::encode;
+use crate::ir::{Chain, Element, Name, SetKind, SetSpec};
+use crate::plan::Step;
+
+/// A hash of a rule or of some elements.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Print(u64);
+
+impl Print {
+    /// Of a rule; what its counters have counted does not matter.
+    pub(crate) fn of_rule(rule: &nft::Rule) -> Self {
+        let mut hasher = FxHasher::default();
+        for expr in &rule.exprs {
+            match expr {
+                Expr::Counter { .. } => Expr::COUNTER.hash(&mut hasher),
+                expr => expr.hash(&mut hasher),
+            }
+        }
+        rule.comment.hash(&mut hasher);
+        Self(spread(hasher.finish()))
+    }
+
+    /// Of elements in any order.
+    pub(crate) fn of_elements<'a>(elements: impl IntoIterator<Item = &'a Element>) -> Self {
+        Self(elements.into_iter().fold(0, |sum, element| {
+            let mut hasher = FxHasher::default();
+            element.hash(&mut hasher);
+            sum.wrapping_add(spread(hasher.finish()))
+        }))
+    }
+
+    /// Of rules in their order.
+    pub(crate) fn of_rules<'a>(rules: impl IntoIterator<Item = &'a nft::Rule>) -> Self {
+        rules.into_iter().fold(Self::default(), |chain, rule| chain.then(Self::of_rule(rule)))
+    }
+
+    fn then(self, rule: Self) -> Self {
+        Self(spread(self.0.rotate_left(5) ^ rule.0))
+    }
+
+    const fn plus(self, elements: Self) -> Self {
+        Self(self.0.wrapping_add(elements.0))
+    }
+
+    const fn minus(self, elements: Self) -> Self {
+        Self(self.0.wrapping_sub(elements.0))
+    }
+}
+
+/// The finisher of splitmix64: sums of its values tell sets apart, which sums of
+/// products do not.
+const fn spread(hash: u64) -> u64 {
+    let hash = (hash.wrapping_add(0x9e37_79b9_7f4a_7c15) ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let hash = (hash ^ (hash >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    hash ^ (hash >> 31)
+}
+
+/// A chain that the kernel holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct HeldChain {
+    pub(crate) base: Option<nft::Base>,
+    /// Of its rules; `None` for one that is there and is not ours to judge yet.
+    pub(crate) rules: Option<Print>,
+}
+
+/// A set that the kernel holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct HeldSet {
+    /// `None` for one that is there and is not ours to judge yet.
+    pub(crate) contents: Option<(SetKind, Print)>,
+}
+
+/// The table as the kernel holds it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Held {
+    pub(crate) chains: FxHashMap<Name, HeldChain>,
+    pub(crate) sets: FxHashMap<Name, HeldSet>,
+}
+
+impl Held {
+    /// What the kernel holds once it holds all that is desired.
+    pub(crate) fn desired(desired: &Edits) -> Self {
+        let mut held = Self::default();
+        for spec in &desired.sets {
+            held.add_set(spec);
+        }
+        for edit in &desired.elements {
+            held.add_elements(&edit.set.name, Print::of_elements(&edit.add));
+        }
+        for edit in &desired.chains {
+            let (ChainEdit::Create(chain) | ChainEdit::Rewrite(chain)) = edit;
+            held.add_chain(chain);
+            let rules = chain.rules.iter().map(|rule| Print::of_rule(&encode::rule(rule)));
+            let rules = rules.fold(Print::default(), Print::then);
+            held.chains.entry(chain.name.clone()).and_modify(|held| held.rules = Some(rules));
+        }
+        held
+    }
+
+    /// Chains and sets that are in the kernel beside those that are desired.
+    pub(crate) fn and_found<'a>(
+        &mut self,
+        chains: impl Iterator<Item = (&'a Name, Option<nft::Base>)>,
+        sets: impl Iterator<Item = &'a Name>,
+    ) {
+        for (name, base) in chains {
+            self.chains.entry(name.clone()).or_insert(HeldChain { base, rules: None });
+        }
+        for name in sets {
+            self.sets.entry(name.clone()).or_insert(HeldSet { contents: None });
+        }
+    }
+
+    /// No longer judges the verdict maps: they keep entries that nobody has told of.
+    pub(crate) fn judge_no_interfaces(&mut self) {
+        for set in self.sets.values_mut() {
+            if matches!(set.contents, Some((SetKind::Interfaces, _))) {
+                set.contents = None;
+            }
+        }
+    }
+
+    /// Takes note of a step that was carried out, with [`Held::print`] of it.
+    pub(crate) fn record(&mut self, step: &Step, print: Print) {
+        match step {
+            Step::AddTable => {}
+            Step::DeleteTable => *self = Self::default(),
+            Step::AddSet(spec) => self.add_set(spec),
+            Step::AddChain(chain) => self.add_chain(chain),
+            Step::AddElements(spec, _) => self.add_elements(&spec.name, print),
+            Step::DeleteElements(spec, _) => {
+                if let Some(HeldSet { contents: Some((_, sum)) }) = self.sets.get_mut(&spec.name) {
+                    *sum = sum.minus(print);
+                }
+            }
+            Step::FlushChain(name) => {
+                if let Some(chain) = self.chains.get_mut(name) {
+                    chain.rules = Some(Print::default());
+                }
+            }
+            Step::AddRule(name, _) => {
+                if let Some(HeldChain { rules: Some(rules), .. }) = self.chains.get_mut(name) {
+                    *rules = rules.then(print);
+                }
+            }
+            Step::DeleteChain(name) => {
+                self.chains.remove(name);
+            }
+            Step::DeleteSet(name) => {
+                self.sets.remove(name);
+            }
+        }
+    }
+
+    fn add_set(&mut self, spec: &SetSpec) {
+        let contents = Some((spec.kind, Print::default()));
+        self.sets.entry(spec.name.clone()).or_insert(HeldSet { contents });
+    }
+
+    fn add_chain(&mut self, chain: &Chain) {
+        let made = HeldChain { base: encode::chain(chain).base, rules: Some(Print::default()) };
+        self.chains.entry(chain.name.clone()).or_insert(made);
+    }
+
+    fn add_elements(&mut self, set: &Name, print: Print) {
+        if let Some(HeldSet { contents: Some((_, sum)) }) = self.sets.get_mut(set) {
+            *sum = sum.plus(print);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn element(text: &str) -> Element {
+        Element::Addr(text.parse().expect("an address"))
+    }
+
+    #[test]
+    fn a_set_has_one_print_whatever_the_way_to_it() {
+        let [a, b, c] = ["10.0.0.1", "10.0.0.2", "10.0.0.3"].map(element);
+        let all = Print::of_elements([&a, &b, &c]);
+        assert_eq!(all, Print::of_elements([&c, &a, &b]));
+        assert_eq!(all.minus(Print::of_elements([&b])), Print::of_elements([&c, &a]));
+        assert_ne!(all, Print::of_elements([&a, &b]));
+        assert_eq!(Print::of_elements([]), Print::default());
+    }
+
+    #[test]
+    fn a_chain_is_told_by_its_rules_and_their_order() {
+        let [drop, accept] = [nft::Verdict::Drop, nft::Verdict::Accept].map(|v| nft::Rule::new([Expr::Verdict(v)]));
+        let counted = |packets| nft::Rule::new([Expr::Counter { packets, bytes: 0 }]);
+        assert_ne!(Print::of_rules([&drop, &accept]), Print::of_rules([&accept, &drop]));
+        assert_ne!(Print::of_rules([&drop]), Print::of_rules([]));
+        assert_eq!(Print::of_rules([&counted(7)]), Print::of_rules([&counted(0)]));
+    }
+}
