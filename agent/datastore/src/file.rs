@@ -91,6 +91,11 @@ impl FileSource {
         })
     }
 
+    /// The files that the source has read, in the order in which they count.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.catalogue.files_below(self.directory.path())
+    }
+
     /// The token. A blank one is about to be written.
     fn read_token(&self) -> Option<String> {
         let text = fs::read_to_string(self.directory.token_path()).ok()?;

@@ -54,17 +54,23 @@ struct Origin {
 }
 
 impl Document {
-    /// Refuses the object because of one of its fields.
-    pub(crate) fn refuse(&self, layer: Layer, field: &FieldPath, reason: impl Into<String>) -> Refusal {
+    /// The line of a field, or of the last one on the way to it that is there;
+    /// counted from 1.
+    #[must_use]
+    pub fn line_of(&self, field: &FieldPath) -> usize {
         let path = self.origin.item.join(field);
-        let line = match locate::line_of(&self.origin.text, &path) {
+        match locate::line_of(&self.origin.text, &path) {
             Some(line) => self.origin.first_line + line - 1,
             None => self.line,
-        };
+        }
+    }
+
+    /// Refuses the object because of one of its fields.
+    pub(crate) fn refuse(&self, layer: Layer, field: &FieldPath, reason: impl Into<String>) -> Refusal {
         Refusal {
             file: Arc::clone(&self.file),
             index: self.index,
-            line,
+            line: self.line_of(field),
             object: ObjectRef::of(&self.value).map(Box::new),
             layer,
             field: field.to_string(),

@@ -33,9 +33,6 @@ fn check(packet_text: &str, want: &[&str]) {
 
 #[test]
 fn rules_that_allow_are_compared_even_behind_the_one_that_denies() {
-    check(
-        "10.0.0.1 > 10.0.0.2 tcp 1000 > 80",
-        &["default/web#1 lacks ", "default/web#2 lacks protocol, source-nets"],
-    );
+    check("10.0.0.1 > 10.0.0.2 tcp 1000 > 80", &["default/web#1 lacks ", "default/web#2 lacks protocol, source-nets"]);
     check("192.0.2.1 > 10.0.0.2 udp 1000 > 53", &["default/web#1 lacks protocol", "default/web#2 lacks "]);
 }
