@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use datastore::{Datastore, DatastoreError};
 
+use crate::admin::DEFAULT_SOCKET;
 use crate::explain::{EXPLAIN_HELP, ExplainArgs};
 
 mod datastore;
@@ -30,7 +31,8 @@ pub struct Cli {
 }
 
 const AFTER_HELP: &str = "\
-Exit status: 0 done, 1 failed (the reason is on standard error), 2 wrong usage.
+Exit status: 0 done, 1 failed (the reason is on standard error), 2 wrong usage, 3 answered, but \
+something is wrong.
 
 Configuration: Felix's parameters, from FelixConfiguration resources, --config-file, FELIX_* and \
 CARACAL_* variables; later ones win.";
@@ -107,6 +109,35 @@ Examples:
   diff <(caracal render --datastore file:old --node n) <(caracal render --datastore file:new --node n)")]
     Render(RenderArgs),
 
+    /// Say whether everything is in force on this node, and what is not
+    #[command(after_help = "\
+Examples:
+  caracal status
+  caracal status --output json | jq '.problems[] | {subject, place, field, reason}'
+
+It asks the running agent. Exit status: 0 everything is in force, 1 the agent cannot be reached, \
+3 something is wrong or the agent is not ready.")]
+    Status(AskArgs),
+
+    /// List the endpoints of this node, and what the kernel acknowledged for each
+    #[command(after_help = "\
+Examples:
+  caracal endpoints
+  caracal endpoints --output json | jq -r '.endpoints[] | select(.outcome != \"programmed\") | .id'
+
+REVISION is the one that the kernel holds for the endpoint, SINCE when its outcome became what it is. \
+Exit status: 0 every endpoint is programmed, 1 the agent cannot be reached, 3 some are not.")]
+    Endpoints(AskArgs),
+
+    /// List the policies that apply to endpoints of this node, in the order of evaluation
+    #[command(after_help = "\
+Examples:
+  caracal policies
+  caracal policies --output json | jq '.policies[] | select(.endpoints == 0)'
+
+It asks the running agent. With counters in the kernel, what each rule has matched follows it.")]
+    Policies(AskArgs),
+
     /// Say what happens to a packet, and why
     #[command(after_help = EXPLAIN_HELP)]
     Explain(ExplainArgs),
@@ -142,12 +173,37 @@ pub struct SourceArgs {
     pub node: Option<String>,
 }
 
+/// Where the admin API is.
+#[derive(Clone, Debug, Args)]
+pub struct AdminArgs {
+    /// The unix socket on which a running agent answers `caracal status` and the like; it is made
+    /// with mode 0600
+    #[arg(long, value_name = "PATH", default_value = DEFAULT_SOCKET)]
+    pub admin_socket: PathBuf,
+}
+
+/// A command that asks the running agent.
+#[derive(Debug, Args)]
+pub struct AskArgs {
+    /// The agent.
+    #[command(flatten)]
+    pub admin: AdminArgs,
+
+    /// How to print the answer
+    #[arg(long, value_enum, default_value_t = Output::Text, value_name = "FORMAT")]
+    pub output: Output,
+}
+
 /// `caracal agent`.
 #[derive(Debug, Args)]
 pub struct AgentArgs {
     /// The datastore and the node.
     #[command(flatten)]
     pub source: SourceArgs,
+
+    /// Where to answer questions.
+    #[command(flatten)]
+    pub admin: AdminArgs,
 }
 
 /// `caracal control`.
@@ -160,6 +216,10 @@ pub struct ControlArgs {
     /// The unix socket to serve the data half on; it is made with mode 0600
     #[arg(long, value_name = "PATH")]
     pub socket: PathBuf,
+
+    /// Where to answer questions.
+    #[command(flatten)]
+    pub admin: AdminArgs,
 }
 
 /// `caracal dataplane`.

@@ -4,25 +4,51 @@ mod agent;
 mod calc;
 mod control;
 mod dataplane;
+mod endpoints;
 mod half;
+mod policies;
 mod render;
 mod selector;
 mod source;
+mod status;
+mod table;
 mod version;
 
 use std::io::BufWriter;
+use std::process::ExitCode;
 
 use crate::cli::{Cli, Command};
 use crate::explain;
 use crate::logging::{self, Reader};
 
+/// What a command has to say by its exit status, beside that it did what it is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    /// Nothing.
+    Fine,
+    /// What was asked about is not as it should be.
+    Wrong,
+}
+
+impl From<Verdict> for ExitCode {
+    fn from(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Fine => Self::SUCCESS,
+            Verdict::Wrong => Self::from(3),
+        }
+    }
+}
+
 /// Runs a command to its end.
 ///
 /// # Errors
 /// What kept the command from its purpose, for standard error and exit status 1.
-pub fn run(cli: Cli) -> anyhow::Result<()> {
+pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let Cli { command, global } = cli;
-    match command {
+    let done = match command {
+        Command::Status(args) => return Ok(status::run(&args, std::io::stdout().lock())?.into()),
+        Command::Endpoints(args) => return Ok(endpoints::run(&args, std::io::stdout().lock())?.into()),
+        Command::Policies(args) => policies::run(&args, std::io::stdout().lock()),
         Command::Agent(args) => agent::run(&global, &args),
         Command::Control(args) => control::run(&global, &args),
         Command::Dataplane(args) => dataplane::run(&global, &args),
@@ -34,7 +60,8 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         }
         Command::Selector => selector::run(std::io::stdin().lock(), std::io::stdout().lock()),
         Command::Version(args) => version::run(&args, std::io::stdout().lock()),
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 /// A reader that has seen enough closes the pipe: that is no failure.

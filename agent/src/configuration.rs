@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use caracal_calc_graph as graph;
-use caracal_config::{ConfigSources, FileError, NftablesMode, Resolved, Settings, Source, SourceSpoofing};
+use caracal_config::{ConfigSources, FileError, NftablesMode, Resolved, Settings, Source, SourceSpoofing, Warning};
 use caracal_datastore::{ConfigEvent, convert};
 use caracal_model::Labels;
 use caracal_proto::felix;
@@ -135,6 +135,12 @@ impl Configuration {
             settings.interface_prefix = prefix.into();
         }
         settings
+    }
+
+    /// What does not count, or not as it might seem.
+    #[must_use]
+    pub fn warnings(&self) -> &[Warning] {
+        self.resolved.warnings()
     }
 
     /// The message that tells the data half.

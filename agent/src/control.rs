@@ -7,6 +7,7 @@ mod calculator;
 mod feed;
 mod half;
 mod inbox;
+mod insight;
 
 use caracal_datastore::Report;
 use tracing::{info, warn};
@@ -15,6 +16,7 @@ pub use calculator::Calculator;
 pub use feed::Feed;
 pub use half::{ControlError, ControlHalf};
 pub use inbox::{Inbox, Input, News, Outlet, PeerId, Receiver, SourceInbox, inbox};
+pub use insight::{Insight, Question, Unanswered};
 
 /// Logs news about what is wrong with what a source reads.
 pub fn log_report(report: &Report) {

@@ -1,5 +1,6 @@
 //! The caracal program.
 
+pub mod admin;
 pub mod cli;
 pub mod commands;
 pub mod configuration;
@@ -10,6 +11,7 @@ pub mod explain;
 pub mod logging;
 pub mod policysync;
 pub mod signals;
+pub mod status;
 pub mod sync;
 
 /// This program and its version, as one half tells the other.

@@ -7,7 +7,7 @@ use clap::Parser as _;
 
 fn main() -> ExitCode {
     match caracal_agent::commands::run(caracal_agent::cli::Cli::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(exit) => exit,
         Err(error) => {
             // With standard error closed there is nobody left to tell.
             let _ = writeln!(std::io::stderr(), "caracal: {error:#}");

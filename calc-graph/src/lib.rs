@@ -9,6 +9,7 @@
 //! gives, costs and keeps true.
 
 mod active_rules;
+mod census;
 mod class_space;
 mod cluster;
 mod delta;
@@ -44,6 +45,7 @@ mod slots;
 mod tiers;
 mod varint;
 
+pub use census::Census;
 pub use delta::{
     ActivePolicy, ActiveProfile, Delta, HostPolicyLists, IpSetKind, Member, PolicyList, ScannedRule, TierPolicies,
 };

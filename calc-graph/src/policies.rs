@@ -276,6 +276,16 @@ impl Policies {
         active.map(|(at, _)| PolicyIx(at))
     }
 
+    /// How many policies there are.
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// A policy's order, if it has one.
+    pub(crate) fn order(&self, at: PolicyIx) -> Option<f64> {
+        Some(self.slots[at.0].order).filter(|order| order.is_finite())
+    }
+
     /// Policies in order of their keys.
     pub(crate) fn by_key(&self, policies: impl Iterator<Item = PolicyIx>) -> Vec<PolicyIx> {
         let mut policies: Vec<PolicyIx> = policies.collect();
@@ -298,7 +308,7 @@ impl Policies {
         let Rules { inbound, outbound } = held.rules.unpack();
         Policy {
             tier: tiers.name(held.tier).clone(),
-            order: Some(held.order).filter(|order| order.is_finite()),
+            order: self.order(at),
             selector: self.selector_text(at).into(),
             ingress,
             egress,

@@ -1,8 +1,9 @@
-//! The process boundary: Felix's messages, its policy sync service, and the
-//! sync service between the two halves.
+//! The process boundary: Felix's messages, its policy sync service, the sync
+//! service between the two halves, and the admin service.
 //!
 //! [`felix`] is generated from `felix/felixbackend.proto` with canonical proto3
-//! JSON for every message; [`sync`] from `caracal/sync.proto`.
+//! JSON for every message; [`sync`] from `caracal/sync.proto`; [`admin`] from
+//! `caracal/admin.proto`, its answers as plain JSON.
 
 /// Felix's messages and the `PolicySync` service.
 #[allow(
@@ -28,6 +29,11 @@ pub mod felix {
     reason = "generated from the protocol file"
 )]
 mod caracal {
+    pub mod admin {
+        pub mod v1 {
+            tonic::include_proto!("caracal.admin.v1");
+        }
+    }
     pub mod sync {
         pub mod v1 {
             tonic::include_proto!("caracal.sync.v1");
@@ -37,3 +43,6 @@ mod caracal {
 
 /// The envelope of revisions and the `DataplaneSync` service.
 pub use caracal::sync::v1 as sync;
+
+/// What a running agent says of itself: the `Admin` service.
+pub use caracal::admin::v1 as admin;

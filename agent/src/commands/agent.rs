@@ -37,8 +37,10 @@ pub(super) fn run(global: &Global, args: &AgentArgs) -> anyhow::Result<()> {
         Reply::GiveUp(reason) => guard.failed(&reason),
     })?;
     attach(&control, data.frames())?;
+    let admin = control.serve_admin(&args.admin, &args.source, end)?;
 
     let result = ended.recv().context("every thread has ended")?;
+    drop(admin);
     // The sender first.
     drop(control);
     data.stop();

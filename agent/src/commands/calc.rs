@@ -43,7 +43,11 @@ fn follow(prepared: Prepared, mut printer: Printer<impl Write>) -> anyhow::Resul
             Input::Source(News::Synced(token)) => printer.synced(&token)?,
             Input::Source(News::Failed(reason)) => anyhow::bail!(reason),
             Input::Stop => break,
-            Input::Attach { .. } | Input::Frame { .. } | Input::Detach { .. } | Input::PolicySync(_) => {}
+            Input::Attach { .. }
+            | Input::Frame { .. }
+            | Input::Detach { .. }
+            | Input::PolicySync(_)
+            | Input::Ask(_) => {}
         }
     }
     Ok(())

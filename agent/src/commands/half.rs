@@ -7,6 +7,8 @@ use anyhow::anyhow;
 use tokio::sync::watch;
 
 use super::source::Prepared;
+use crate::admin;
+use crate::cli::{AdminArgs, SourceArgs};
 use crate::control::{Calculator, ControlHalf, Feed, Inbox, Input, inbox};
 use crate::logging::Logging;
 use crate::policysync;
@@ -48,6 +50,17 @@ impl ControlThread {
         })?;
         let feed = Feed::start(source, news)?;
         Ok(Self { inbox, thread: Some(thread), _policysync: policysync, _feed: feed })
+    }
+
+    /// Answers questions about this control half. If the thread for that ends, `end` is told.
+    pub(super) fn serve_admin(
+        &self,
+        admin: &AdminArgs,
+        source: &SourceArgs,
+        end: Sender<End>,
+    ) -> std::io::Result<admin::Server> {
+        let service = admin::Service::new(self.inbox(), source.datastore.to_string());
+        admin::spawn(admin.admin_socket.clone(), service, EndGuard::new(end, "the admin server"))
     }
 
     /// Where peers write to.

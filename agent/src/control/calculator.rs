@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use caracal_calc_graph::{CalcGraph, Locality, Problem};
+use caracal_calc_graph::{CalcGraph, Census, Locality, Problem};
 use caracal_datastore::ConfigEvent;
-use caracal_model::{Event, Key, Kind, Object, Stamp};
+use caracal_model::{Event, Key, Kind, Object, PolicyKey, Stamp};
+use caracal_program::PolicyId;
 use caracal_proto::felix::{self, to_dataplane::Payload};
 use tracing::warn;
 
@@ -124,6 +125,29 @@ impl Calculator {
     fn tell_config(&mut self, out: &mut dyn FnMut(felix::ToDataplane)) {
         self.config_told = true;
         out(felix::ToDataplane { sequence_number: 0, payload: Some(Payload::ConfigUpdate(self.config.clone())) });
+    }
+
+    /// The objects that are not in force, kind first, and why.
+    pub fn problems(&self) -> impl Iterator<Item = (String, &Problem)> {
+        self.graph.problems().map(|(key, kind, problem)| (format!("{kind:?} {}", name_of(key)), problem))
+    }
+
+    /// The active policies in the order of evaluation, each with its order if it has one.
+    #[must_use]
+    pub fn active_policies(&self) -> Vec<(PolicyId, Option<f64>)> {
+        let active = self.graph.active_policies().into_iter();
+        active
+            .map(|(key, order)| {
+                let PolicyKey { kind, namespace, name } = key.clone();
+                (PolicyId { kind: kind.as_str().into(), namespace, name }, order)
+            })
+            .collect()
+    }
+
+    /// Counts the objects of the cluster. Takes time in proportion to their number.
+    #[must_use]
+    pub fn census(&self) -> Census {
+        self.graph.census()
     }
 
     /// Says which objects are not in force; each once, and again after it was.

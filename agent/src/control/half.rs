@@ -10,9 +10,10 @@ use caracal_proto::sync::{Ack, EndpointOutcome, FromData, Hello, endpoint_outcom
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
-use super::{Calculator, Input, News, Outlet, PeerId, Receiver, log_report};
+use super::{Calculator, Input, Insight, News, Outlet, PeerId, Receiver, log_report};
 use crate::logging::Logging;
 use crate::policysync::Hub;
+use crate::status::Status;
 use crate::sync::{Heard, Refused, Retention, RevisionKind, Session};
 
 /// Inputs that one revision takes at most, so that a source that never rests
@@ -33,6 +34,7 @@ pub struct ControlHalf {
     /// Where the policy sync API is served.
     policysync_prefix: watch::Sender<Option<PathBuf>>,
     logging: Logging,
+    status: Status,
     /// Whether the source has said that more belongs to what it told.
     unsettled: bool,
 }
@@ -64,6 +66,7 @@ impl ControlHalf {
             policysync: Hub::default(),
             policysync_prefix,
             logging,
+            status: Status::default(),
             unsettled: false,
         };
         half.configure();
@@ -107,11 +110,12 @@ impl ControlHalf {
             Input::Attach { peer, hello, outlet } => self.attach(peer, &hello, outlet),
             Input::Frame { peer, frame } => self.frame(peer, *frame),
             Input::Detach { peer } => {
-                if self.peer.take_if(|(id, _)| *id == peer).is_some() {
-                    self.session.detach();
+                if self.peer.as_ref().is_some_and(|(id, _)| *id == peer) {
+                    self.detach();
                 }
             }
             Input::PolicySync(request) => self.policysync.on_request(request),
+            Input::Ask(question) => question(&self.insight()),
             Input::Stop => return Ok(ControlFlow::Break(())),
         }
         Ok(ControlFlow::Continue(()))
@@ -128,7 +132,10 @@ impl ControlHalf {
                 self.calculator.on_config(event);
                 self.configure();
             }
-            News::Report(report) => log_report(&report),
+            News::Report(report) => {
+                log_report(&report);
+                self.status.on_source_report(&report);
+            }
             News::Settled => self.unsettled = false,
             // Asked for by whoever watches the output; nobody does here.
             News::Synced(_) => {}
@@ -146,9 +153,22 @@ impl ControlHalf {
             return;
         }
         match self.session.attach(hello, &mut |frame| outlet.send(frame)) {
-            Ok(()) => self.peer = Some((peer, outlet)),
+            Ok(()) => {
+                self.peer = Some((peer, outlet));
+                self.status.on_attach(&hello.build);
+            }
             Err(refused) => outlet.refuse(refused),
         }
+    }
+
+    fn detach(&mut self) {
+        self.peer = None;
+        self.session.detach();
+        self.status.on_detach();
+    }
+
+    fn insight(&self) -> Insight<'_> {
+        Insight { calculator: &self.calculator, session: &self.session, status: &self.status }
     }
 
     fn frame(&mut self, peer: PeerId, frame: FromData) {
@@ -156,13 +176,20 @@ impl ControlHalf {
             return;
         };
         match self.session.receive(frame) {
-            Ok(Heard::Ack { ack, stamp }) => log_ack(&ack, stamp),
+            Ok(Heard::Ack { ack, stamp }) => {
+                log_ack(&ack, stamp);
+                // One of an earlier life tells of endpoints that may be gone.
+                if ack.epoch == self.session.epoch() {
+                    self.status.on_ack(&ack, stamp);
+                }
+            }
+            Ok(Heard::Report(report)) => self.status.on_report(report),
+            Ok(Heard::Alive) => {}
             Ok(Heard::Felix(message)) => debug!(?message, "the data half reports"),
             Ok(Heard::Extension(extension)) => debug!(name = extension.name, "an extension that is not known here"),
             Err(refused) => {
                 outlet.refuse(refused);
-                self.peer = None;
-                self.session.detach();
+                self.detach();
             }
         }
     }
@@ -187,9 +214,15 @@ impl ControlHalf {
         if !ready {
             return;
         }
-        let session = &mut self.session;
+        let (session, status) = (&mut self.session, &mut self.status);
         session.begin(kind, &mut |frame| outlet.send(frame));
-        let mut message = |message: felix::ToDataplane| session.message(message, &mut |frame| outlet.send(frame));
+        if kind == RevisionKind::Snapshot {
+            status.on_snapshot();
+        }
+        let mut message = |message: felix::ToDataplane| {
+            status.on_message(&message);
+            session.message(message, &mut |frame| outlet.send(frame));
+        };
         let policysync = &mut self.policysync;
         let stamp = match kind {
             RevisionKind::Snapshot if policysync.is_following() => {
@@ -206,6 +239,7 @@ impl ControlHalf {
         let stamp = stamp.map_or(0, |stamp| stamp.0);
         if let Some(revision) = session.commit(stamp, &mut |frame| outlet.send(frame)) {
             debug!(revision, ?kind, "sent");
+            self.status.on_commit(revision);
         }
     }
 

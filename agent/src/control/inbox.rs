@@ -6,6 +6,7 @@ use caracal_datastore::{ConfigEvent, Report};
 use caracal_model::Event;
 use caracal_proto::sync::{FromData, Hello, ToData};
 
+use super::Question;
 use crate::policysync;
 use crate::sync::Refused;
 
@@ -52,6 +53,8 @@ pub enum Input {
     },
     /// A client of policy sync asks for something.
     PolicySync(policysync::Request),
+    /// Somebody wants to know something.
+    Ask(Question),
     /// The end.
     Stop,
 }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use caracal_proto::felix;
 use caracal_proto::sync::{
-    Ack, Begin, Commit, Extension, FromData, Hello, Position, ToData, Welcome, begin, from_data, to_data,
+    Ack, Begin, Commit, Extension, FromData, Hello, Position, Report, ToData, Welcome, begin, from_data, to_data,
 };
 
 use super::{Refused, VERSIONS, WINDOW, negotiate};
@@ -39,6 +39,10 @@ pub enum Heard {
     },
     /// A status of an endpoint or of the process.
     Felix(Box<felix::FromDataplane>),
+    /// What it counted, and what does not work there.
+    Report(Report),
+    /// Its loop turns.
+    Alive,
     /// Something that Felix's messages have no place for.
     Extension(Extension),
 }
@@ -176,6 +180,18 @@ impl Session {
         self.peer != Peer::Away
     }
 
+    /// Names this life of the control half.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// The last revision that was begun; 0 before the first.
+    #[must_use]
+    pub fn newest(&self) -> u64 {
+        self.newest
+    }
+
     /// The revision that the data half could take now.
     #[must_use]
     pub fn wants(&self) -> Option<RevisionKind> {
@@ -250,6 +266,8 @@ impl Session {
                 Ok(Heard::Ack { ack, stamp })
             }
             Some(from_data::Frame::Felix(message)) => Ok(Heard::Felix(Box::new(message))),
+            Some(from_data::Frame::Report(report)) => Ok(Heard::Report(report)),
+            Some(from_data::Frame::Alive(_)) => Ok(Heard::Alive),
             Some(from_data::Frame::Extension(extension)) => Ok(Heard::Extension(extension)),
             Some(from_data::Frame::Hello(_)) => Err(Refused::protocol("a second hello on one stream")),
             None => Err(Refused::protocol("a frame of an unknown kind")),

@@ -1,0 +1,100 @@
+//! The admin socket's thread.
+
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use caracal_proto::admin::admin_server::AdminServer;
+use tokio::sync::oneshot;
+use tokio_stream::wrappers::UnixListenerStream;
+use tracing::{info, warn};
+
+use super::Service;
+use crate::sync::socket::Socket;
+
+/// The first pause after the socket could not be served; each further one is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+
+/// The longest pause between two attempts.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// The running server; it ends when dropped.
+#[derive(Debug)]
+pub struct Server {
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            // A panic there was reported there.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Serves the admin API on a unix socket, with a thread of its own. `guard` is
+/// dropped when that ends, however it does.
+///
+/// Enforcement does not hang on it: a socket that cannot be served, because the
+/// agent before still has it, is tried again.
+///
+/// # Errors
+/// If the thread or its runtime cannot be started.
+pub fn spawn(socket: PathBuf, service: Service, guard: impl Send + 'static) -> io::Result<Server> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (stop, stopped) = oneshot::channel();
+    let thread = std::thread::Builder::new().name("admin".to_owned()).spawn(move || {
+        let _guard = guard;
+        runtime.block_on(async {
+            tokio::select! {
+                () = serve(&socket, &service) => {}
+                _ = stopped => {}
+            }
+        });
+    })?;
+    Ok(Server { stop: Some(stop), thread: Some(thread) })
+}
+
+/// Does not end by itself.
+async fn serve(path: &Path, service: &Service) {
+    let mut pause = FIRST_PAUSE;
+    let mut said = String::new();
+    loop {
+        let error = match bind(path) {
+            Ok((socket, listener)) => {
+                info!(socket = %path.display(), "serving the admin API");
+                let served = tonic::transport::Server::builder()
+                    .add_service(AdminServer::new(service.clone()))
+                    .serve_with_incoming(UnixListenerStream::new(listener))
+                    .await;
+                drop(socket);
+                pause = FIRST_PAUSE;
+                served.err().map_or_else(|| "the listener has ended".to_owned(), |error| crate::chain(&error))
+            }
+            Err(error) => error.to_string(),
+        };
+        // An outage is one line in the log, however many attempts it takes.
+        if error != said {
+            warn!("no admin API: {error}; trying again");
+            said = error;
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+fn bind(path: &Path) -> anyhow::Result<(Socket, tokio::net::UnixListener)> {
+    if let Some(directory) = path.parent().filter(|directory| !directory.exists()) {
+        DirBuilder::new().recursive(true).mode(0o755).create(directory)?;
+    }
+    let socket = Socket::bind(path)?;
+    let listener = socket.listener()?;
+    listener.set_nonblocking(true)?;
+    Ok((socket, tokio::net::UnixListener::from_std(listener)?))
+}

@@ -1,0 +1,165 @@
+//! What the control half knows of how things are: what is wrong, what was told
+//! to the data half, and what became of it.
+//!
+//! One [`Status`] belongs to the graph's thread, which tells it of everything
+//! that passes; whoever wants to know asks that thread
+//! ([`Insight`](crate::control::Insight)).
+
+pub mod answer;
+mod ledger;
+mod moment;
+mod receipts;
+
+use std::collections::BTreeMap;
+
+use caracal_datastore::{Problem, Report};
+use caracal_proto::sync::{self, Ack};
+
+pub use ledger::{Ledger, Policy, Tier, Workload};
+pub use moment::Moment;
+pub use receipts::{Acknowledged, Receipt, Receipts};
+
+/// How things are.
+#[derive(Debug)]
+pub struct Status {
+    started: Moment,
+    /// What is wrong with what the source reads, by its text.
+    source_problems: BTreeMap<String, Problem>,
+    ledger: Ledger,
+    receipts: Receipts,
+    data_half: DataHalf,
+    /// The last revision that was sent, and when.
+    sent: Option<(u64, Moment)>,
+}
+
+/// The data half, as far as it is known here.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DataHalf {
+    /// Whether it is connected.
+    pub presence: Presence,
+    /// When it came or went.
+    pub since: Moment,
+    /// Program and version; empty if it was never there.
+    pub build: String,
+    /// What it last reported; empty if nothing, or if it is away.
+    pub report: sync::Report,
+}
+
+/// Whether somebody is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// Connected.
+    Here,
+    /// Not connected.
+    Away,
+}
+
+impl Default for Status {
+    fn default() -> Self {
+        let started = Moment::now();
+        Self {
+            started,
+            source_problems: BTreeMap::new(),
+            ledger: Ledger::default(),
+            receipts: Receipts::default(),
+            data_half: DataHalf {
+                presence: Presence::Away,
+                since: started,
+                build: String::new(),
+                report: sync::Report::default(),
+            },
+            sent: None,
+        }
+    }
+}
+
+impl Status {
+    /// Takes news of what is wrong with what the source reads.
+    pub fn on_source_report(&mut self, report: &Report) {
+        match report {
+            Report::Raised(problem) => drop(self.source_problems.insert(problem.to_string(), problem.clone())),
+            Report::Cleared(problem) => drop(self.source_problems.remove(&problem.to_string())),
+            // Nothing is wrong with objects that are none of ours.
+            Report::SkippedKind { .. } => {}
+        }
+    }
+
+    /// A data half is connected.
+    pub fn on_attach(&mut self, build: &str) {
+        self.data_half = DataHalf {
+            presence: Presence::Here,
+            since: Moment::now(),
+            build: build.to_owned(),
+            report: sync::Report::default(),
+        };
+    }
+
+    /// The data half is not connected any more. What the kernel holds stays.
+    pub fn on_detach(&mut self) {
+        self.data_half.presence = Presence::Away;
+        self.data_half.since = Moment::now();
+        self.data_half.report = sync::Report::default();
+    }
+
+    /// A snapshot begins: what it does not tell is gone.
+    pub fn on_snapshot(&mut self) {
+        self.ledger.clear();
+    }
+
+    /// Takes a message to the data half.
+    pub fn on_message(&mut self, message: &caracal_proto::felix::ToDataplane) {
+        self.ledger.on_message(message);
+    }
+
+    /// A revision was sent whole.
+    pub fn on_commit(&mut self, revision: u64) {
+        self.sent = Some((revision, Moment::now()));
+        let workloads = self.ledger.workloads();
+        self.receipts.retain(|id| workloads.contains_key(id));
+    }
+
+    /// The data half acknowledged a revision of this control half, or told how endpoints are doing.
+    pub fn on_ack(&mut self, ack: &Ack, stamp: u64) {
+        self.receipts.on_ack(ack, stamp);
+    }
+
+    /// The data half reports.
+    pub fn on_report(&mut self, report: sync::Report) {
+        self.data_half.report = report;
+    }
+
+    /// When the control half started.
+    #[must_use]
+    pub const fn started(&self) -> Moment {
+        self.started
+    }
+
+    /// What is wrong with what the source reads, in the order of its text.
+    pub fn source_problems(&self) -> impl Iterator<Item = &Problem> {
+        self.source_problems.values()
+    }
+
+    /// What the data half was told.
+    #[must_use]
+    pub const fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// What the kernel acknowledged.
+    #[must_use]
+    pub const fn receipts(&self) -> &Receipts {
+        &self.receipts
+    }
+
+    /// The data half.
+    #[must_use]
+    pub const fn data_half(&self) -> &DataHalf {
+        &self.data_half
+    }
+
+    /// The last revision that was sent, and when.
+    #[must_use]
+    pub const fn sent(&self) -> Option<(u64, Moment)> {
+        self.sent
+    }
+}

@@ -1,0 +1,217 @@
+//! The answers of the admin API, worked out on the graph's thread.
+
+use std::collections::BTreeMap;
+
+use caracal_datastore::{InForce, Problem as SourceProblem};
+use caracal_program::{PolicyId, WorkloadId};
+use caracal_proto::admin::{
+    Datastore, Endpoint, EndpointsResponse, Half, OutcomeCount, PoliciesResponse, Policy, Problem, Revisions,
+    StatusResponse,
+};
+use caracal_proto::sync::endpoint_outcome::Outcome;
+
+use super::{Ledger, Presence, Receipt, Workload};
+use crate::control::Insight;
+
+/// The word for an endpoint that the data half was told of and has not answered for.
+const PENDING: &str = "pending";
+
+/// Whether everything is in force, and what is not. `datastore` is as on the command line.
+pub fn status(insight: &Insight<'_>, datastore: String) -> StatusResponse {
+    let Insight { calculator, session: _, status } = insight;
+    let problems = problems(insight);
+    let data_half = status.data_half();
+    let control = Half {
+        name: "control".into(),
+        build: crate::BUILD.into(),
+        state: "running".into(),
+        since: status.started().unix_seconds(),
+    };
+    let data = Half {
+        name: "data".into(),
+        build: data_half.build.clone(),
+        state: match data_half.presence {
+            Presence::Here => "running",
+            Presence::Away => "absent",
+        }
+        .into(),
+        since: data_half.since.unix_seconds(),
+    };
+    let is_ready =
+        calculator.is_complete() && data_half.presence == Presence::Here && status.receipts().acknowledged().is_some();
+    let state = match (is_ready, problems.is_empty()) {
+        (false, _) => "not ready",
+        (true, false) => "degraded",
+        (true, true) => "ok",
+    };
+    StatusResponse {
+        node: calculator.configuration().node().to_string(),
+        state: state.into(),
+        halves: vec![control, data],
+        datastore: Some(Datastore {
+            url: datastore,
+            state: if calculator.is_complete() { "in sync" } else { "listing" }.into(),
+        }),
+        revisions: Some(revisions(insight)),
+        endpoints: outcomes(insight),
+        problems,
+        health: Vec::new(),
+    }
+}
+
+fn revisions(insight: &Insight<'_>) -> Revisions {
+    let sent = insight.status.sent();
+    let acknowledged = insight.status.receipts().acknowledged();
+    Revisions {
+        sent: sent.map_or(0, |(revision, _)| revision),
+        sent_at: sent.map_or(0.0, |(_, at)| at.unix_seconds()),
+        acknowledged: acknowledged.map_or(0, |known| known.revision),
+        acknowledged_at: acknowledged.map_or(0.0, |known| known.at.unix_seconds()),
+        latency_seconds: acknowledged.and_then(|known| Some(known.at.since(known.since?).as_secs_f64())),
+    }
+}
+
+fn outcomes(insight: &Insight<'_>) -> Vec<OutcomeCount> {
+    let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
+    for id in insight.status.ledger().workloads().keys() {
+        let receipt = insight.status.receipts().of(id);
+        *counts.entry(receipt.map_or(PENDING, |receipt| word(receipt.outcome))).or_default() += 1;
+    }
+    counts.into_iter().map(|(outcome, count)| OutcomeCount { outcome: outcome.into(), count }).collect()
+}
+
+/// What is wrong, wherever it was found.
+fn problems(insight: &Insight<'_>) -> Vec<Problem> {
+    let Insight { calculator, session: _, status } = insight;
+    let mut problems: Vec<Problem> = status.source_problems().map(source_problem).collect();
+    let of = |source: &str, subject: String, reason: String| Problem {
+        source: source.into(),
+        subject,
+        reason,
+        ..Problem::default()
+    };
+    for warning in calculator.configuration().warnings() {
+        problems.push(of("configuration", String::new(), warning.to_string()));
+    }
+    for (subject, problem) in calculator.problems() {
+        problems.push(Problem { in_force: "nothing".into(), ..of("graph", subject, problem.to_string()) });
+    }
+    if let Some(failure) = status.receipts().failure() {
+        let reason = format!("not programmed, the last good state stands: {failure}");
+        problems.push(of("data half", "the last revision".into(), reason));
+    }
+    let mut reported: Vec<_> =
+        status.data_half().report.problems.iter().map(|told| (told.subject.clone(), told.reason.clone())).collect();
+    reported.sort();
+    problems.extend(reported.into_iter().map(|(subject, reason)| of("data half", subject, reason)));
+    problems
+}
+
+fn source_problem(problem: &SourceProblem) -> Problem {
+    let told = Problem { source: "datastore".into(), ..Problem::default() };
+    match problem {
+        SourceProblem::Refused { refusal, in_force } => Problem {
+            subject: refusal.object.as_ref().map(ToString::to_string).unwrap_or_default(),
+            place: format!("{}:{}", refusal.file.display(), refusal.line),
+            field: refusal.field.clone(),
+            reason: refusal.reason.clone(),
+            in_force: match in_force {
+                InForce::Nothing => "nothing",
+                InForce::OtherVersion => "another version",
+            }
+            .into(),
+            ..told
+        },
+        SourceProblem::Duplicate { object, used, ignored } => Problem {
+            subject: object.to_string(),
+            place: ignored.to_string(),
+            reason: format!("the object is also at {used}, which counts"),
+            in_force: "another version".into(),
+            ..told
+        },
+        SourceProblem::Broken { object, place, reason } => Problem {
+            subject: object.to_string(),
+            place: place.to_string(),
+            reason: reason.clone(),
+            in_force: "nothing".into(),
+            ..told
+        },
+        SourceProblem::Unreadable { path, reason } => Problem {
+            place: path.display().to_string(),
+            reason: format!("cannot be read: {reason}"),
+            in_force: "another version".into(),
+            ..told
+        },
+        SourceProblem::Polling { .. } => Problem { reason: problem.to_string(), ..told },
+    }
+}
+
+/// The workload endpoints of this node, each with its receipt.
+pub fn endpoints(insight: &Insight<'_>) -> EndpointsResponse {
+    let receipts = insight.status.receipts();
+    let revision = receipts.acknowledged().map_or(0, |known| known.revision);
+    let workloads = insight.status.ledger().workloads().iter();
+    let endpoints = workloads.map(|(id, workload)| endpoint(id, workload, receipts.of(id), revision));
+    EndpointsResponse { endpoints: endpoints.collect() }
+}
+
+fn endpoint(id: &WorkloadId, workload: &Workload, receipt: Option<&Receipt>, revision: u64) -> Endpoint {
+    let Workload { interface, ipv4_nets, ipv6_nets, tiers, profiles, .. } = workload;
+    let addresses = ipv4_nets.iter().chain(ipv6_nets);
+    let addresses = addresses.map(|net| net.split('/').next().unwrap_or(net).to_owned());
+    Endpoint {
+        id: id.to_string(),
+        interface: interface.to_string(),
+        addresses: addresses.collect(),
+        outcome: receipt.map_or(PENDING, |receipt| word(receipt.outcome)).into(),
+        reason: receipt.map(|receipt| receipt.reason.clone()).unwrap_or_default(),
+        revision: if receipt.is_some() { revision } else { 0 },
+        since_revision: receipt.map_or(0, |receipt| receipt.revision),
+        since: receipt.map_or(0.0, |receipt| receipt.at.unix_seconds()),
+        policies: tiers.iter().flat_map(|tier| &tier.policies).map(ToString::to_string).collect(),
+        profiles: profiles.iter().map(ToString::to_string).collect(),
+    }
+}
+
+/// The policies that apply to some endpoint of this node, as the data half was told.
+pub fn policies(insight: &Insight<'_>) -> PoliciesResponse {
+    let ledger: &Ledger = insight.status.ledger();
+    let endpoints = ledger.endpoints_by_policy();
+    let ranked = insight.calculator.active_policies();
+    // What the graph holds may be newer than what was told.
+    let told = ranked.into_iter().filter_map(|(id, order)| {
+        let policy = ledger.policies().get(&id)?;
+        let count = endpoints.get(&id).copied().unwrap_or_default();
+        let staged = id.is_staged();
+        let PolicyId { kind, namespace, name } = id;
+        Some(Policy {
+            kind: kind.into(),
+            namespace: namespace.into(),
+            name: name.into(),
+            tier: policy.tier.to_string(),
+            order,
+            staged,
+            endpoints: number(count),
+            inbound_rules: number(policy.inbound_rules),
+            outbound_rules: number(policy.outbound_rules),
+            counts: Vec::new(),
+        })
+    });
+    PoliciesResponse { policies: told.collect() }
+}
+
+fn number(count: usize) -> u64 {
+    u64::try_from(count).expect("a count of things in memory fits in 64 bits")
+}
+
+/// An outcome as the admin API spells it.
+#[must_use]
+pub const fn word(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Programmed => "programmed",
+        Outcome::WaitingForInterface => "waiting for interface",
+        Outcome::Shadowed => "shadowed",
+        Outcome::Quarantined => "quarantined",
+        Outcome::Removed => "removed",
+    }
+}

@@ -1,0 +1,179 @@
+//! What the data half was told of this node, as far as people ask for it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use caracal_program::{HostId, PolicyId, WorkloadId};
+use caracal_proto::felix::{self, to_dataplane::Payload};
+use smol_str::SmolStr;
+
+/// The endpoints of this node and the policies that they need, folded from the
+/// messages of revisions. Of rules only their number is kept.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    workloads: BTreeMap<WorkloadId, Workload>,
+    hosts: BTreeMap<HostId, Vec<Tier>>,
+    policies: BTreeMap<PolicyId, Policy>,
+}
+
+/// A workload endpoint as it was told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Workload {
+    /// The host's side of its interface.
+    pub interface: SmolStr,
+    /// The MAC address, empty if unknown.
+    pub mac: SmolStr,
+    /// Prefixes, as told.
+    pub ipv4_nets: Vec<SmolStr>,
+    /// Prefixes, as told.
+    pub ipv6_nets: Vec<SmolStr>,
+    /// The name of the BGP peer that belongs to it, empty if there is none.
+    pub bgp_peer: SmolStr,
+    /// Whether policy decides; if not, nothing passes.
+    pub active: bool,
+    /// The tiers that apply, in order.
+    pub tiers: Vec<Tier>,
+    /// The profiles, in order.
+    pub profiles: Vec<SmolStr>,
+}
+
+/// The policies of one tier that select an endpoint, each once, in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tier {
+    /// The tier's name.
+    pub name: SmolStr,
+    /// Those for traffic towards the endpoint first.
+    pub policies: Vec<PolicyId>,
+}
+
+/// A policy as it was told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Policy {
+    /// The tier's name.
+    pub tier: SmolStr,
+    /// How many rules there are for traffic towards endpoints.
+    pub inbound_rules: usize,
+    /// How many rules there are for traffic from endpoints.
+    pub outbound_rules: usize,
+}
+
+impl Ledger {
+    /// A snapshot begins: what it does not name is gone.
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Takes a message to the data half.
+    pub fn on_message(&mut self, message: &felix::ToDataplane) {
+        match &message.payload {
+            Some(Payload::WorkloadEndpointUpdate(felix::WorkloadEndpointUpdate {
+                id: Some(id),
+                endpoint: Some(endpoint),
+            })) => drop(self.workloads.insert(workload_id(id), Workload::of(endpoint))),
+            Some(Payload::WorkloadEndpointRemove(felix::WorkloadEndpointRemove { id: Some(id) })) => {
+                self.workloads.remove(&workload_id(id));
+            }
+            Some(Payload::HostEndpointUpdate(felix::HostEndpointUpdate { id: Some(id), endpoint: Some(endpoint) })) => {
+                let felix::HostEndpoint { tiers, untracked_tiers, pre_dnat_tiers, forward_tiers, .. } = endpoint;
+                let tiers = [tiers, untracked_tiers, pre_dnat_tiers, forward_tiers].into_iter().flatten();
+                self.hosts.insert(HostId(id.endpoint_id.as_str().into()), tiers.map(Tier::of).collect());
+            }
+            Some(Payload::HostEndpointRemove(felix::HostEndpointRemove { id: Some(id) })) => {
+                self.hosts.remove(&HostId(id.endpoint_id.as_str().into()));
+            }
+            Some(Payload::ActivePolicyUpdate(felix::ActivePolicyUpdate { id: Some(id), policy: Some(policy) })) => {
+                let policy = Policy {
+                    tier: policy.tier.as_str().into(),
+                    inbound_rules: policy.inbound_rules.len(),
+                    outbound_rules: policy.outbound_rules.len(),
+                };
+                self.policies.insert(policy_id(id), policy);
+            }
+            Some(Payload::ActivePolicyRemove(felix::ActivePolicyRemove { id: Some(id) })) => {
+                self.policies.remove(&policy_id(id));
+            }
+            Some(_) | None => {}
+        }
+    }
+
+    /// The workload endpoints, by id.
+    #[must_use]
+    pub fn workloads(&self) -> &BTreeMap<WorkloadId, Workload> {
+        &self.workloads
+    }
+
+    /// How many host endpoints there are.
+    #[must_use]
+    pub fn hosts(&self) -> usize {
+        self.hosts.len()
+    }
+
+    /// The active policies, by id.
+    #[must_use]
+    pub fn policies(&self) -> &BTreeMap<PolicyId, Policy> {
+        &self.policies
+    }
+
+    /// How many endpoints each policy selects, host endpoints among them.
+    #[must_use]
+    pub fn endpoints_by_policy(&self) -> BTreeMap<&PolicyId, usize> {
+        let mut counts: BTreeMap<&PolicyId, usize> = self.policies.keys().map(|id| (id, 0)).collect();
+        let workloads = self.workloads.values().map(|workload| &workload.tiers);
+        for tiers in workloads.chain(self.hosts.values()) {
+            let selecting: BTreeSet<&PolicyId> = tiers.iter().flat_map(|tier| &tier.policies).collect();
+            for policy in selecting {
+                if let Some(count) = counts.get_mut(policy) {
+                    *count += 1;
+                }
+            }
+        }
+        counts
+    }
+}
+
+impl Workload {
+    fn of(endpoint: &felix::WorkloadEndpoint) -> Self {
+        let texts = |texts: &[String]| texts.iter().map(SmolStr::from).collect();
+        Self {
+            interface: endpoint.name.as_str().into(),
+            mac: endpoint.mac.as_str().into(),
+            ipv4_nets: texts(&endpoint.ipv4_nets),
+            ipv6_nets: texts(&endpoint.ipv6_nets),
+            bgp_peer: endpoint
+                .local_bgp_peer
+                .as_ref()
+                .map(|peer| peer.bgp_peer_name.as_str().into())
+                .unwrap_or_default(),
+            active: endpoint.state == "active",
+            tiers: endpoint.tiers.iter().map(Tier::of).collect(),
+            profiles: texts(&endpoint.profile_ids),
+        }
+    }
+}
+
+impl Tier {
+    fn of(tier: &felix::TierInfo) -> Self {
+        let mut policies = Vec::new();
+        for id in tier.ingress_policies.iter().chain(&tier.egress_policies).map(policy_id) {
+            if !policies.contains(&id) {
+                policies.push(id);
+            }
+        }
+        Self { name: tier.name.as_str().into(), policies }
+    }
+}
+
+/// A workload endpoint's id in typed form.
+#[must_use]
+pub(super) fn workload_id(id: &felix::WorkloadEndpointId) -> WorkloadId {
+    let felix::WorkloadEndpointId { orchestrator_id, workload_id, endpoint_id } = id;
+    WorkloadId {
+        orchestrator: orchestrator_id.as_str().into(),
+        workload: workload_id.as_str().into(),
+        endpoint: endpoint_id.as_str().into(),
+    }
+}
+
+fn policy_id(id: &felix::PolicyId) -> PolicyId {
+    let felix::PolicyId { name, namespace, kind } = id;
+    PolicyId { kind: kind.as_str().into(), namespace: namespace.as_str().into(), name: name.as_str().into() }
+}

@@ -1,0 +1,101 @@
+//! What the kernel acknowledged: by revision, and by endpoint.
+
+use std::collections::BTreeMap;
+
+use caracal_program::WorkloadId;
+use caracal_proto::sync::{Ack, EndpointOutcome, endpoint_outcome::Outcome};
+
+use super::ledger::workload_id;
+use super::moment::Moment;
+
+/// What became of revisions and endpoints.
+#[derive(Debug, Default)]
+pub struct Receipts {
+    endpoints: BTreeMap<WorkloadId, Receipt>,
+    acknowledged: Option<Acknowledged>,
+    /// Why the last revision could not be programmed, if it could not.
+    failure: Option<String>,
+}
+
+/// The last revision that the kernel holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Acknowledged {
+    /// Which one.
+    pub revision: u64,
+    /// When the kernel took it.
+    pub at: Moment,
+    /// When the datastore first showed the oldest change of it, if known.
+    pub since: Option<Moment>,
+}
+
+/// What became of one endpoint, as the data half last told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// What became of it.
+    pub outcome: Outcome,
+    /// Why, or what is wrong all the same.
+    pub reason: String,
+    /// The revision with which the outcome became so.
+    pub revision: u64,
+    /// When the kernel took that.
+    pub at: Moment,
+}
+
+impl Receipts {
+    /// Takes an acknowledgement of this life of the control half; `stamp` is
+    /// when the datastore showed the oldest change, 0 if unknown.
+    pub fn on_ack(&mut self, ack: &Ack, stamp: u64) {
+        let Ack { epoch: _, revision, outcomes, committed, error } = ack;
+        let at = Moment::from_nanos(*committed);
+        if error.is_empty() {
+            let since = (stamp != 0).then(|| Moment::from_nanos(stamp));
+            // News of endpoints between two revisions repeat the number, not the revision.
+            let known = self.acknowledged.filter(|known| known.revision == *revision && since.is_none());
+            self.acknowledged = Some(known.unwrap_or(Acknowledged { revision: *revision, at, since }));
+            self.failure = None;
+        } else {
+            self.failure = Some(error.clone());
+        }
+        for outcome in outcomes {
+            self.on_outcome(outcome, *revision, at);
+        }
+    }
+
+    fn on_outcome(&mut self, told: &EndpointOutcome, revision: u64, at: Moment) {
+        let Some(id) = told.id.as_ref().map(workload_id) else { return };
+        let outcome = told.outcome();
+        if outcome == Outcome::Removed {
+            self.endpoints.remove(&id);
+        } else {
+            self.endpoints.insert(id, Receipt { outcome, reason: told.reason.clone(), revision, at });
+        }
+    }
+
+    /// Forgets the endpoints for which `is_known` is false.
+    pub fn retain(&mut self, is_known: impl Fn(&WorkloadId) -> bool) {
+        self.endpoints.retain(|id, _| is_known(id));
+    }
+
+    /// What became of an endpoint; `None` if the data half has not told yet.
+    #[must_use]
+    pub fn of(&self, id: &WorkloadId) -> Option<&Receipt> {
+        self.endpoints.get(id)
+    }
+
+    /// What became of every endpoint that the data half told of, by id.
+    pub fn endpoints(&self) -> impl ExactSizeIterator<Item = (&WorkloadId, &Receipt)> {
+        self.endpoints.iter()
+    }
+
+    /// The last revision that the kernel holds.
+    #[must_use]
+    pub const fn acknowledged(&self) -> Option<Acknowledged> {
+        self.acknowledged
+    }
+
+    /// Why the last revision could not be programmed, if it could not.
+    #[must_use]
+    pub fn failure(&self) -> Option<&str> {
+        self.failure.as_deref()
+    }
+}
