@@ -346,6 +346,7 @@ fn changed_interfaces(changes: &[Change]) -> BTreeSet<SmolStr> {
         | Change::Policy(_)
         | Change::Profile(_)
         | Change::HostEndpoint(_)
+        | Change::HostAddresses
         | Change::Config
         | Change::InSync => &[],
     });

@@ -104,8 +104,10 @@ impl Assembler {
                 (epoch, Kind::Delta, coalesce(changes), faults)
             }
             Open::Snapshot { epoch, store: fresh, faults } => {
+                let mut fresh = *fresh;
+                fresh.take_addresses(store);
                 let changes = fresh.diff_from(store);
-                *store = *fresh;
+                *store = fresh;
                 (epoch, Kind::Snapshot, changes, faults)
             }
         };

@@ -3,7 +3,7 @@
 
 use caracal_net::{Family, Port, PortRange, Protocol};
 use caracal_sys::nft::{
-    self, ChainType, CmpOp, CtKey, Expr, Field, IcmpxCode, LogTarget, Lookup, MetaKey, PayloadBase, Policy, RangeOp,
+    self, ChainType, CmpOp, CtKey, CtStatus, Expr, Field, IcmpxCode, LogTarget, Lookup, MetaKey, PayloadBase, Policy, RangeOp,
     Reg, Reject, SetData, Value,
 };
 use smallvec::smallvec;
@@ -21,8 +21,11 @@ pub(crate) fn chain(chain: &Chain) -> nft::Chain {
         None => nft::Chain::regular(chain.name.clone()),
         Some(Base { hook, priority }) => {
             let hook = match hook {
+                Hook::Prerouting => nft::Hook::Prerouting,
                 Hook::Forward => nft::Hook::Forward,
                 Hook::Input => nft::Hook::Input,
+                Hook::Output => nft::Hook::Output,
+                Hook::Postrouting => nft::Hook::Postrouting,
             };
             let base = nft::Base { kind: ChainType::Filter, hook, priority: priority.0, policy: Policy::Accept };
             nft::Chain::base(chain.name.clone(), base)
@@ -204,6 +207,15 @@ impl Encoder {
                 self.mask(bit.0);
                 self.compare(CmpOp::Eq, *bit);
             }
+            Match::Local => {
+                self.meta(MetaKey::Iif);
+                self.compare(CmpOp::Eq, Value::host(0));
+            }
+            Match::Translated => {
+                self.exprs.push(Expr::Ct { key: CtKey::Status, direction: None, dreg: Reg::R0 });
+                self.mask(CtStatus::DNAT.bits());
+                self.compare(CmpOp::Ne, Value::host(0));
+            }
         }
     }
 
@@ -215,6 +227,7 @@ impl Encoder {
                 .push(Expr::Log { prefix: Some(prefix.clone()), target: LogTarget::Kernel { level: LOG_LEVEL } }),
             Statement::SetMark(bit) => self.set_mark(!bit.0, bit.0),
             Statement::ClearMark(bit) => self.set_mark(!bit.0, 0),
+            Statement::Notrack => self.exprs.push(Expr::Notrack),
             Statement::Dispatch(via, map) => {
                 self.meta(name_of(*via));
                 self.exprs.push(Expr::Lookup { set: map.clone(), sreg: Reg::R0, yields: Lookup::Verdict });

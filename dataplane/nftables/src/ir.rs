@@ -63,10 +63,16 @@ impl fmt::Display for IfName {
 /// A netfilter hook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Hook {
+    /// Packets as they come in, before routing.
+    Prerouting,
     /// Packets that pass through this host.
     Forward,
     /// Packets to this host itself.
     Input,
+    /// Packets of this host itself.
+    Output,
+    /// Packets as they leave, after routing.
+    Postrouting,
 }
 
 /// What makes a chain a base chain.
@@ -172,6 +178,11 @@ pub enum Match {
     InterfacePrefix(Via, SmolStr),
     /// A bit of the packet mark is set.
     MarkBit(Mark),
+    /// This host itself made the packet: no interface brought it in. From Linux
+    /// 5.7 on the postrouting hook knows the interface of a forwarded packet.
+    Local,
+    /// DNAT has given the connection another destination (`IPS_DST_NAT`).
+    Translated,
 }
 
 /// Something a rule does.
@@ -185,6 +196,8 @@ pub enum Statement {
     SetMark(Mark),
     /// Clears a bit of the packet mark.
     ClearMark(Mark),
+    /// Keeps the packet out of connection tracking.
+    Notrack,
     /// Looks an interface up in a verdict map; goes on after a miss.
     Dispatch(Via, Name),
     /// Refuses the packet with an ICMP "port unreachable" of its family.

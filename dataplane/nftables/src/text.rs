@@ -85,8 +85,11 @@ impl Display for Chain {
 impl Display for Hook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Prerouting => "prerouting",
             Self::Forward => "forward",
             Self::Input => "input",
+            Self::Output => "output",
+            Self::Postrouting => "postrouting",
         })
     }
 }
@@ -144,6 +147,8 @@ impl Display for Match {
             }
             Self::InterfacePrefix(via, prefix) => write!(f, "{} \"{prefix}*\"", interface_of(*via)),
             Self::MarkBit(bit) => write!(f, "meta mark & {0:#010x} == {0:#010x}", bit.0),
+            Self::Local => f.write_str("iif 0"),
+            Self::Translated => f.write_str("ct status dnat"),
         }
     }
 }
@@ -155,6 +160,7 @@ impl Display for Statement {
             Self::Log(prefix) => write!(f, "log prefix \"{prefix}\" level info"),
             Self::SetMark(bit) => write!(f, "meta mark set meta mark | {:#010x}", bit.0),
             Self::ClearMark(bit) => write!(f, "meta mark set meta mark & {:#010x}", !bit.0),
+            Self::Notrack => f.write_str("notrack"),
             Self::Dispatch(via, map) => write!(f, "{} vmap @{map}", interface_of(*via)),
             Self::Reject => f.write_str("reject with icmpx type port-unreachable"),
             Self::Verdict(verdict) => verdict.fmt(f),

@@ -42,6 +42,8 @@ pub enum Change {
     },
     /// The host endpoint is new, different, or gone.
     HostEndpoint(HostId),
+    /// Another interface may have the addresses by which a host endpoint is found.
+    HostAddresses,
     /// The configuration.
     Config,
     /// Everything that the sources listed first has been told.
@@ -77,6 +79,7 @@ pub fn coalesce(changes: impl IntoIterator<Item = Change>) -> Vec<Change> {
         | Change::Profile(_)
         | Change::Endpoint { .. }
         | Change::HostEndpoint(_)
+        | Change::HostAddresses
         | Change::Config
         | Change::InSync => true,
     });
@@ -91,6 +94,7 @@ enum Object {
     Profile(ProfileName),
     Workload(WorkloadId),
     Host(HostId),
+    HostAddresses,
     Config,
     InSync,
 }
@@ -106,6 +110,7 @@ impl Object {
             Change::Profile(name) => Some(Self::Profile(name.clone())),
             Change::Endpoint { id, .. } => Some(Self::Workload(id.clone())),
             Change::HostEndpoint(id) => Some(Self::Host(id.clone())),
+            Change::HostAddresses => Some(Self::HostAddresses),
             Change::Config => Some(Self::Config),
             Change::InSync => Some(Self::InSync),
         }

@@ -1,5 +1,6 @@
 //! Endpoints in typed form.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -7,7 +8,7 @@ use std::sync::Arc;
 use caracal_net::Cidr;
 use smol_str::SmolStr;
 
-use crate::{Direction, EndOfTier, HostId, PolicyId, ProfileName, Program, WorkloadId};
+use crate::{Direction, EndOfTier, HostId, PolicyId, ProfileName, Program, ProgramKind, WorkloadId};
 
 /// Whether an endpoint may carry traffic at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -115,4 +116,65 @@ pub struct HostEndpoint {
     pub pre_dnat: TierList,
     /// Tiers for forwarded traffic.
     pub forward: TierList,
+    /// What decides about the endpoint's traffic.
+    pub programs: HostPrograms,
+}
+
+/// The interface name of a host endpoint that stands for all interfaces.
+pub const ALL_INTERFACES: &str = "*";
+
+impl HostEndpoint {
+    /// Whether the endpoint stands for all interfaces that have no other.
+    #[must_use]
+    pub fn is_for_all_interfaces(&self) -> bool {
+        self.interface == ALL_INTERFACES
+    }
+
+    /// Whether policy before connection tracking applies. It is not there for
+    /// all interfaces at once, as in Felix.
+    #[must_use]
+    pub fn has_untracked(&self) -> bool {
+        !self.untracked.is_empty() && !self.is_for_all_interfaces()
+    }
+
+    /// Whether policy before DNAT applies.
+    #[must_use]
+    pub fn has_pre_dnat(&self) -> bool {
+        !self.pre_dnat.is_empty()
+    }
+}
+
+/// The programs of a host endpoint by kind and direction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostPrograms(BTreeMap<(ProgramKind, Direction), Arc<Program>>);
+
+impl HostPrograms {
+    /// Builds the programs from the endpoint's four lists of tiers. Before DNAT
+    /// there is ingress only.
+    #[must_use]
+    pub fn new(
+        normal: &[EndpointTier],
+        untracked: &[EndpointTier],
+        pre_dnat: &[EndpointTier],
+        forward: &[EndpointTier],
+        profiles: &[ProfileName],
+    ) -> Self {
+        let lists = [
+            (ProgramKind::Normal, normal),
+            (ProgramKind::Forward, forward),
+            (ProgramKind::PreDnat, pre_dnat),
+            (ProgramKind::Untracked, untracked),
+        ];
+        let programs = lists.into_iter().flat_map(|(kind, tiers)| {
+            Direction::ALL
+                .map(|direction| ((kind, direction), Arc::new(Program::of_kind(kind, direction, tiers, profiles))))
+        });
+        Self(programs.collect())
+    }
+
+    /// The program of a kind and direction.
+    #[must_use]
+    pub fn get(&self, kind: ProgramKind, direction: Direction) -> &Arc<Program> {
+        self.0.get(&(kind, direction)).expect("there is a program of each kind and direction")
+    }
 }

@@ -1,8 +1,10 @@
 //! The reference evaluator: what happens to a packet, and why.
 
+mod host;
+
 use crate::{
-    Action, AdminState, Direction, EndOfTier, Field, Packet, PolicyId, PolicyStore, ProfileName, Program, Rule, SetId,
-    WorkloadEndpoint,
+    Action, AdminState, Direction, EndOfTier, Field, Packet, PolicyId, PolicyStore, ProfileName, Program, ProgramKind,
+    Rule, SetId, WorkloadEndpoint,
 };
 
 /// What happens to a packet.
@@ -54,6 +56,8 @@ pub enum Cause<'a> {
     UnknownSet(&'a SetId),
     /// The endpoint's policy let the packet go to its own host, and then this was done.
     EndpointToHost(EndpointToHost),
+    /// Nothing in the program decided, and its kind lets the packet go on.
+    Undecided,
 }
 
 /// What becomes of what a workload sends to its own host, once the workload's
@@ -107,8 +111,9 @@ pub enum Step<'a> {
 }
 
 /// Decides about a packet: tiers in order, in each its enforced policies in
-/// order, in each its rules in order; then profiles; then deny. What the store
-/// lacks is a denial, never a gap.
+/// order, in each its rules in order; then profiles; then deny, unless the
+/// program's kind lets an undecided packet go on. What the store lacks is a
+/// denial, never a gap.
 #[must_use]
 pub fn evaluate<'a>(program: &'a Program, store: &'a PolicyStore, packet: &Packet) -> Decision<'a> {
     walk(program, store, packet, &mut VerdictOnly)
@@ -267,7 +272,12 @@ fn walk<'a>(
             End::UnknownSet(set) => return deny(Cause::UnknownSet(set)),
         }
     }
-    deny(Cause::NoProfile)
+    match program.kind() {
+        ProgramKind::Normal => deny(Cause::NoProfile),
+        ProgramKind::Forward | ProgramKind::PreDnat | ProgramKind::Untracked => {
+            Decision { verdict: Verdict::Allow, cause: Cause::Undecided }
+        }
+    }
 }
 
 fn walk_rules<'a>(
@@ -296,6 +306,8 @@ fn walk_rules<'a>(
 const fn deny(cause: Cause<'_>) -> Decision<'_> {
     Decision { verdict: Verdict::Deny, cause }
 }
+
+pub use host::{HostCause, HostDecision, HostStep, HostView, Passage, Tracking, Way};
 
 #[cfg(test)]
 mod tests;

@@ -10,6 +10,7 @@ mod driver;
 mod endpoint;
 mod error;
 mod evaluate;
+mod failsafe;
 mod id;
 mod ip_set;
 mod matching;
@@ -27,18 +28,22 @@ mod why;
 
 pub use change::{Change, coalesce};
 pub use driver::{Driver, DriverError, EndpointOutcome, Finding, Outcome, Receipt, Sweep};
-pub use endpoint::{AdminState, EndpointTier, HostEndpoint, Mac, TierList, WorkloadEndpoint};
+pub use endpoint::{
+    ALL_INTERFACES, AdminState, EndpointTier, HostEndpoint, HostPrograms, Mac, TierList, WorkloadEndpoint,
+};
 pub use error::{Fault, ProgramError, RulePlace};
 pub use evaluate::{
-    Cause, Decision, EndpointToHost, Step, Verdict, evaluate, evaluate_endpoint, evaluate_to_host, trace, trace_endpoint,
+    Cause, Decision, EndpointToHost, HostCause, HostDecision, HostStep, HostView, Passage, Step, Tracking, Verdict,
+    Way, evaluate, evaluate_endpoint, evaluate_to_host, trace, trace_endpoint,
 };
+pub use failsafe::{FailsafePoint, Failsafes};
 pub use id::{HostId, PolicyId, ProfileName, WorkloadId};
 pub use ip_set::{IpSet, SetKind};
 pub use matching::Field;
 pub use packet::{MixedFamilies, Packet, Transport};
 pub use parse::parse_rule;
 pub use policy::{PolicyProgram, ProfileProgram};
-pub use program::{Direction, EndOfTier, Program, ProgramKey, ProgramTier};
+pub use program::{Direction, EndOfTier, Program, ProgramKey, ProgramKind, ProgramTier};
 pub use report::{Measurement, MeasurementKind, Problem, Report};
 pub use rule::{Action, IcmpMatch, Member, Rule, SetId, SideMatch};
 pub use store::PolicyStore;

@@ -39,6 +39,43 @@ pub enum EndOfTier {
     Pass,
 }
 
+/// When a program decides, and what becomes of a packet that nothing in it decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ProgramKind {
+    /// On packets to and from the endpoint itself: what nothing allows is denied.
+    Normal,
+    /// On packets that the host forwards. Ends of tiers deny, but without any
+    /// tier, or after all have passed, the packet goes on.
+    Forward,
+    /// Before DNAT. Only rules decide; else the packet goes on to later programs.
+    PreDnat,
+    /// Before connection tracking. Only rules decide, as before DNAT. What is
+    /// allowed is not tracked.
+    Untracked,
+}
+
+impl ProgramKind {
+    /// What happens at the end of a tier with this default action.
+    const fn end_of_tier(self, default_action: EndOfTier) -> EndOfTier {
+        match self {
+            Self::Normal | Self::Forward => default_action,
+            // Policies of later programs have still to decide.
+            Self::PreDnat | Self::Untracked => EndOfTier::Pass,
+        }
+    }
+}
+
+impl fmt::Display for ProgramKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Normal => "normal",
+            Self::Forward => "forward",
+            Self::PreDnat => "pre-DNAT",
+            Self::Untracked => "untracked",
+        })
+    }
+}
+
 /// A tier of a program.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ProgramTier {
@@ -78,10 +115,11 @@ impl fmt::Debug for ProgramKey {
 }
 
 /// What decides for an endpoint in one direction: tiers, then profiles, then
-/// deny. It names policies; their rules are in the store.
+/// what its kind says. It names policies; their rules are in the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Program {
     key: ProgramKey,
+    kind: ProgramKind,
     direction: Direction,
     tiers: Vec<ProgramTier>,
     profiles: Vec<ProfileName>,
@@ -93,22 +131,43 @@ impl Program {
     /// by its default action.
     #[must_use]
     pub fn new(direction: Direction, tiers: &[EndpointTier], profiles: &[ProfileName]) -> Self {
+        Self::of_kind(ProgramKind::Normal, direction, tiers, profiles)
+    }
+
+    /// As [`Program::new`], for a kind of program of a host endpoint. Profiles
+    /// have a say in normal programs only.
+    #[must_use]
+    pub fn of_kind(kind: ProgramKind, direction: Direction, tiers: &[EndpointTier], profiles: &[ProfileName]) -> Self {
         let tiers: Vec<_> = tiers
             .iter()
             .filter(|tier| !tier.policies(direction).is_empty())
             .map(|tier| {
                 let policies = tier.policies(direction).to_vec();
-                let end = if policies.iter().all(PolicyId::is_staged) { EndOfTier::Pass } else { tier.default_action };
+                let end = if policies.iter().all(PolicyId::is_staged) {
+                    EndOfTier::Pass
+                } else {
+                    kind.end_of_tier(tier.default_action)
+                };
                 ProgramTier { name: tier.name.clone(), policies, end }
             })
             .collect();
-        Self { key: key_of(direction, &tiers, profiles), direction, tiers, profiles: profiles.to_vec() }
+        let profiles = match kind {
+            ProgramKind::Normal => profiles.to_vec(),
+            ProgramKind::Forward | ProgramKind::PreDnat | ProgramKind::Untracked => Vec::new(),
+        };
+        Self { key: key_of(kind, direction, &tiers, &profiles), kind, direction, tiers, profiles }
     }
 
     /// The program's name.
     #[must_use]
     pub const fn key(&self) -> ProgramKey {
         self.key
+    }
+
+    /// When the program decides.
+    #[must_use]
+    pub const fn kind(&self) -> ProgramKind {
+        self.kind
     }
 
     /// The direction that the program decides for.
@@ -130,7 +189,7 @@ impl Program {
     }
 }
 
-fn key_of(direction: Direction, tiers: &[ProgramTier], profiles: &[ProfileName]) -> ProgramKey {
+fn key_of(kind: ProgramKind, direction: Direction, tiers: &[ProgramTier], profiles: &[ProfileName]) -> ProgramKey {
     let mut hash = Sha256::new();
     // Each text goes in with its length and each list with its count, so that
     // different programs cannot give the same bytes.
@@ -139,9 +198,15 @@ fn key_of(direction: Direction, tiers: &[ProgramTier], profiles: &[ProfileName])
         count(hash, text.len());
         hash.update(text);
     };
+    let kind = match kind {
+        ProgramKind::Normal => 0,
+        ProgramKind::Forward => 2,
+        ProgramKind::PreDnat => 4,
+        ProgramKind::Untracked => 6,
+    };
     hash.update([match direction {
-        Direction::Ingress => 0,
-        Direction::Egress => 1,
+        Direction::Ingress => kind,
+        Direction::Egress => kind + 1,
     }]);
     count(&mut hash, tiers.len());
     for ProgramTier { name, policies, end } in tiers {

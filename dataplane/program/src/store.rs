@@ -1,8 +1,10 @@
 //! The state that the control half's messages add up to.
 
 mod diff;
+mod hosts;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use caracal_proto::felix::{self, to_dataplane::Payload};
@@ -29,6 +31,8 @@ pub struct PolicyStore {
     interfaces: FxHashMap<SmolStr, BTreeSet<WorkloadId>>,
     /// The programs of all workload endpoints, and how many times each is used.
     programs: BTreeMap<ProgramKey, (Arc<Program>, usize)>,
+    /// The addresses of the host's interfaces, by name.
+    addresses: BTreeMap<SmolStr, BTreeSet<IpAddr>>,
     config: BTreeMap<String, String>,
     in_sync: bool,
 }

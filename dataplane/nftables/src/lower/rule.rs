@@ -214,7 +214,7 @@ fn in_order(mut matches: Vec<Match>) -> Vec<Match> {
         Match::Addr(..) => 5,
         Match::AddrIn(..) => 6,
         Match::AddrPortIn(..) => 7,
-        Match::CtState(_) | Match::InterfacePrefix(..) | Match::MarkBit(_) => 8,
+        Match::CtState(_) | Match::InterfacePrefix(..) | Match::MarkBit(_) | Match::Local | Match::Translated => 8,
     });
     matches
 }

@@ -23,6 +23,19 @@ pub(crate) struct Fate {
     pub(crate) mark: Mark,
     /// Lines written to the log.
     pub(crate) logged: usize,
+    /// Whether connection tracking leaves it alone.
+    pub(crate) untracked: bool,
+}
+
+/// What the kernel knows of a packet beside its bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Way<'a> {
+    /// The interface it came in by; none if this host made it.
+    pub(crate) incoming: Option<&'a str>,
+    /// The interface it leaves by.
+    pub(crate) outgoing: Option<&'a str>,
+    /// Whether DNAT gave it another destination.
+    pub(crate) translated: bool,
 }
 
 impl Sim {
@@ -111,7 +124,14 @@ impl Sim {
 
     /// Walks a packet through a base chain, as the first of its connection.
     pub(crate) fn walk(&self, base: &Name, interface: &str, packet: &Packet, mark: Mark) -> Fate {
-        let mut walk = Walk { sim: self, interface, packet, fate: Fate { allowed: true, mark, logged: 0 } };
+        let way = Way { incoming: Some(interface), outgoing: Some(interface), translated: false };
+        self.walk_on(base, way, packet, mark)
+    }
+
+    /// As [`Sim::walk`], on any way.
+    pub(crate) fn walk_on(&self, base: &Name, way: Way<'_>, packet: &Packet, mark: Mark) -> Fate {
+        let fate = Fate { allowed: true, mark, logged: 0, untracked: false };
+        let mut walk = Walk { sim: self, way, packet, fate };
         let end = walk.chain(&self.chains[base]);
         walk.fate.allowed = end != End::Dropped;
         walk.fate
@@ -165,7 +185,7 @@ enum End {
 
 struct Walk<'a> {
     sim: &'a Sim,
-    interface: &'a str,
+    way: Way<'a>,
     packet: &'a Packet,
     fate: Fate,
 }
@@ -183,9 +203,11 @@ impl<'a> Walk<'a> {
                     Statement::SetMark(bit) => self.fate.mark.0 |= bit.0,
                     Statement::ClearMark(bit) => self.fate.mark.0 &= !bit.0,
                     Statement::Reject => return End::Dropped,
-                    Statement::Dispatch(_, map) => {
+                    Statement::Notrack => self.fate.untracked = true,
+                    Statement::Dispatch(via, map) => {
+                        let interface = self.interface(*via);
                         let entry = self.sim.sets[map].1.iter().find_map(|element| match element {
-                            Element::Interface(name, verdict) if name.as_str() == self.interface => Some(verdict),
+                            Element::Interface(name, verdict) if name.as_str() == interface => Some(verdict),
                             _ => None,
                         });
                         match entry.map(|verdict| self.verdict(verdict)) {
@@ -255,9 +277,19 @@ impl<'a> Walk<'a> {
                 };
                 packet.family() == *family && packet.protocol() == own && is(op, held == *value)
             }
-            Match::InterfacePrefix(Via::In | Via::Out, prefix) => self.interface.starts_with(prefix.as_str()),
+            Match::InterfacePrefix(via, prefix) => self.interface(*via).starts_with(prefix.as_str()),
             Match::MarkBit(bit) => self.fate.mark.0 & bit.0 == bit.0,
+            Match::Local => self.way.incoming.is_none(),
+            Match::Translated => self.way.translated,
         }
+    }
+
+    fn interface(&self, via: Via) -> &'a str {
+        match via {
+            Via::In => self.way.incoming,
+            Via::Out => self.way.outgoing,
+        }
+        .unwrap_or("")
     }
 
     fn addr(&self, side: Side) -> IpAddr {

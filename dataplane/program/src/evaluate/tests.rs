@@ -98,6 +98,7 @@ fn words(cause: Cause<'_>) -> String {
         Cause::UnknownPolicy(id) => format!("unknown policy {}", id.name),
         Cause::UnknownProfile(name) => format!("unknown profile {name}"),
         Cause::UnknownSet(id) => format!("unknown set {id}"),
+        Cause::Undecided => "undecided".to_owned(),
         Cause::EndpointToHost(action) => format!("{action:?} at the host"),
     }
 }

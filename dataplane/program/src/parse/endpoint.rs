@@ -8,8 +8,8 @@ use smol_str::SmolStr;
 
 use super::{FieldResult, Subject, required};
 use crate::{
-    AdminState, EndOfTier, EndpointTier, Fault, HostEndpoint, HostId, Mac, PolicyId, ProfileName, ProgramError,
-    TierList, WorkloadId,
+    AdminState, EndOfTier, EndpointTier, Fault, HostEndpoint, HostId, HostPrograms, Mac, PolicyId, ProfileName,
+    ProgramError, TierList, WorkloadId,
 };
 
 /// What a WorkloadEndpointUpdate says; the store turns tiers and profiles into
@@ -92,15 +92,22 @@ pub(crate) fn host(update: &felix::HostEndpointUpdate) -> Result<HostEndpoint, P
     let fields = || {
         let mut expected_addresses = addresses("expected_ipv4_addrs", expected_ipv4_addrs)?;
         expected_addresses.extend(addresses("expected_ipv6_addrs", expected_ipv6_addrs)?);
+        let profiles: Vec<ProfileName> = profile_ids.iter().map(ProfileName::from).collect();
+        let tiers = list("tiers", normal)?;
+        let untracked = list("untracked_tiers", untracked_tiers)?;
+        let pre_dnat = list("pre_dnat_tiers", pre_dnat_tiers)?;
+        let forward = list("forward_tiers", forward_tiers)?;
+        let programs = HostPrograms::new(&tiers, &untracked, &pre_dnat, &forward, &profiles);
         Ok(HostEndpoint {
             id: id.clone(),
             interface: name.into(),
             expected_addresses,
-            profiles: profile_ids.iter().map(ProfileName::from).collect(),
-            tiers: list("tiers", normal)?,
-            untracked: list("untracked_tiers", untracked_tiers)?,
-            pre_dnat: list("pre_dnat_tiers", pre_dnat_tiers)?,
-            forward: list("forward_tiers", forward_tiers)?,
+            profiles,
+            tiers,
+            untracked,
+            pre_dnat,
+            forward,
+            programs,
         })
     };
     subject.check(fields())

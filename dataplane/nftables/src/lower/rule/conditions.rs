@@ -353,6 +353,8 @@ const fn implied_family(condition: &Match) -> Option<Family> {
         | Match::Port(..)
         | Match::PortIn(..)
         | Match::InterfacePrefix(..)
-        | Match::MarkBit(_) => None,
+        | Match::MarkBit(_)
+        | Match::Local
+        | Match::Translated => None,
     }
 }

@@ -77,6 +77,7 @@ impl Follower {
                         put(&mut self.interfaces, interface.clone(), store.active_on(interface));
                     }
                 }
+                Change::HostAddresses => {}
                 Change::Config => self.config.clone_from(store.config()),
                 Change::InSync => self.in_sync = store.in_sync(),
             }
