@@ -178,14 +178,14 @@ impl Configuration {
 
     fn resolve(&mut self) {
         for (source, resource) in self.resources.chosen(&self.node, self.node_labels.as_ref()) {
-            match resource {
-                Some(resource) => {
-                    let annotations = resource.annotations.iter();
-                    let annotations = annotations.map(|(name, text)| (name.as_str(), text.as_str()));
-                    self.sources.set_resource(source, &resource.spec, annotations);
-                }
-                None => self.sources.set::<&str, &str>(source, []),
+            let mut spec = resource.map(|resource| resource.spec.clone()).unwrap_or_default();
+            if source == Source::Global {
+                let of_cluster = self.resources.of_cluster();
+                spec.extend(of_cluster.map(|(name, text)| (name.to_owned(), text.into())));
             }
+            let annotations = resource.into_iter().flat_map(|resource| &resource.annotations);
+            let annotations = annotations.map(|(name, text)| (name.as_str(), text.as_str()));
+            self.sources.set_resource(source, &spec, annotations);
         }
         self.resolved = self.sources.resolve();
         self.warn();

@@ -155,6 +155,9 @@ fn admission(kind: ResourceKind) -> &'static Admission {
         ResourceKind::WorkloadEndpoint => &calico::workload_endpoint::ADMISSION,
         ResourceKind::EndpointSlice => &kubernetes::endpoint_slice::ADMISSION,
         ResourceKind::FelixConfiguration => &calico::felix_configuration::ADMISSION,
+        ResourceKind::Service => &kubernetes::service::ADMISSION,
+        ResourceKind::IpPool => &calico::ip_pool::ADMISSION,
+        ResourceKind::ClusterInformation => &calico::cluster_information::ADMISSION,
     }
 }
 

@@ -7,6 +7,7 @@
 mod cluster_policy;
 mod endpoint_slice;
 mod host_endpoint;
+mod ip_pool;
 mod kubernetes_policy;
 mod label_selector;
 mod network_set;
@@ -18,6 +19,7 @@ mod profile;
 mod qos;
 mod rule;
 mod selector;
+mod service;
 mod tier;
 mod workload_endpoint;
 
@@ -33,7 +35,7 @@ use smol_str::SmolStr;
 pub use self::pod::interface_name;
 use crate::manifest::ResourceKind;
 use crate::resource;
-use crate::source::FelixConfiguration;
+use crate::source::{ClusterInformation, FelixConfiguration};
 
 /// What conversion depends on besides the resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,6 +89,8 @@ pub enum Converted {
     Object(Kind, Box<Object>),
     /// Configuration.
     Config(FelixConfiguration),
+    /// What the cluster says of itself.
+    Cluster(ClusterInformation),
     /// Nothing: a pod without addresses, for example.
     Nothing,
     /// Nothing, because an annotation or a status that admission does not check
@@ -127,11 +131,27 @@ pub fn convert(kind: ResourceKind, value: Value, settings: &Settings) -> Result<
         ResourceKind::Profile => profile::of_resource(&read(value)?),
         ResourceKind::WorkloadEndpoint => workload_endpoint::convert(&read(value)?),
         ResourceKind::EndpointSlice => endpoint_slice::convert(&read(value)?),
+        ResourceKind::Service => service::convert(&read(value)?),
+        ResourceKind::IpPool => ip_pool::convert(&read(value)?),
+        ResourceKind::ClusterInformation => Ok(cluster_information(read(value)?)),
         ResourceKind::FelixConfiguration => {
             let resource::FelixConfiguration { metadata, spec } = read(value)?;
             Ok(Converted::Config(FelixConfiguration::new(metadata, spec)))
         }
     }
+}
+
+/// What the cluster says of itself; only the resource `default` does.
+fn cluster_information(resource: resource::ClusterInformation) -> Converted {
+    let resource::ClusterInformation { metadata, spec } = resource;
+    if metadata.name != "default" {
+        return Converted::Nothing;
+    }
+    Converted::Cluster(ClusterInformation {
+        calico_version: spec.calico_version,
+        cluster_guid: spec.cluster_guid,
+        cluster_type: spec.cluster_type,
+    })
 }
 
 /// What exists without any resource, unless a resource of that kind and name

@@ -14,5 +14,6 @@ pub mod source;
 
 pub use file::FileSource;
 pub use source::{
-    ConfigEvent, FelixConfiguration, InForce, Place, Problem, Report, Sink, Source, SourceError, Stopper,
+    ClusterInformation, ConfigEvent, FelixConfiguration, InForce, Place, Problem, Report, Sink, Source, SourceError,
+    Stopper,
 };

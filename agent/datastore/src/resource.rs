@@ -15,10 +15,10 @@ use serde::Deserialize;
 use smol_str::SmolStr;
 
 pub(crate) use self::calico::{
-    EndpointPort, FelixConfiguration, HostEndpoint, IpNat, NetworkSet, Policy, PolicyType, Profile, QosControls,
-    StagedAction, Tier, WorkloadEndpoint,
+    ClusterInformation, EndpointPort, FelixConfiguration, HostEndpoint, IpNat, IpPool, NetworkSet, Policy, PolicyType,
+    Profile, QosControls, StagedAction, Tier, WorkloadEndpoint,
 };
-pub(crate) use self::core::{ContainerPort, Namespace, Node, Pod, ServiceAccount};
+pub(crate) use self::core::{ContainerPort, Namespace, Node, Pod, Service, ServiceAccount, ServicePort};
 pub(crate) use self::discovery::EndpointSlice;
 pub(crate) use self::network_policy_api::{
     AdminNetworkPolicy, AdminPort, BaselineAdminNetworkPolicy, ClusterAction, ClusterNetworkPolicy, ClusterPeer,

@@ -40,8 +40,20 @@ impl FelixConfiguration {
     }
 }
 
-/// One event about FelixConfiguration resources. Between `Begin` and `End` a
-/// source repeats all of them.
+/// What a cluster says of itself: the ClusterInformation resource `default`.
+/// Felix takes it for parameters of the whole cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClusterInformation {
+    /// The version of Calico; empty if it does not say.
+    pub calico_version: String,
+    /// What tells the cluster from any other; empty if it does not say.
+    pub cluster_guid: String,
+    /// What the cluster is made of, such as `k8s,kubeadm`; empty if it does not say.
+    pub cluster_type: String,
+}
+
+/// One event about configuration. Between `Begin` and `End` a source repeats
+/// all of it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ConfigEvent {
     /// A list starts.
@@ -50,6 +62,8 @@ pub enum ConfigEvent {
     Apply(FelixConfiguration),
     /// The resource of this name does not exist.
     Delete(SmolStr),
+    /// What the cluster says of itself; `None` if it says nothing.
+    Cluster(Option<ClusterInformation>),
     /// The list is complete.
     End,
 }

@@ -1,9 +1,10 @@
-//! FelixConfiguration resources: which of them are for this node.
+//! FelixConfiguration resources: which of them are for this node; and what the
+//! cluster says of itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use caracal_config::Source;
-use caracal_datastore::{ConfigEvent, FelixConfiguration};
+use caracal_datastore::{ClusterInformation, ConfigEvent, FelixConfiguration};
 use caracal_model::Labels;
 use caracal_selector::{LabelSource, Selector};
 use smol_str::SmolStr;
@@ -12,29 +13,51 @@ use smol_str::SmolStr;
 #[derive(Debug, Default)]
 pub(super) struct Resources {
     held: BTreeMap<SmolStr, FelixConfiguration>,
-    /// Those that the list under way has repeated.
-    repeated: Option<BTreeSet<SmolStr>>,
+    cluster: ClusterInformation,
+    /// What the list under way has repeated.
+    repeated: Option<Repeated>,
+}
+
+/// What a list has repeated so far.
+#[derive(Debug, Default)]
+struct Repeated {
+    names: BTreeSet<SmolStr>,
+    cluster: ClusterInformation,
 }
 
 impl Resources {
     pub(super) fn on_event(&mut self, event: ConfigEvent) {
         match event {
-            ConfigEvent::Begin => self.repeated = Some(BTreeSet::new()),
+            ConfigEvent::Begin => self.repeated = Some(Repeated::default()),
             ConfigEvent::Apply(resource) => {
                 if let Some(repeated) = &mut self.repeated {
-                    repeated.insert(resource.name.clone());
+                    repeated.names.insert(resource.name.clone());
                 }
                 self.held.insert(resource.name.clone(), resource);
             }
             ConfigEvent::Delete(name) => {
                 self.held.remove(&name);
             }
+            ConfigEvent::Cluster(information) => {
+                self.cluster = information.unwrap_or_default();
+                if let Some(repeated) = &mut self.repeated {
+                    repeated.cluster = self.cluster.clone();
+                }
+            }
             ConfigEvent::End => {
-                if let Some(repeated) = self.repeated.take() {
-                    self.held.retain(|name, _| repeated.contains(name));
+                if let Some(Repeated { names, cluster }) = self.repeated.take() {
+                    self.held.retain(|name, _| names.contains(name));
+                    self.cluster = cluster;
                 }
             }
         }
+    }
+
+    /// What the cluster says of itself, as parameters of the whole cluster.
+    pub(super) fn of_cluster(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let ClusterInformation { calico_version, cluster_guid, cluster_type } = &self.cluster;
+        let texts = [("CalicoVersion", calico_version), ("ClusterGUID", cluster_guid), ("ClusterType", cluster_type)];
+        texts.into_iter().map(|(name, text)| (name, text.as_str())).filter(|(_, text)| !text.is_empty())
     }
 
     /// The resource that counts at each of the datastore's places.
@@ -129,5 +152,28 @@ mod tests {
         assert_eq!(names(&resources, None), [some("default"), None, some("node.node-a")]);
         resources.on_event(ConfigEvent::End);
         assert_eq!(names(&resources, None), [None, None, some("node.node-a")]);
+    }
+
+    #[test]
+    fn the_cluster_says_it_once_and_can_take_it_back() {
+        let check = |resources: &Resources, want: &[(&str, &str)]| {
+            assert_eq!(resources.of_cluster().collect::<Vec<_>>(), want);
+        };
+        let says = |guid: &str| {
+            let information = ClusterInformation { cluster_guid: guid.to_owned(), ..ClusterInformation::default() };
+            ConfigEvent::Cluster(Some(information))
+        };
+        let mut resources = Resources::default();
+        check(&resources, &[]);
+        resources.on_event(says("one"));
+        check(&resources, &[("ClusterGUID", "one")]);
+        for (events, want) in [
+            (vec![ConfigEvent::Begin, says("two"), ConfigEvent::End], &[("ClusterGUID", "two")][..]),
+            (vec![ConfigEvent::Begin, ConfigEvent::End], &[]),
+            (vec![says("three"), ConfigEvent::Cluster(None)], &[]),
+        ] {
+            events.into_iter().for_each(|event| resources.on_event(event));
+            check(&resources, want);
+        }
     }
 }

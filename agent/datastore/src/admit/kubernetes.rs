@@ -7,6 +7,7 @@ pub(super) mod namespace;
 pub(super) mod network_policy;
 pub(super) mod node;
 pub(super) mod pod;
+pub(super) mod service;
 
 use super::schema::{Field, Object, TEXT, Type, required};
 use super::{Admission, Gate, metadata, syntax};

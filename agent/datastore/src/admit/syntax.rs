@@ -17,6 +17,15 @@ pub(super) fn dns_label(text: &str) -> Result<(), Fault> {
     Ok(())
 }
 
+/// A DNS label that begins with a letter (RFC 1035 §2.3.1): a service's name.
+pub(super) fn dns_1035_label(text: &str) -> Result<(), Fault> {
+    dns_label(text)?;
+    if text.starts_with(|first: char| first.is_ascii_digit()) {
+        return Err("does not begin with a letter");
+    }
+    Ok(())
+}
+
 /// DNS labels with dots between them: most objects' names.
 pub(super) fn dns_subdomain(text: &str) -> Result<(), Fault> {
     if text.len() > 253 {

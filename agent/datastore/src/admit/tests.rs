@@ -1,5 +1,6 @@
 //! Tables of objects and what admission says of them.
 
+mod addresses;
 mod calico;
 mod defaults;
 mod kubernetes;

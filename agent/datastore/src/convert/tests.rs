@@ -1,5 +1,6 @@
 //! From manifests to objects, through admission as every resource goes.
 
+mod addresses;
 mod cluster_policies;
 mod endpoint_slices;
 mod endpoints;

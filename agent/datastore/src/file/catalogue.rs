@@ -112,6 +112,7 @@ enum Origin {
 enum Told {
     Object(Kind, Key),
     Config(SmolStr),
+    Cluster,
 }
 
 /// What is to be done about an object.
@@ -359,17 +360,20 @@ impl News {
         let told = match &now {
             Some(Converted::Object(kind, object)) => Some(Told::Object(*kind, object.key())),
             Some(Converted::Config(config)) => Some(Told::Config(config.name.clone())),
+            Some(Converted::Cluster(_)) => Some(Told::Cluster),
             Some(Converted::Nothing | Converted::Broken(_)) | None => None,
         };
         match before {
             before if before == told => {}
             Some(Told::Object(kind, key)) => self.events.push(Event::Delete(kind, key, noticed)),
             Some(Told::Config(name)) => self.configs.push(ConfigEvent::Delete(name)),
+            Some(Told::Cluster) => self.configs.push(ConfigEvent::Cluster(None)),
             None => {}
         }
         match now {
             Some(Converted::Object(kind, object)) => self.events.push(Event::Apply(kind, *object, noticed)),
             Some(Converted::Config(config)) => self.configs.push(ConfigEvent::Apply(config)),
+            Some(Converted::Cluster(information)) => self.configs.push(ConfigEvent::Cluster(Some(information))),
             Some(Converted::Nothing | Converted::Broken(_)) | None => {}
         }
         told
@@ -407,7 +411,7 @@ fn file_record(earlier: Option<&FileRecord>, digest: Digest, reading: Reading) -
             Outcome::Admitted { digest, converted } => {
                 let broken = match &converted {
                     Converted::Broken(reason) => Some(reason.clone()),
-                    Converted::Object(..) | Converted::Config(_) | Converted::Nothing => None,
+                    Converted::Object(..) | Converted::Config(_) | Converted::Cluster(_) | Converted::Nothing => None,
                 };
                 (Verdict::Admitted { digest, broken }, Some(converted))
             }

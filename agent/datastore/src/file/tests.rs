@@ -49,6 +49,8 @@ impl Sink for Lines {
             ConfigEvent::Begin => "begin config".to_owned(),
             ConfigEvent::Apply(config) => format!("apply config {} {:?}", config.name, config.spec),
             ConfigEvent::Delete(name) => format!("delete config {name}"),
+            ConfigEvent::Cluster(Some(information)) => format!("cluster {}", information.cluster_guid),
+            ConfigEvent::Cluster(None) => "cluster says nothing".to_owned(),
             ConfigEvent::End => "end config".to_owned(),
         });
     }

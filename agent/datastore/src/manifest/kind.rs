@@ -55,6 +55,12 @@ pub enum ResourceKind {
     FelixConfiguration,
     /// discovery.k8s.io/v1 EndpointSlice.
     EndpointSlice,
+    /// v1 Service.
+    Service,
+    /// projectcalico.org/v3 IPPool.
+    IpPool,
+    /// projectcalico.org/v3 ClusterInformation.
+    ClusterInformation,
 }
 
 const CORE: &str = "v1";
@@ -67,7 +73,7 @@ pub(super) const CALICO: &str = "projectcalico.org/v3";
 
 impl ResourceKind {
     /// Every kind that is read.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 24] = [
         Self::Pod,
         Self::Namespace,
         Self::ServiceAccount,
@@ -89,6 +95,9 @@ impl ResourceKind {
         Self::WorkloadEndpoint,
         Self::FelixConfiguration,
         Self::EndpointSlice,
+        Self::Service,
+        Self::IpPool,
+        Self::ClusterInformation,
     ];
 
     /// The kind that a manifest's `apiVersion` and `kind` name, if it is read.
@@ -121,6 +130,9 @@ impl ResourceKind {
             Self::WorkloadEndpoint => "WorkloadEndpoint",
             Self::FelixConfiguration => "FelixConfiguration",
             Self::EndpointSlice => "EndpointSlice",
+            Self::Service => "Service",
+            Self::IpPool => "IPPool",
+            Self::ClusterInformation => "ClusterInformation",
         }
     }
 
@@ -128,7 +140,7 @@ impl ResourceKind {
     #[must_use]
     pub const fn api_version(self) -> &'static str {
         match self {
-            Self::Pod | Self::Namespace | Self::ServiceAccount | Self::Node => CORE,
+            Self::Pod | Self::Namespace | Self::ServiceAccount | Self::Node | Self::Service => CORE,
             Self::KubernetesNetworkPolicy => NETWORKING,
             Self::EndpointSlice => DISCOVERY,
             Self::ClusterNetworkPolicy => POLICY_V1ALPHA2,
@@ -144,7 +156,9 @@ impl ResourceKind {
             | Self::HostEndpoint
             | Self::Profile
             | Self::WorkloadEndpoint
-            | Self::FelixConfiguration => CALICO,
+            | Self::FelixConfiguration
+            | Self::IpPool
+            | Self::ClusterInformation => CALICO,
         }
     }
 
@@ -160,7 +174,8 @@ impl ResourceKind {
             | Self::StagedKubernetesNetworkPolicy
             | Self::NetworkSet
             | Self::WorkloadEndpoint
-            | Self::EndpointSlice => Scope::Namespaced,
+            | Self::EndpointSlice
+            | Self::Service => Scope::Namespaced,
             Self::Namespace
             | Self::Node
             | Self::GlobalNetworkPolicy
@@ -172,7 +187,9 @@ impl ResourceKind {
             | Self::GlobalNetworkSet
             | Self::HostEndpoint
             | Self::Profile
-            | Self::FelixConfiguration => Scope::Cluster,
+            | Self::FelixConfiguration
+            | Self::IpPool
+            | Self::ClusterInformation => Scope::Cluster,
         }
     }
 }

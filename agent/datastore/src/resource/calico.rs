@@ -185,3 +185,34 @@ pub(crate) struct FelixConfiguration {
     #[serde(default)]
     pub(crate) spec: Map<String, Value>,
 }
+
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct IpPool {
+    pub(crate) metadata: ObjectMeta,
+    pub(crate) spec: IpPoolSpec,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct IpPoolSpec {
+    pub(crate) cidr: String,
+    pub(crate) nat_outgoing: bool,
+    pub(crate) ipip_mode: String,
+    pub(crate) vxlan_mode: String,
+    pub(crate) allowed_uses: Vec<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct ClusterInformation {
+    pub(crate) metadata: ObjectMeta,
+    pub(crate) spec: ClusterInformationSpec,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct ClusterInformationSpec {
+    pub(crate) calico_version: String,
+    #[serde(rename = "clusterGUID")]
+    pub(crate) cluster_guid: String,
+    pub(crate) cluster_type: String,
+}

@@ -1,4 +1,4 @@
-//! v1: Pod, Namespace, ServiceAccount, Node.
+//! v1: Pod, Namespace, ServiceAccount, Node, Service.
 
 use serde::Deserialize;
 use smol_str::SmolStr;
@@ -90,4 +90,56 @@ pub(crate) struct PodStatus {
 #[serde(default)]
 pub(crate) struct PodIp {
     pub(crate) ip: String,
+}
+
+/// v1 Service.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Service {
+    pub(crate) metadata: ObjectMeta,
+    pub(crate) spec: ServiceSpec,
+    #[serde(default)]
+    pub(crate) status: ServiceStatus,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct ServiceSpec {
+    #[serde(rename = "type")]
+    pub(crate) kind: SmolStr,
+    #[serde(rename = "clusterIPs")]
+    pub(crate) cluster_ips: Vec<SmolStr>,
+    #[serde(rename = "externalIPs")]
+    pub(crate) external_ips: Vec<SmolStr>,
+    #[serde(rename = "loadBalancerIP")]
+    pub(crate) load_balancer_ip: SmolStr,
+    pub(crate) ports: Vec<ServicePort>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ServicePort {
+    pub(crate) protocol: SmolStr,
+    pub(crate) port: i64,
+    /// 0 means none.
+    #[serde(default)]
+    pub(crate) node_port: i64,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct ServiceStatus {
+    pub(crate) load_balancer: LoadBalancerStatus,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct LoadBalancerStatus {
+    pub(crate) ingress: Vec<LoadBalancerIngress>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct LoadBalancerIngress {
+    /// Empty if it is known by a name.
+    pub(crate) ip: SmolStr,
 }

@@ -38,6 +38,14 @@ items:
     types: [Ingress]
     ingress:
     - {action: Allow, protocol: TCP, source: {selector: *s}, destination: {ports: [80, '90:99', http]}}
+- apiVersion: v1
+  kind: Service
+  metadata: {name: web}
+  spec: {clusterIPs: [10.96.0.1, 'fd00::1'], externalIPs: [198.51.100.1], ports: [{port: 80, nodePort: 30080}]}
+- apiVersion: projectcalico.org/v3
+  kind: IPPool
+  metadata: {name: p}
+  spec: {cidr: 10.64.0.0/16, natOutgoing: true, blockSize: 26, allowedUses: [Workload]}
 - apiVersion: projectcalico.org/v3
   kind: Tier
   metadata: {name: t}
