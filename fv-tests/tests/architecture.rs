@@ -18,7 +18,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("caracal-program", &["caracal-proto", "caracal-net"]),
     ("caracal-sys", &["caracal-net"]),
     ("caracal-nftables", &["caracal-program", "caracal-config", "caracal-sys", "caracal-proto", "caracal-net"]),
-    ("caracal-external", &["caracal-program", "caracal-proto"]),
+    ("caracal-external", &["caracal-proto"]),
     (
         "caracal-dataplane",
         &["caracal-nftables", "caracal-program", "caracal-config", "caracal-sys", "caracal-proto", "caracal-net"],

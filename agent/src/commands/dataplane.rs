@@ -27,28 +27,21 @@ pub(super) fn run(global: &Global, args: &DataplaneArgs) -> anyhow::Result<()> {
 
     let (answers, replies) = connect::replies();
     let guard = EndGuard::new(end.clone(), "the data half");
-    let data = data::start(settings, move |reply| {
-        // Owned here so that the end of the thread is noticed.
-        let _ = &guard;
-        match reply {
-            Reply::Frame(frame) => answers.send(frame),
-            Reply::GiveUp(reason) => answers.give_up(reason),
-        }
-    })?;
+    let replies_of = move |reply| match reply {
+        Reply::Frame(frame) => answers.send(frame),
+        Reply::GiveUp(reason) => answers.give_up(reason),
+    };
+    let data = data::start(settings, replies_of, guard)?;
     let (frames, position) = (data.frames(), data.frames());
     let client = connect::spawn(
         &args.socket,
-        Loop {
-            frames: Box::new(move |frame| frames.send(frame).is_ok()),
-            held: Box::new(move || position.held()),
-            replies,
-        },
+        Loop { frames: Box::new(move |frame| frames.send(frame)), held: Box::new(move || position.held()), replies },
         EndGuard::new(end, "the connection to the control half"),
     )?;
 
     let result = ended.recv().context("every thread has ended")?;
     drop(client);
-    data.stop();
-    info!("stopped, the rules stay in the kernel");
+    drop(data);
+    info!("stopped, what is programmed stays");
     result
 }

@@ -2,9 +2,10 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use caracal_program::{Measurement, MeasurementKind, Problem, Report};
 use caracal_proto::felix::{FromDataplane, ToDataplane};
-use caracal_proto::sync::{FromData, Position, from_data};
+use caracal_proto::sync::{
+    Alive, FromData, Measurement, Position, Problem, Report, from_data, measurement::Kind as MeasurementKind,
+};
 use tracing::debug;
 
 use crate::statuses::Statuses;
@@ -65,6 +66,7 @@ impl Shared {
         state.problem = None;
         let ack = state.statuses.commit(position);
         state.frame(from_data::Frame::Ack(ack));
+        state.tell_report();
     }
 
     /// A process says something.
@@ -90,43 +92,47 @@ impl Shared {
         let mut state = self.lock();
         state.statuses = Statuses::default();
         state.problem = Some(problem);
+        state.tell_report();
+    }
+
+    /// The thread does its work.
+    pub(crate) fn alive(&self) {
+        self.lock().frame(from_data::Frame::Alive(Alive {}));
     }
 
     /// Asks for a snapshot.
     pub(crate) fn start_over(&self, reason: String) {
         (self.lock().replies)(Reply::StartOver(reason));
     }
-
-    pub(crate) fn report(&self) -> Report {
-        let state = self.lock();
-        let counter = |name, help, value: u64| Measurement {
-            name,
-            help,
-            kind: MeasurementKind::Counter,
-            labels: Vec::new(),
-            // Exact up to 2^53.
-            value: value as f64,
-        };
-        Report {
-            measurements: vec![
-                counter(
-                    "caracal_external_driver_starts_total",
-                    "Processes of the dataplane driver that were started.",
-                    state.life,
-                ),
-                counter(
-                    "caracal_external_driver_messages_total",
-                    "Messages that the dataplane driver was sent.",
-                    state.messages,
-                ),
-            ],
-            problems: state.problem.iter().cloned().collect(),
-        }
-    }
 }
 
 impl State {
     fn frame(&self, frame: from_data::Frame) {
         (self.replies)(Reply::Frame(Box::new(FromData { frame: Some(frame) })));
+    }
+
+    fn tell_report(&self) {
+        let counter = |name: &str, help: &str, value: u64| Measurement {
+            name: name.to_owned(),
+            help: help.to_owned(),
+            kind: MeasurementKind::Counter.into(),
+            labels: Default::default(),
+            // Exact up to 2^53.
+            value: value as f64,
+        };
+        let measurements = vec![
+            counter(
+                "caracal_external_driver_starts_total",
+                "Processes of the dataplane driver that were started.",
+                self.life,
+            ),
+            counter(
+                "caracal_external_driver_messages_total",
+                "Messages that the dataplane driver was sent.",
+                self.messages,
+            ),
+        ];
+        let problems = self.problem.iter().cloned().collect();
+        self.frame(from_data::Frame::Report(Report { measurements, problems }));
     }
 }

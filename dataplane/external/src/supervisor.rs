@@ -9,10 +9,9 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use caracal_program::{Problem, Report};
 use caracal_proto::felix::ToDataplane;
 use caracal_proto::sync::begin::Kind;
-use caracal_proto::sync::{FromData, Position, ToData};
+use caracal_proto::sync::{FromData, Position, Problem, ToData};
 use tracing::{info, warn};
 
 use crate::backoff::Backoff;
@@ -23,6 +22,9 @@ use crate::shared::Shared;
 
 /// Bytes that are collected for one write. It is what a pipe holds.
 const CHUNK: usize = 64 << 10;
+
+/// How often an idle thread says that it works.
+const ALIVE: Duration = Duration::from_secs(5);
 
 /// What the driver's thread says back.
 #[derive(Clone, Debug, PartialEq)]
@@ -69,12 +71,6 @@ impl Handle {
     pub fn frames(&self) -> Frames {
         self.frames.clone()
     }
-
-    /// Counters, and whether the driver does not work.
-    #[must_use]
-    pub fn report(&self) -> Report {
-        self.frames.shared.report()
-    }
 }
 
 impl Drop for Handle {
@@ -92,11 +88,15 @@ impl Drop for Handle {
 
 /// Supervises the driver `program` on a thread of its own. The program is
 /// started with the first whole snapshot; each further snapshot is for a new process.
-/// `replies` must not wait for the thread.
+/// `replies` must not wait for the thread. `guard` is dropped when that ends, however it does.
 ///
 /// # Errors
 /// If the thread cannot be started.
-pub fn spawn(program: PathBuf, replies: impl Fn(Reply) + Send + 'static) -> io::Result<Handle> {
+pub fn spawn(
+    program: PathBuf,
+    replies: impl Fn(Reply) + Send + 'static,
+    guard: impl Send + 'static,
+) -> io::Result<Handle> {
     let (inputs, queue) = mpsc::channel();
     let shared = Arc::new(Shared::new(replies));
     let stop = Arc::new(AtomicBool::new(false));
@@ -109,7 +109,10 @@ pub fn spawn(program: PathBuf, replies: impl Fn(Reply) + Send + 'static) -> io::
         running: None,
         backoff: Backoff::default(),
     };
-    let thread = std::thread::Builder::new().name("driver".to_owned()).spawn(move || supervisor.run(&queue))?;
+    let thread = std::thread::Builder::new().name("driver".to_owned()).spawn(move || {
+        let _guard = guard;
+        supervisor.run(&queue);
+    })?;
     Ok(Handle { frames: Frames { inputs, shared }, stop, thread: Some(thread) })
 }
 
@@ -150,7 +153,15 @@ struct Lost {
 
 impl Supervisor {
     fn run(&mut self, queue: &Receiver<Input>) {
-        while let Ok(input) = queue.recv() {
+        loop {
+            let input = match queue.recv_timeout(ALIVE) {
+                Ok(input) => input,
+                Err(RecvTimeoutError::Timeout) => {
+                    self.shared.alive();
+                    continue;
+                }
+                Err(RecvTimeoutError::Disconnected) => break,
+            };
             let taken = match input {
                 Input::Frame(frame) => match self.assembler.take(*frame) {
                     Some(revision) => self.revision(revision),

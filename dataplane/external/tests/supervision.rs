@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use caracal_external::{Frames, Handle, Reply, spawn};
 use caracal_proto::felix::{self, ToDataplane, to_dataplane::Payload};
-use caracal_proto::sync::{Ack, Begin, Commit, Position, ToData, begin, from_data, to_data};
+use caracal_proto::sync::{Ack, Begin, Commit, Position, Report, ToData, begin, from_data, to_data};
 use tempfile::TempDir;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -33,7 +33,7 @@ impl Driver {
 
     fn start(dir: TempDir, program: PathBuf) -> Self {
         let (sender, replies) = mpsc::channel();
-        let handle = spawn(program, move |reply| drop(sender.send(reply))).expect("a thread");
+        let handle = spawn(program, move |reply| drop(sender.send(reply)), ()).expect("a thread");
         Self { dir, handle, replies }
     }
 
@@ -63,13 +63,28 @@ impl Driver {
         self.replies.recv_timeout(PATIENCE).expect("a reply comes")
     }
 
+    /// The next report, beyond whatever else is said before it.
+    fn report(&self) -> Report {
+        loop {
+            if let Reply::Frame(frame) = self.reply()
+                && let Some(from_data::Frame::Report(report)) = frame.frame
+            {
+                return report;
+            }
+        }
+    }
+
+    /// The next acknowledgement, beyond reports.
     fn ack(&self) -> Ack {
-        match self.reply() {
-            Reply::Frame(frame) => match frame.frame {
-                Some(from_data::Frame::Ack(ack)) => ack,
-                other => panic!("not an acknowledgement: {other:?}"),
-            },
-            Reply::StartOver(reason) => panic!("starts over: {reason}"),
+        loop {
+            match self.reply() {
+                Reply::Frame(frame) => match frame.frame {
+                    Some(from_data::Frame::Ack(ack)) => return ack,
+                    Some(from_data::Frame::Report(_) | from_data::Frame::Alive(_)) => {}
+                    other => panic!("not an acknowledgement: {other:?}"),
+                },
+                Reply::StartOver(reason) => panic!("starts over: {reason}"),
+            }
         }
     }
 
@@ -174,11 +189,12 @@ fn a_driver_that_is_killed_comes_back_and_is_told_everything() {
     let pid = driver.record(2)[0]["started"].as_i64().expect("a process id");
     let pid = nix::unistd::Pid::from_raw(i32::try_from(pid).expect("a process id"));
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).expect("it runs");
-    assert_eq!(driver.start_over(), "the dataplane driver is gone: it was ended by signal 9");
-    assert_eq!(driver.frames().held(), None);
-    let problems = driver.handle.report().problems;
+    driver.report();
+    let problems = driver.report().problems;
     assert_eq!(problems.len(), 1);
     assert_eq!(problems[0].reason, "it is gone: it was ended by signal 9; it is started again");
+    assert_eq!(driver.frames().held(), None);
+    assert_eq!(driver.start_over(), "the dataplane driver is gone: it was ended by signal 9");
 
     // What the old connection still had to say is not for the new process.
     driver.revision(begin::Kind::Delta, 2, [namespace("late")]);
@@ -187,7 +203,7 @@ fn a_driver_that_is_killed_comes_back_and_is_told_everything() {
     let lines = driver.record(4);
     assert_eq!(lines[3]["namespaceUpdate"]["id"]["name"], "b");
     assert_ne!(lines[2]["started"], lines[0]["started"]);
-    let report = driver.handle.report();
+    let report = driver.report();
     assert_eq!(report.problems, []);
     let counted: Vec<_> = report.measurements.iter().map(|measurement| measurement.value).collect();
     assert_eq!(counted, [2.0, 2.0], "starts and messages");
