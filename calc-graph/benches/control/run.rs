@@ -1,0 +1,131 @@
+//! A workload under the clock and the counting allocator.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use caracal_calc_graph::{CalcGraph, Delta, Locality, Settings};
+use caracal_model::Event;
+
+use crate::ALLOCATOR;
+use crate::wire::Wire;
+use crate::workloads::{HERE, Step, Workload};
+
+/// How many events are made at a time, outside the timed part. Few, because they
+/// count as memory while they wait.
+pub(crate) const BATCH: usize = 64;
+
+/// What the sync edge adds to a graph's messages: the configuration, before all else.
+const CONFIGURATION: usize = 1;
+
+pub(crate) struct Run {
+    workload: Workload,
+    graph: CalcGraph,
+    wire: Wire,
+    batch: Vec<Event>,
+    /// Since the last sample.
+    pending: Duration,
+    measured: bool,
+    figures: Figures,
+}
+
+/// What a run measured.
+#[derive(Default)]
+pub(crate) struct Figures {
+    pub(crate) spent: Duration,
+    pub(crate) messages: usize,
+    pub(crate) ip_sets: usize,
+    pub(crate) policies: usize,
+    pub(crate) live_bytes: usize,
+    pub(crate) peak_bytes: usize,
+    /// By kind, in the order of time.
+    pub(crate) samples: BTreeMap<&'static str, Vec<Duration>>,
+}
+
+impl Run {
+    /// Does a workload.
+    pub(crate) fn of(workload: Workload) -> Figures {
+        let batch = Vec::with_capacity(BATCH);
+        let before = ALLOCATOR.allocated();
+        let mut run = Self {
+            workload,
+            graph: CalcGraph::new(Locality::Node(HERE.into()), Settings::default()),
+            wire: Wire::default(),
+            batch,
+            pending: Duration::ZERO,
+            measured: false,
+            figures: Figures { messages: CONFIGURATION, ..Figures::default() },
+        };
+        workload.steps(&mut |step| run.step(step));
+        run.feed();
+        run.wire = Wire::default();
+        let mut figures = std::mem::take(&mut run.figures);
+        let kept: usize = figures.samples.values().map(|samples| samples.capacity() * size_of::<Duration>()).sum();
+        figures.live_bytes = ALLOCATOR.allocated().saturating_sub(before + kept);
+        figures.peak_bytes = ALLOCATOR.max_allocated().saturating_sub(before);
+        figures.policies = run.graph.active_policies().len();
+        for samples in figures.samples.values_mut() {
+            samples.sort_unstable();
+        }
+        figures
+    }
+
+    fn step(&mut self, step: Step) {
+        match step {
+            Step::Event(event) => {
+                self.batch.push(event);
+                if self.batch.len() == BATCH {
+                    self.feed();
+                }
+            }
+            Step::Flush => self.flush(),
+            Step::Measure => {
+                self.feed();
+                self.measured = true;
+                self.pending = Duration::ZERO;
+                self.figures.spent = Duration::ZERO;
+            }
+            Step::Sample(kind) => {
+                self.feed();
+                let sample = std::mem::take(&mut self.pending);
+                self.figures.samples.entry(kind).or_default().push(sample);
+            }
+            Step::Skip => {
+                self.feed();
+                self.figures.spent -= std::mem::take(&mut self.pending).min(self.figures.spent);
+            }
+        }
+    }
+
+    fn feed(&mut self) {
+        let start = Instant::now();
+        for event in self.batch.drain(..) {
+            self.graph.on_event(event);
+        }
+        self.spend(start.elapsed());
+    }
+
+    fn flush(&mut self) {
+        self.feed();
+        let start = Instant::now();
+        let (wire, encoded, sets) = (&mut self.wire, self.workload.is_encoded(), &mut self.figures.ip_sets);
+        let flush = self.graph.flush(&mut |delta| {
+            match delta {
+                Delta::IpSetUpdate { .. } => *sets += 1,
+                Delta::IpSetRemove { .. } => *sets -= 1,
+                _ => {}
+            }
+            if encoded {
+                wire.encode(&delta);
+            }
+        });
+        self.spend(start.elapsed());
+        if self.measured {
+            self.figures.messages += flush.deltas;
+        }
+    }
+
+    fn spend(&mut self, time: Duration) {
+        self.pending += time;
+        self.figures.spent += time;
+    }
+}
