@@ -89,17 +89,10 @@ impl World {
         tiers: &[Tier<'_>],
         profiles: &[&str],
     ) -> &mut Self {
-        let ids = |policies: &[&str]| policies.iter().map(|id| policy_id(id)).collect();
-        let tiers = tiers.iter().map(|(name, end, ingress, egress)| felix::TierInfo {
-            name: (*name).into(),
-            default_action: (*end).into(),
-            ingress_policies: ids(ingress),
-            egress_policies: ids(egress),
-        });
         let endpoint = felix::WorkloadEndpoint {
             state: state.into(),
             name: interface.into(),
-            tiers: tiers.collect(),
+            tiers: felix_tiers(tiers),
             profile_ids: profiles.iter().map(ToString::to_string).collect(),
             ..felix::WorkloadEndpoint::default()
         };
@@ -107,10 +100,59 @@ impl World {
         self.tell(Payload::WorkloadEndpointUpdate(felix::WorkloadEndpointUpdate { id, endpoint: Some(endpoint) }))
     }
 
+    /// A host endpoint with policies for normal, forwarded, pre-DNAT and untracked packets.
+    pub(crate) fn host(
+        &mut self,
+        id: &str,
+        interface: &str,
+        expected: &[&str],
+        tiers: [&[Tier<'_>]; 4],
+        profiles: &[&str],
+    ) -> &mut Self {
+        let [normal, forward, pre_dnat, untracked] = tiers.map(felix_tiers);
+        let (v4, v6) = expected.iter().map(ToString::to_string).partition(|addr: &String| !addr.contains(':'));
+        let endpoint = felix::HostEndpoint {
+            name: interface.into(),
+            expected_ipv4_addrs: v4,
+            expected_ipv6_addrs: v6,
+            tiers: normal,
+            forward_tiers: forward,
+            pre_dnat_tiers: pre_dnat,
+            untracked_tiers: untracked,
+            profile_ids: profiles.iter().map(ToString::to_string).collect(),
+            ..felix::HostEndpoint::default()
+        };
+        let id = Some(felix::HostEndpointId { endpoint_id: id.into() });
+        self.tell(Payload::HostEndpointUpdate(felix::HostEndpointUpdate { id, endpoint: Some(endpoint) }))
+    }
+
+    pub(crate) fn remove_host(&mut self, id: &str) -> &mut Self {
+        let id = Some(felix::HostEndpointId { endpoint_id: id.into() });
+        self.tell(Payload::HostEndpointRemove(felix::HostEndpointRemove { id }))
+    }
+
+    /// The addresses of one of the host's own interfaces.
+    pub(crate) fn addresses(&mut self, interface: &str, addresses: &[&str]) -> &mut Self {
+        let addresses = addresses.iter().map(|addr| addr.parse().expect("an address")).collect();
+        self.changes.push(self.store.set_addresses(&interface.into(), addresses));
+        self
+    }
+
     pub(crate) fn remove_endpoint(&mut self, pod: &str) -> &mut Self {
         let id = Some(workload_id(pod));
         self.tell(Payload::WorkloadEndpointRemove(felix::WorkloadEndpointRemove { id }))
     }
+}
+
+fn felix_tiers(tiers: &[Tier<'_>]) -> Vec<felix::TierInfo> {
+    let ids = |policies: &[&str]| policies.iter().map(|id| policy_id(id)).collect();
+    let tiers = tiers.iter().map(|(name, end, ingress, egress)| felix::TierInfo {
+        name: (*name).into(),
+        default_action: (*end).into(),
+        ingress_policies: ids(ingress),
+        egress_policies: ids(egress),
+    });
+    tiers.collect()
 }
 
 /// `NAMESPACE/NAME` is a NetworkPolicy, `NAME` a GlobalNetworkPolicy, and

@@ -241,6 +241,19 @@ impl NftablesDriver {
 const MOST_SUSPECTS: u32 = 64;
 
 #[cfg(test)]
+impl Audit {
+    /// Whether there is something to look at.
+    pub(super) const fn is_due(&self) -> bool {
+        self.suspected.is_some() || self.round.is_some()
+    }
+
+    /// Forgets how much time was spent.
+    pub(super) const fn hurry(&mut self) {
+        self.paid = None;
+    }
+}
+
+#[cfg(test)]
 impl NftablesDriver {
     /// Looks through the whole table at once.
     pub(super) fn look_at_everything(&mut self) -> Option<What> {

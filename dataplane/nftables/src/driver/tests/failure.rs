@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::garbage::Garbage;
+use crate::lower::Stage;
 use crate::model::{ListKey, Owner};
 use crate::plan::Step;
 use crate::testing::texts;
@@ -102,7 +103,7 @@ fn what_is_refused_is_closed_until_it_changes() {
         let mut driver = driver();
         apply(&mut driver, &mut world);
         let policy = world.store.policies().find(|p| p.id.name == "web").expect("the policy").id.clone();
-        let key = ListKey { owner: Owner::Policy(policy), direction: Direction::Ingress };
+        let key = ListKey { owner: Owner::Policy(policy), direction: Direction::Ingress, stage: Stage::Filter };
         let objects = FxHashMap::from_iter([(Object::List(key), "the kernel has no room".to_owned())]);
 
         let receipt = driver.read_back(&world.store, Sweep::Remove, objects).expect("the rest is in force");
@@ -139,6 +140,7 @@ fn a_refused_message_blames_the_object_that_it_is_about() {
             Object::List(key) => format!("{} of {:?}", key.direction, key.owner).chars().take(19).collect(),
             Object::Program(_) => "program".to_owned(),
             Object::Interface(name) => format!("interface {name}"),
+            Object::Hosts => "hosts".to_owned(),
         });
         let name = step.object().expect("none is about the table").split('/').next().expect("a name").to_owned();
         seen.entry(name).or_insert_with(Vec::new).push(what.collect::<Vec<_>>().join(" "));
