@@ -1,5 +1,6 @@
 //! Stores for tests, and namespaces to load them in.
 
+pub(crate) mod faults;
 pub(crate) mod random;
 pub(crate) mod sim;
 pub(crate) mod wire;
