@@ -347,6 +347,7 @@ fn changed_interfaces(changes: &[Change]) -> BTreeSet<SmolStr> {
         | Change::Profile(_)
         | Change::HostEndpoint(_)
         | Change::HostAddresses
+        | Change::IpPool(_)
         | Change::Config
         | Change::InSync => &[],
     });

@@ -179,7 +179,12 @@ impl Model {
 
     fn take(&mut self, store: &PolicyStore, change: &Change, work: &mut Work) {
         match change {
-            Change::Nothing | Change::HostEndpoint(_) | Change::HostAddresses | Change::Config | Change::InSync => {}
+            Change::Nothing
+            | Change::HostEndpoint(_)
+            | Change::HostAddresses
+            | Change::IpPool(_)
+            | Change::Config
+            | Change::InSync => {}
             Change::SetMembers { id, added, removed } => {
                 let Some(set) = store.ip_set(id) else { return };
                 let shape = if self.forgive(&Object::Set(id.clone()), work) {

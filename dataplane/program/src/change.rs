@@ -6,7 +6,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
 use smol_str::SmolStr;
 
-use crate::{HostId, Member, PolicyId, ProfileName, SetId, WorkloadId};
+use crate::{HostId, Member, PolicyId, PoolId, ProfileName, SetId, WorkloadId};
 
 /// What became different in the store. A driver reads the new state there and
 /// does work proportional to the change.
@@ -44,6 +44,8 @@ pub enum Change {
     HostEndpoint(HostId),
     /// Another interface may have the addresses by which a host endpoint is found.
     HostAddresses,
+    /// The pool of addresses is new, different, or gone.
+    IpPool(PoolId),
     /// The configuration.
     Config,
     /// Everything that the sources listed first has been told.
@@ -80,6 +82,7 @@ pub fn coalesce(changes: impl IntoIterator<Item = Change>) -> Vec<Change> {
         | Change::Endpoint { .. }
         | Change::HostEndpoint(_)
         | Change::HostAddresses
+        | Change::IpPool(_)
         | Change::Config
         | Change::InSync => true,
     });
@@ -95,6 +98,7 @@ enum Object {
     Workload(WorkloadId),
     Host(HostId),
     HostAddresses,
+    IpPool(PoolId),
     Config,
     InSync,
 }
@@ -111,6 +115,7 @@ impl Object {
             Change::Endpoint { id, .. } => Some(Self::Workload(id.clone())),
             Change::HostEndpoint(id) => Some(Self::Host(id.clone())),
             Change::HostAddresses => Some(Self::HostAddresses),
+            Change::IpPool(id) => Some(Self::IpPool(id.clone())),
             Change::Config => Some(Self::Config),
             Change::InSync => Some(Self::InSync),
         }

@@ -79,6 +79,9 @@ pub enum Fault {
     /// Not an address with protocol and port.
     #[error("{0:?} is not an address with protocol and port (192.0.2.1,tcp:80)")]
     IpPort(String),
+    /// Not a tunnel's mode.
+    #[error("{0:?} is not a tunnel's mode (always, cross-subnet or empty)")]
+    TunnelMode(String),
     /// A change of a set that was never sent.
     #[error("the set is not known; send all of it first")]
     UnknownSet,

@@ -1,4 +1,4 @@
-//! What identifies policies, profiles and endpoints on the sync API.
+//! What identifies policies, profiles, endpoints and pools on the sync API.
 
 use std::fmt;
 
@@ -65,6 +65,16 @@ impl fmt::Display for WorkloadId {
 pub struct HostId(pub SmolStr);
 
 impl fmt::Display for HostId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Identifies a pool of addresses: its prefix with `-` for the slash.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PoolId(pub SmolStr);
+
+impl fmt::Display for PoolId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }

@@ -19,6 +19,7 @@ mod messages;
 mod packet;
 mod parse;
 mod policy;
+mod pool;
 mod program;
 mod report;
 mod rule;
@@ -37,12 +38,13 @@ pub use evaluate::{
     Way, evaluate, evaluate_endpoint, evaluate_to_host, trace, trace_endpoint,
 };
 pub use failsafe::{FailsafePoint, Failsafes};
-pub use id::{HostId, PolicyId, ProfileName, WorkloadId};
+pub use id::{HostId, PolicyId, PoolId, ProfileName, WorkloadId};
 pub use ip_set::{IpSet, SetKind};
 pub use matching::Field;
 pub use packet::{MixedFamilies, Packet, Transport};
 pub use parse::parse_rule;
 pub use policy::{PolicyProgram, ProfileProgram};
+pub use pool::{IpPool, TunnelMode};
 pub use program::{Direction, EndOfTier, Program, ProgramKey, ProgramKind, ProgramTier};
 pub use report::{Measurement, MeasurementKind, Problem, Report};
 pub use rule::{Action, IcmpMatch, Member, Rule, SetId, SideMatch};

@@ -2,6 +2,7 @@
 
 mod endpoint;
 mod member;
+mod pool;
 mod rule;
 
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use caracal_proto::felix;
 
 pub(crate) use endpoint::{WorkloadFields, host, host_id, workload, workload_id};
 pub(crate) use member::{members, set_kind};
+pub(crate) use pool::{pool, pool_id};
 pub use rule::parse_rule;
 
 use crate::{Direction, Fault, PolicyId, PolicyProgram, ProfileName, ProfileProgram, ProgramError, Rule, RulePlace};

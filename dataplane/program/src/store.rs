@@ -13,8 +13,8 @@ use smol_str::SmolStr;
 
 use crate::parse::{self, Subject};
 use crate::{
-    Change, Direction, Fault, HostEndpoint, HostId, IpSet, Member, PolicyId, PolicyProgram, ProfileName,
-    ProfileProgram, Program, ProgramError, ProgramKey, SetId, WorkloadEndpoint, WorkloadId,
+    Change, Direction, Fault, HostEndpoint, HostId, IpPool, IpSet, Member, PolicyId, PolicyProgram, PoolId,
+    ProfileName, ProfileProgram, Program, ProgramError, ProgramKey, SetId, WorkloadEndpoint, WorkloadId,
 };
 
 /// The state that the control half's messages add up to. A message that says
@@ -33,6 +33,7 @@ pub struct PolicyStore {
     programs: BTreeMap<ProgramKey, (Arc<Program>, usize)>,
     /// The addresses of the host's interfaces, by name.
     addresses: BTreeMap<SmolStr, BTreeSet<IpAddr>>,
+    pools: BTreeMap<PoolId, IpPool>,
     config: BTreeMap<String, String>,
     in_sync: bool,
 }
@@ -45,8 +46,8 @@ impl PolicyStore {
     }
 
     /// Folds one message into the state and says what it changed. Messages about
-    /// routes, nodes, pools, services, service accounts and namespaces change
-    /// nothing here.
+    /// routes, nodes, services, service accounts and namespaces change nothing
+    /// here.
     ///
     /// # Errors
     /// [`ProgramError`] if the message cannot be understood; the store is as it
@@ -115,6 +116,19 @@ impl PolicyStore {
                 let removed = self.hosts.remove(&id);
                 Ok(removed.map_or(Change::Nothing, |_| Change::HostEndpoint(id)))
             }
+            Payload::IpamPoolUpdate(update) => {
+                let (id, pool) = parse::pool(update)?;
+                if self.pools.get(&id) == Some(&pool) {
+                    return Ok(Change::Nothing);
+                }
+                self.pools.insert(id.clone(), pool);
+                Ok(Change::IpPool(id))
+            }
+            Payload::IpamPoolRemove(felix::IpamPoolRemove { id }) => {
+                let id = parse::pool_id("IPAMPoolRemove", id)?;
+                let removed = self.pools.remove(&id);
+                Ok(removed.map_or(Change::Nothing, |_| Change::IpPool(id)))
+            }
             Payload::ConfigUpdate(update) => {
                 if self.config == update.config {
                     return Ok(Change::Nothing);
@@ -124,8 +138,6 @@ impl PolicyStore {
             }
             Payload::HostMetadataUpdate(_)
             | Payload::HostMetadataRemove(_)
-            | Payload::IpamPoolUpdate(_)
-            | Payload::IpamPoolRemove(_)
             | Payload::ServiceAccountUpdate(_)
             | Payload::ServiceAccountRemove(_)
             | Payload::NamespaceUpdate(_)
@@ -218,6 +230,17 @@ impl PolicyStore {
     /// All host endpoints, by id.
     pub fn hosts(&self) -> impl ExactSizeIterator<Item = &Arc<HostEndpoint>> {
         self.hosts.values()
+    }
+
+    /// A pool of addresses by its id.
+    #[must_use]
+    pub fn pool(&self, id: &PoolId) -> Option<&IpPool> {
+        self.pools.get(id)
+    }
+
+    /// All pools of addresses, by id.
+    pub fn pools(&self) -> impl ExactSizeIterator<Item = (&PoolId, &IpPool)> {
+        self.pools.iter()
     }
 
     /// A program that some workload endpoint uses.

@@ -9,8 +9,8 @@ use crate::{Change, IpSet, PolicyStore, SetId, WorkloadEndpoint, WorkloadId};
 
 impl PolicyStore {
     /// What changed from an older state to this one, at most one change for each
-    /// object: new and changed sets, policies, profiles, endpoints, then sets
-    /// that are gone, then configuration and in-sync. Meant for a snapshot that
+    /// object: new and changed sets, policies, profiles, endpoints, pools, then
+    /// sets that are gone, then configuration and in-sync. Meant for a snapshot that
     /// was folded into a fresh store.
     #[must_use]
     pub fn diff_from(&self, older: &Self) -> Vec<Change> {
@@ -27,6 +27,7 @@ impl PolicyStore {
             endpoint_change(id, before, after)
         }));
         changes.extend(differing(&older.hosts, &self.hosts).map(|id| Change::HostEndpoint(id.clone())));
+        changes.extend(differing(&older.pools, &self.pools).map(|id| Change::IpPool(id.clone())));
         let gone = older.ip_sets.keys().filter(|id| !self.ip_sets.contains_key(*id));
         changes.extend(gone.map(|id| Change::SetRemoved(id.clone())));
         if self.config != older.config {

@@ -99,10 +99,43 @@ fn every_object_says_when_it_changes() {
 }
 
 #[test]
+fn pools_are_held_by_their_ids() {
+    let pool = |id: &str, fields: &str| format!(r#"{{"ipamPoolUpdate": {{"id": "{id}", "pool": {{{fields}}}}}}}"#);
+    let change = |id: &str| Change::IpPool(PoolId(id.into()));
+    let v4 = pool("10.64.0.0-16", r#""cidr": "10.64.0.0/16", "masquerade": true, "allowedUses": ["Workload"]"#);
+    let tunnelled = pool("10.64.0.0-16", r#""cidr": "10.64.0.0/16", "vxlanMode": "cross-subnet""#);
+    let mut store = check(&[
+        (&v4, change("10.64.0.0-16")),
+        (&pool("fd00::-64", r#""cidr": "fd00::/64", "ipipMode": "always""#), change("fd00::-64")),
+        (&tunnelled, change("10.64.0.0-16")),
+    ]);
+    let held: Vec<String> = store
+        .pools()
+        .map(|(_, pool)| format!("{} {} {:?} {:?}", pool.cidr, pool.masquerade, pool.ipip, pool.vxlan))
+        .collect();
+    assert_eq!(held, ["10.64.0.0/16 false Never CrossSubnet", "fd00::/64 false Always Never"]);
+    for (refused, fault) in [
+        (pool("", ""), "IPAMPoolUpdate of a pool without an id: id: is missing"),
+        (pool("x", r#""cidr": "x""#), "IPAMPoolUpdate of pool x: pool.cidr: "),
+        (
+            pool("x", r#""cidr": "10.0.0.0/8", "ipipMode": "Always""#),
+            "IPAMPoolUpdate of pool x: pool.ipip_mode: \"Always\"",
+        ),
+        (r#"{"ipamPoolUpdate": {"id": "x"}}"#.to_owned(), "IPAMPoolUpdate of pool x: pool: is missing"),
+    ] {
+        let error = store.apply(&message(&refused)).expect_err("it cannot be understood").to_string();
+        assert!(error.starts_with(fault), "{error}");
+    }
+    assert_eq!(store.apply(&message(r#"{"ipamPoolRemove": {"id": "fd00::-64"}}"#)), Ok(change("fd00::-64")));
+    assert_eq!(store.pools().len(), 1);
+}
+
+#[test]
 fn other_messages_change_nothing() {
     check(&[
         (r#"{"namespaceUpdate": {"id": {"name": "n"}}}"#, Change::Nothing),
-        (r#"{"serviceUpdate": {"name": "n"}}"#, Change::Nothing),
+        (r#"{"serviceUpdate": {"name": "n", "namespace": "s", "clusterIps": ["None"]}}"#, Change::Nothing),
+        (r#"{"serviceRemove": {"name": "n", "namespace": "s"}}"#, Change::Nothing),
         (r#"{"hostMetadataUpdate": {"hostname": "n"}}"#, Change::Nothing),
         (r#"{"routeUpdate": {"dst": "10.0.0.0/8"}}"#, Change::Nothing),
     ]);

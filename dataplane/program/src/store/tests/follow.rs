@@ -11,8 +11,8 @@ use smol_str::SmolStr;
 
 use crate::messages::wrap;
 use crate::{
-    Change, HostEndpoint, HostId, Member, PolicyId, PolicyProgram, PolicyStore, ProfileName, ProfileProgram, SetId,
-    SetKind, WorkloadEndpoint, coalesce,
+    Change, HostEndpoint, HostId, IpPool, Member, PolicyId, PolicyProgram, PolicyStore, PoolId, ProfileName,
+    ProfileProgram, SetId, SetKind, WorkloadEndpoint, coalesce,
 };
 
 #[derive(Debug, Default, PartialEq)]
@@ -22,6 +22,7 @@ struct Follower {
     profiles: BTreeMap<ProfileName, Arc<ProfileProgram>>,
     hosts: BTreeMap<HostId, Arc<HostEndpoint>>,
     interfaces: BTreeMap<SmolStr, Arc<WorkloadEndpoint>>,
+    pools: BTreeMap<PoolId, IpPool>,
     config: BTreeMap<String, String>,
     in_sync: bool,
 }
@@ -46,6 +47,7 @@ impl Follower {
                 .filter(|endpoint| store.is_active(endpoint))
                 .map(|endpoint| (endpoint.interface.clone(), Arc::clone(endpoint)))
                 .collect(),
+            pools: store.pools().map(|(id, pool)| (id.clone(), pool.clone())).collect(),
             config: store.config().clone(),
             in_sync: store.in_sync(),
         }
@@ -77,6 +79,7 @@ impl Follower {
                         put(&mut self.interfaces, interface.clone(), store.active_on(interface));
                     }
                 }
+                Change::IpPool(id) => put(&mut self.pools, id.clone(), store.pool(id)),
                 Change::HostAddresses => {}
                 Change::Config => self.config.clone_from(store.config()),
                 Change::InSync => self.in_sync = store.in_sync(),
@@ -169,6 +172,19 @@ fn endpoint_messages() -> impl Strategy<Value = Payload> {
     ]
 }
 
+fn pool_messages() -> impl Strategy<Value = Payload> {
+    let ids = || select(&["10.0.0.0-8", "fd00::-64"]).prop_map(str::to_owned);
+    // One of the prefixes is none, so that some messages are refused.
+    let cidrs = select(&["10.0.0.0/8", "fd00::/64", "everything"]);
+    prop_oneof![
+        2 => (ids(), cidrs, any::<bool>()).prop_map(|(id, cidr, masquerade)| {
+            let pool = felix::IpamPool { cidr: cidr.to_owned(), masquerade, ..felix::IpamPool::default() };
+            Payload::IpamPoolUpdate(felix::IpamPoolUpdate { id, pool: Some(pool) })
+        }),
+        1 => ids().prop_map(|id| Payload::IpamPoolRemove(felix::IpamPoolRemove { id })),
+    ]
+}
+
 fn other_messages() -> impl Strategy<Value = Payload> {
     prop_oneof![
         Just(Payload::InSync(felix::InSync {})),
@@ -186,6 +202,7 @@ fn messages() -> impl Strategy<Value = Vec<felix::ToDataplane>> {
         4 => set_messages(),
         3 => rule_messages(),
         4 => endpoint_messages(),
+        1 => pool_messages(),
         1 => other_messages(),
     ];
     prop::collection::vec(message.prop_map(wrap), 0..40)
@@ -290,6 +307,13 @@ impl Snapshot {
                 self.objects.insert(format!("host {:?}", update.id), payload);
             }
             Payload::HostEndpointRemove(remove) => drop(self.objects.remove(&format!("host {:?}", remove.id))),
+            Payload::IpamPoolUpdate(update) => {
+                if update.pool.as_ref().is_some_and(|pool| pool.cidr == "everything") {
+                    return false;
+                }
+                self.objects.insert(format!("pool {}", update.id), payload);
+            }
+            Payload::IpamPoolRemove(remove) => drop(self.objects.remove(&format!("pool {}", remove.id))),
             Payload::ConfigUpdate(_) => drop(self.objects.insert("config".to_owned(), payload)),
             Payload::InSync(_) => drop(self.objects.insert("in sync".to_owned(), payload)),
             other => panic!("not generated: {other:?}"),
