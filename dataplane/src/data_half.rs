@@ -118,6 +118,22 @@ impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
         }
         debug!(interface = %name, ?state, "interface changed");
         self.settle_interface(now, name);
+        if state == LinkState::Gone {
+            return self.addresses(now, name, BTreeSet::new()).or_else(|| self.news());
+        }
+        self.news()
+    }
+
+    /// Takes the addresses of an interface: host endpoints may be found by them.
+    /// Gives an acknowledgement if an endpoint's outcome changed.
+    pub fn addresses(&mut self, now: Instant, name: &SmolStr, addresses: BTreeSet<IpAddr>) -> Option<FromData> {
+        let change = self.store.set_addresses(name, addresses);
+        if change == Change::Nothing {
+            return None;
+        }
+        debug!(interface = %name, "a host endpoint may stand for another interface now");
+        let applied = self.put_in_force(&[change]);
+        self.settle_driver(now, applied);
         self.news()
     }
 

@@ -4,7 +4,7 @@ use std::io;
 
 use caracal_config::{DenyAction, EndpointToHostAction, Settings};
 use caracal_nftables::{self as nftables, NftablesDriver};
-use caracal_program::DriverError;
+use caracal_program::{DriverError, Failsafes};
 
 use crate::data_half::ConfiguredDriver;
 
@@ -31,6 +31,7 @@ pub fn nftables_settings(settings: &Settings) -> Result<nftables::Settings, nfta
     } else {
         nftables::InvalidPackets::Drop
     };
+    rules.failsafes = Failsafes::new(&settings.failsafe_inbound, &settings.failsafe_outbound);
     rules.ipv6 = if settings.ipv6 { nftables::Ipv6::On } else { nftables::Ipv6::Off };
     Ok(rules)
 }
@@ -73,6 +74,8 @@ mod tests {
             ("DisableConntrackInvalidCheck", "true"),
             ("DefaultEndpointToHostAction", "Return"),
             ("Ipv6Support", "false"),
+            ("FailsafeInboundHostPorts", "none"),
+            ("FailsafeOutboundHostPorts", "udp:[fd00::/8]:53"),
         ]));
         let rules = rules.expect("parameters that can be used");
         assert!(rules.is_workload("tap1") && rules.is_workload("cali1") && !rules.is_workload("eth0"));
@@ -82,6 +85,7 @@ mod tests {
         assert_eq!(rules.invalid, nftables::InvalidPackets::Judge);
         assert_eq!(rules.endpoint_to_host, nftables::EndpointToHost::Return);
         assert_eq!(rules.ipv6, nftables::Ipv6::Off);
+        assert_eq!(rules.failsafes, Failsafes::new(&[], &["udp:[fd00::/8]:53".parse().expect("a port")]));
     }
 
     #[test]

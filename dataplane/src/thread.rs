@@ -179,6 +179,7 @@ fn link<D: ConfiguredDriver, H: Host>(half: &mut DataHalf<D, H>, event: LinkEven
         LinkEvent::Up { name, index } => half.link(now, &name.into(), LinkState::Up(index)),
         LinkEvent::Down { name, index } => half.link(now, &name.into(), LinkState::Down(index)),
         LinkEvent::Gone { name } => half.link(now, &name.into(), LinkState::Gone),
+        LinkEvent::Addresses { name, addresses } => half.addresses(now, &name.into(), addresses),
         LinkEvent::Missed => half.links_missed(now),
     }
 }

@@ -3,8 +3,8 @@
 
 use caracal_net::{Family, Port, PortRange, Protocol};
 use caracal_sys::nft::{
-    self, ChainType, CmpOp, CtKey, CtStatus, Expr, Field, IcmpxCode, LogTarget, Lookup, MetaKey, PayloadBase, Policy, RangeOp,
-    Reg, Reject, SetData, Value,
+    self, ChainType, CmpOp, CtKey, CtStatus, Expr, Field, IcmpxCode, LogTarget, Lookup, MetaKey, PayloadBase, Policy,
+    RangeOp, Reg, Reject, SetData, Value,
 };
 use smallvec::smallvec;
 

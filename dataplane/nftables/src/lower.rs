@@ -5,16 +5,18 @@
 //! endpoint is a chain of one rule that leads to its program.
 
 mod base;
+mod host;
 mod program;
 mod rule;
 
 #[cfg(test)]
 pub(crate) use base::NEIGHBOUR_DISCOVERY;
 pub(crate) use base::base_chains;
+pub(crate) use host::{HostPoint, HostTable, lower_hosts};
 pub(crate) use program::{lower_program, lower_stub};
 pub(crate) use rule::{LoweredRules, PassMeans, RuleList, lower_rules};
 
-use caracal_program::SetId;
+use caracal_program::{ProgramKind, SetId};
 
 use crate::ir::{Chain, Name, Rule, SetKind, Statement, Verdict};
 use crate::settings::{DenyAction, Settings};
@@ -28,21 +30,52 @@ pub(crate) trait SetObjects {
     fn object(&self, id: &SetId, kind: SetKind) -> Option<&Name>;
 }
 
-/// A rule that counts every packet and denies it.
-fn deny_all(settings: &Settings, comment: &str) -> Rule {
-    Rule::new().then(Statement::Counter).then(denial(settings)).comment(crate::names::comment(comment))
+/// Where on a packet's way rules stand, as far as that changes what they do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Stage {
+    /// Where verdicts end the judgement of a base chain.
+    Filter,
+    /// After routing, where the kernel cannot answer a denied packet.
+    Leaving,
+    /// Before DNAT: what is allowed bears the scratch bit to the filter hooks.
+    PreDnat,
+    /// Before connection tracking: what is allowed is kept out of it, and bears
+    /// the scratch bit.
+    Untracked,
 }
 
-fn denial(settings: &Settings) -> Statement {
-    match settings.deny {
-        DenyAction::Drop => Statement::Verdict(Verdict::Drop),
-        DenyAction::Reject => Statement::Reject,
+impl Stage {
+    /// Every stage.
+    pub(crate) const ALL: [Self; 4] = [Self::Filter, Self::Leaving, Self::PreDnat, Self::Untracked];
+
+    /// Where the lists of rules of a kind of program stand.
+    pub(crate) const fn of(kind: ProgramKind, settings: &Settings) -> Self {
+        match (kind, settings.deny) {
+            (ProgramKind::Normal | ProgramKind::Forward, _) | (ProgramKind::Translated, DenyAction::Drop) => {
+                Self::Filter
+            }
+            (ProgramKind::Translated, DenyAction::Reject) => Self::Leaving,
+            (ProgramKind::PreDnat, _) => Self::PreDnat,
+            (ProgramKind::Untracked, _) => Self::Untracked,
+        }
+    }
+}
+
+/// A rule that counts every packet and denies it.
+fn deny_all(stage: Stage, settings: &Settings, comment: &str) -> Rule {
+    Rule::new().then(Statement::Counter).then(denial(stage, settings)).comment(crate::names::comment(comment))
+}
+
+fn denial(stage: Stage, settings: &Settings) -> Statement {
+    match (stage, settings.deny) {
+        (_, DenyAction::Drop) | (Stage::Leaving, DenyAction::Reject) => Statement::Verdict(Verdict::Drop),
+        (Stage::Filter | Stage::PreDnat | Stage::Untracked, DenyAction::Reject) => Statement::Reject,
     }
 }
 
 /// A chain that denies everything, in the place of one that cannot be had.
-pub(crate) fn closed(chain: Name, why: &str, settings: &Settings) -> LoweredRules {
-    let chain = Chain { name: chain, base: None, rules: vec![deny_all(settings, why)] };
+pub(crate) fn closed(chain: Name, why: &str, stage: Stage, settings: &Settings) -> LoweredRules {
+    let chain = Chain { name: chain, base: None, rules: vec![deny_all(stage, settings, why)] };
     LoweredRules { chains: vec![chain], lists: Vec::new(), faults: Vec::new() }
 }
 

@@ -7,6 +7,7 @@
 
 mod compile;
 mod fault;
+mod hosts;
 mod work;
 
 use std::hash::RandomState;
@@ -20,12 +21,13 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use smol_str::SmolStr;
 
 pub(crate) use fault::Object;
-use work::Work;
+use hosts::HostState;
+use work::{HostWork, Work};
 
 use crate::edits::{ChainEdit, Edits};
 use crate::garbage::{Bin, Garbage};
 use crate::ir::{IfName, Name, SetKind, SetSpec};
-use crate::lower::base_chains;
+use crate::lower::{Stage, base_chains};
 use crate::names;
 use crate::sets::{SetTable, Shape};
 use crate::settings::Settings;
@@ -35,6 +37,7 @@ use crate::settings::Settings;
 pub(crate) struct ListKey {
     pub(crate) owner: Owner,
     pub(crate) direction: Direction,
+    pub(crate) stage: Stage,
 }
 
 /// Whose rules they are.
@@ -102,6 +105,7 @@ pub(crate) struct Model {
     lists: FxHashMap<ListKey, ListState>,
     programs: FxHashMap<ProgramKey, ProgramState>,
     interfaces: FxHashMap<SmolStr, InterfaceState>,
+    hosts: HostState,
     hasher: RandomState,
     bin: Bin,
     /// Lists of rules that deny because they cannot be expressed, and why.
@@ -128,6 +132,7 @@ impl Model {
             lists: FxHashMap::default(),
             programs: FxHashMap::default(),
             interfaces: FxHashMap::default(),
+            hosts: HostState::default(),
             hasher: RandomState::new(),
             bin: Bin::default(),
             faults: FxHashMap::default(),
@@ -148,6 +153,7 @@ impl Model {
         for endpoint in store.workloads() {
             work.interface(&endpoint.interface);
         }
+        work.hosts = HostWork::Due;
         let update = model.carry_out(store, work, Instant::now());
         (model, update.edits)
     }
@@ -179,12 +185,11 @@ impl Model {
 
     fn take(&mut self, store: &PolicyStore, change: &Change, work: &mut Work) {
         match change {
-            Change::Nothing
-            | Change::HostEndpoint(_)
-            | Change::HostAddresses
-            | Change::IpPool(_)
-            | Change::Config
-            | Change::InSync => {}
+            Change::Nothing | Change::IpPool(_) | Change::Config | Change::InSync => {}
+            Change::HostEndpoint(_) | Change::HostAddresses => {
+                self.forgive(&Object::Hosts, work);
+                work.hosts = HostWork::Due;
+            }
             Change::SetMembers { id, added, removed } => {
                 let Some(set) = store.ip_set(id) else { return };
                 let shape = if self.forgive(&Object::Set(id.clone()), work) {
@@ -223,8 +228,9 @@ impl Model {
     }
 
     fn take_rules(&mut self, owner: &Owner, work: &mut Work) {
-        for direction in Direction::ALL {
-            let key = ListKey { owner: owner.clone(), direction };
+        let places = Direction::ALL.iter().flat_map(|direction| Stage::ALL.map(|stage| (*direction, stage)));
+        for (direction, stage) in places {
+            let key = ListKey { owner: owner.clone(), direction, stage };
             self.forgive(&Object::List(key.clone()), work);
             if self.lists.contains_key(&key) {
                 work.lists.insert(key.clone());
@@ -237,6 +243,7 @@ impl Model {
         for interface in work.interfaces() {
             self.choose_programs(store, &interface, &mut work);
         }
+        self.choose_host_programs(store, &mut work);
         for key in std::mem::take(&mut work.released) {
             self.release_program(key, &mut work);
         }
@@ -250,6 +257,7 @@ impl Model {
         for interface in work.interfaces() {
             self.compile_interface(store, &interface, &mut work);
         }
+        self.compile_hosts(&mut work);
         let Work { mut edits, endpoints, faults_changed, .. } = work;
         let garbage = self.bin.ripe(now);
         let (chains, sets) = (std::mem::take(&mut edits.unused_chains), std::mem::take(&mut edits.unused_sets));
@@ -271,26 +279,31 @@ impl Model {
         let Some(endpoint) = self.enforced(store, interface) else { return };
         work.endpoints.push(endpoint.id.clone());
         for direction in Direction::ALL {
-            let program = endpoint.program(direction);
-            let key = program.key();
-            if let Some(state) = self.programs.get_mut(&key) {
-                state.users += 1;
-                continue;
-            }
-            let policies = program.tiers().iter().flat_map(|tier| tier.enforced()).cloned().map(Owner::Policy);
-            let profiles = program.profiles().iter().cloned().map(Owner::Profile);
-            let lists: Vec<_> = policies.chain(profiles).map(|owner| ListKey { owner, direction }).collect();
-            for list in &lists {
-                let state = self.lists.entry(list.clone()).or_insert_with(|| {
-                    work.lists.insert(list.clone());
-                    ListState::default()
-                });
-                state.users.insert(key);
-            }
-            let state = ProgramState { program: program.clone(), chains: Vec::new(), lists, users: 1 };
-            self.programs.insert(key, state);
-            work.programs.insert(key);
+            self.use_program(endpoint.program(direction), work);
         }
+    }
+
+    /// Counts one more use of a program.
+    fn use_program(&mut self, program: &Arc<Program>, work: &mut Work) {
+        let (key, direction) = (program.key(), program.direction());
+        if let Some(state) = self.programs.get_mut(&key) {
+            state.users += 1;
+            return;
+        }
+        let stage = Stage::of(program.kind(), &self.settings);
+        let policies = program.tiers().iter().flat_map(|tier| tier.enforced()).cloned().map(Owner::Policy);
+        let profiles = program.profiles().iter().cloned().map(Owner::Profile);
+        let lists: Vec<_> = policies.chain(profiles).map(|owner| ListKey { owner, direction, stage }).collect();
+        for list in &lists {
+            let state = self.lists.entry(list.clone()).or_insert_with(|| {
+                work.lists.insert(list.clone());
+                ListState::default()
+            });
+            state.users.insert(key);
+        }
+        let state = ProgramState { program: program.clone(), chains: Vec::new(), lists, users: 1 };
+        self.programs.insert(key, state);
+        work.programs.insert(key);
     }
 
     /// The endpoint whose policy an interface enforces, if the kernel can be told.

@@ -7,10 +7,11 @@
 use std::fmt::Write as _;
 
 use caracal_net::{Cidr, Family, PortRange};
-use caracal_program::{Direction, PolicyId, ProgramKey};
+use caracal_program::{Direction, FailsafePoint, PolicyId, ProgramKey};
 use sha2::{Digest, Sha256};
 
 use crate::ir::{Comment, IfName, LogPrefix, Name, SetKind};
+use crate::lower::{HostPoint, Stage};
 
 /// The longest name that is spelled out; the rest of the kernel's 255 bytes is
 /// for suffixes.
@@ -79,16 +80,76 @@ pub fn tier(program: &str, index: usize) -> Name {
     named(format!("{program}/tier-{index}"))
 }
 
-/// The chain of a policy's rules.
+/// The chain of a policy's rules in the filter hooks.
 #[must_use]
 pub fn policy(direction: Direction, id: &PolicyId) -> Name {
-    spelled(&format!("policy-{direction}"), &[&id.kind, &id.namespace, &id.name])
+    policy_at(Stage::Filter, direction, id)
+}
+
+/// The chain of a policy's rules at a stage.
+#[must_use]
+pub(crate) fn policy_at(stage: Stage, direction: Direction, id: &PolicyId) -> Name {
+    spelled(&format!("policy-{direction}{}", suffix(stage)), &[&id.kind, &id.namespace, &id.name])
 }
 
 /// The chain of a profile's rules.
 #[must_use]
-pub fn profile(direction: Direction, name: &str) -> Name {
-    spelled(&format!("profile-{direction}"), &[name])
+pub(crate) fn profile(stage: Stage, direction: Direction, name: &str) -> Name {
+    spelled(&format!("profile-{direction}{}", suffix(stage)), &[name])
+}
+
+const fn suffix(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Filter => "",
+        Stage::Leaving => "-leaving",
+        Stage::PreDnat => "-pre-dnat",
+        Stage::Untracked => "-untracked",
+    }
+}
+
+/// The base chain that leads to the programs of host endpoints at one point of
+/// a packet's way.
+#[must_use]
+pub(crate) fn host(point: HostPoint) -> Name {
+    named(host_word(point))
+}
+
+/// The verdict map of a point from interfaces to the chains of their host endpoints.
+#[must_use]
+pub(crate) fn host_dispatch(point: HostPoint) -> Name {
+    named(format!("{}-by-interface", host_word(point)))
+}
+
+/// The chain that leads from a point and an interface to the program of its
+/// host endpoint; without an interface, of the endpoint of all others.
+#[must_use]
+pub(crate) fn host_stub(point: HostPoint, interface: Option<&IfName>) -> Name {
+    match interface {
+        Some(interface) => spelled(host_word(point), &[interface.as_str()]),
+        None => named(format!("{}-others", host_word(point))),
+    }
+}
+
+const fn host_word(point: HostPoint) -> &'static str {
+    match point {
+        HostPoint::UntrackedIngress => "host-untracked-ingress",
+        HostPoint::UntrackedEgress => "host-untracked-egress",
+        HostPoint::PreDnat => "host-pre-dnat",
+        HostPoint::Input => "host-input",
+        HostPoint::ForwardIngress => "host-forward-ingress",
+        HostPoint::ForwardEgress => "host-forward-egress",
+        HostPoint::Output => "host-output",
+        HostPoint::Translated => "host-translated",
+    }
+}
+
+/// The chain of the ports that no policy of a host endpoint closes.
+#[must_use]
+pub fn failsafe(direction: Direction, point: FailsafePoint) -> Name {
+    named(match point {
+        FailsafePoint::Tracked => format!("failsafe-{direction}"),
+        FailsafePoint::Untracked => format!("failsafe-{direction}-untracked"),
+    })
 }
 
 /// A chain that holds the alternatives of one rule of another chain.

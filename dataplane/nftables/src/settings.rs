@@ -1,6 +1,7 @@
 //! What a person may choose about the ruleset.
 
-use caracal_net::{Mark, MarkMask};
+use caracal_net::{Mark, MarkMask, Protocol, ProtocolPort};
+use caracal_program::Failsafes;
 use smol_str::SmolStr;
 
 use crate::ir::IfName;
@@ -80,6 +81,8 @@ pub struct Settings {
     pub invalid: InvalidPackets,
     /// What becomes of a workload's packets to this host.
     pub endpoint_to_host: EndpointToHost,
+    /// Ports that no policy of a host endpoint closes.
+    pub failsafes: Failsafes,
     /// Whether IPv6 is programmed.
     pub ipv6: Ipv6,
     /// Whether the table belongs to this process.
@@ -102,6 +105,16 @@ pub enum SettingsError {
     NoMark,
 }
 
+/// Felix's `FailsafeInboundHostPorts` and `FailsafeOutboundHostPorts`: ssh, DHCP,
+/// BGP, etcd, Typha and the API server, and DNS, DHCP and the same outwards.
+fn felix_failsafes() -> Failsafes {
+    let port = |protocol, port| ProtocolPort { protocol, net: None, port };
+    let tcp = |ports: &[u16]| ports.iter().map(|number| port(Protocol::TCP, *number)).collect::<Vec<_>>();
+    let udp = |number| vec![port(Protocol::UDP, number)];
+    let both = tcp(&[179, 2379, 2380, 5473, 6443, 6666, 6667]);
+    Failsafes::new(&[tcp(&[22]), udp(68), both.clone()].concat(), &[udp(53), udp(67), both].concat())
+}
+
 impl Default for Settings {
     /// Felix's defaults; the table is owned where the kernel can.
     fn default() -> Self {
@@ -112,6 +125,7 @@ impl Default for Settings {
             deny: DenyAction::Drop,
             invalid: InvalidPackets::Drop,
             endpoint_to_host: EndpointToHost::Drop,
+            failsafes: felix_failsafes(),
             ipv6: Ipv6::On,
             ownership: Ownership::Owned,
             culprits: Culprits::Unnamed,

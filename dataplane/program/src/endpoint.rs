@@ -161,6 +161,7 @@ impl HostPrograms {
     ) -> Self {
         let lists = [
             (ProgramKind::Normal, normal),
+            (ProgramKind::Translated, normal),
             (ProgramKind::Forward, forward),
             (ProgramKind::PreDnat, pre_dnat),
             (ProgramKind::Untracked, untracked),
@@ -170,6 +171,11 @@ impl HostPrograms {
                 .map(|direction| ((kind, direction), Arc::new(Program::of_kind(kind, direction, tiers, profiles))))
         });
         Self(programs.collect())
+    }
+
+    /// All programs, by kind and direction.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Program>> {
+        self.0.values()
     }
 
     /// The program of a kind and direction.

@@ -273,7 +273,7 @@ fn walk<'a>(
         }
     }
     match program.kind() {
-        ProgramKind::Normal => deny(Cause::NoProfile),
+        ProgramKind::Normal | ProgramKind::Translated => deny(Cause::NoProfile),
         ProgramKind::Forward | ProgramKind::PreDnat | ProgramKind::Untracked => {
             Decision { verdict: Verdict::Allow, cause: Cause::Undecided }
         }

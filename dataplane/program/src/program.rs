@@ -44,6 +44,10 @@ pub enum EndOfTier {
 pub enum ProgramKind {
     /// On packets to and from the endpoint itself: what nothing allows is denied.
     Normal,
+    /// On packets of this host that DNAT sent elsewhere: as normal programs do,
+    /// but after routing, where the interface is known. A denied packet cannot be
+    /// answered there.
+    Translated,
     /// On packets that the host forwards. Ends of tiers deny, but without any
     /// tier, or after all have passed, the packet goes on.
     Forward,
@@ -58,7 +62,7 @@ impl ProgramKind {
     /// What happens at the end of a tier with this default action.
     const fn end_of_tier(self, default_action: EndOfTier) -> EndOfTier {
         match self {
-            Self::Normal | Self::Forward => default_action,
+            Self::Normal | Self::Translated | Self::Forward => default_action,
             // Policies of later programs have still to decide.
             Self::PreDnat | Self::Untracked => EndOfTier::Pass,
         }
@@ -69,6 +73,7 @@ impl fmt::Display for ProgramKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Normal => "normal",
+            Self::Translated => "translated",
             Self::Forward => "forward",
             Self::PreDnat => "pre-DNAT",
             Self::Untracked => "untracked",
@@ -135,7 +140,7 @@ impl Program {
     }
 
     /// As [`Program::new`], for a kind of program of a host endpoint. Profiles
-    /// have a say in normal programs only.
+    /// have a say in normal and translated programs only.
     #[must_use]
     pub fn of_kind(kind: ProgramKind, direction: Direction, tiers: &[EndpointTier], profiles: &[ProfileName]) -> Self {
         let tiers: Vec<_> = tiers
@@ -152,7 +157,7 @@ impl Program {
             })
             .collect();
         let profiles = match kind {
-            ProgramKind::Normal => profiles.to_vec(),
+            ProgramKind::Normal | ProgramKind::Translated => profiles.to_vec(),
             ProgramKind::Forward | ProgramKind::PreDnat | ProgramKind::Untracked => Vec::new(),
         };
         Self { key: key_of(kind, direction, &tiers, &profiles), kind, direction, tiers, profiles }
@@ -203,6 +208,7 @@ fn key_of(kind: ProgramKind, direction: Direction, tiers: &[ProgramTier], profil
         ProgramKind::Forward => 2,
         ProgramKind::PreDnat => 4,
         ProgramKind::Untracked => 6,
+        ProgramKind::Translated => 8,
     };
     hash.update([match direction {
         Direction::Ingress => kind,

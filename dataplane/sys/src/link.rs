@@ -1,9 +1,11 @@
-//! Which interfaces there are and whether they are up, as events.
+//! Which interfaces there are, whether they are up and what addresses they have, as events.
 
 mod links;
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::io;
+use std::net::IpAddr;
 use std::ops::ControlFlow;
 use std::sync::mpsc;
 use std::thread;
@@ -12,6 +14,7 @@ use std::time::Duration;
 use caracal_net::IfIndex;
 use futures_util::StreamExt;
 use netlink_packet_core::{NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
+use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::link::{LinkAttribute, LinkExtentMask, LinkFlags, LinkMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::AsyncSocket;
@@ -24,6 +27,9 @@ use links::{Link, Links};
 
 /// Room for notifications that nobody has read yet.
 const RECEIVE_BUFFER: usize = 4 << 20;
+
+/// What is subscribed to.
+const GROUPS: [MulticastGroup; 3] = [MulticastGroup::Link, MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv6Ifaddr];
 
 /// The pause before a listing that failed is tried again.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -55,6 +61,14 @@ pub enum LinkEvent {
     Gone {
         /// Its name.
         name: String,
+    },
+    /// It has these addresses now, and no others. Told after the first news of an
+    /// interface that has any; one that is gone has lost them without a word.
+    Addresses {
+        /// Its name.
+        name: String,
+        /// The addresses of both families.
+        addresses: BTreeSet<IpAddr>,
     },
     /// Notifications were lost. The last state of every interface has been told,
     /// but one that is up may have been down meanwhile and have lost its routes.
@@ -101,7 +115,7 @@ pub fn watch(sink: impl FnMut(LinkEvent) -> ControlFlow<()> + Send + 'static) ->
     Ok(WatchHandle { _stop: stop })
 }
 
-/// A connection that is subscribed to changes of links.
+/// A connection that is subscribed to changes of links and addresses.
 struct Notifications {
     handle: Handle,
     stream: Stream,
@@ -112,7 +126,7 @@ type Stream = futures_util::stream::BoxStream<'static, Message>;
 
 impl Notifications {
     fn open() -> io::Result<Self> {
-        let (mut connection, handle, messages) = new_multicast_connection(&[MulticastGroup::Link])?;
+        let (mut connection, handle, messages) = new_multicast_connection(&GROUPS)?;
         // The end of a listing must be seen, to know that it is whole.
         connection.set_forward_done(true);
         let socket = connection.socket_mut().socket_mut();
@@ -131,8 +145,8 @@ async fn follow(mut notifications: Notifications, mut sink: impl FnMut(LinkEvent
     let mut missed = None;
     loop {
         match list(&mut notifications.handle).await {
-            Ok(listed) => {
-                if links.replace(listed).into_iter().chain(missed).try_for_each(&mut sink).is_break() {
+            Ok((listed, addresses)) => {
+                if links.replace(listed, addresses).into_iter().chain(missed).try_for_each(&mut sink).is_break() {
                     return;
                 }
                 missed = Some(LinkEvent::Missed);
@@ -173,6 +187,14 @@ async fn read(
                 Some(link) => links.gone(link.index),
                 None => continue,
             },
+            NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewAddress(message)) => match held(&message) {
+                Some((index, addr)) => links.gained(index, addr),
+                None => continue,
+            },
+            NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelAddress(message)) => match held(&message) {
+                Some((index, addr)) => links.lost(index, addr),
+                None => continue,
+            },
             NetlinkPayload::Overrun(_) => break,
             _ => continue,
         };
@@ -181,19 +203,37 @@ async fn read(
     ControlFlow::Continue(())
 }
 
-/// All links. An answer that is not of one piece is asked for again.
-async fn list(handle: &mut Handle) -> io::Result<Vec<Link>> {
+/// All links, and all addresses with the interface that has each.
+async fn list(handle: &mut Handle) -> io::Result<(Vec<Link>, Vec<(IfIndex, IpAddr)>)> {
+    let mut question = LinkMessage::default();
+    question.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
+    let links = dump(handle, RouteNetlinkMessage::GetLink(question), |answer| match answer {
+        RouteNetlinkMessage::NewLink(message) => Link::of(&message),
+        _ => None,
+    });
+    let links = links.await?;
+    let addresses = dump(handle, RouteNetlinkMessage::GetAddress(AddressMessage::default()), |answer| match answer {
+        RouteNetlinkMessage::NewAddress(message) => held(&message),
+        _ => None,
+    });
+    Ok((links, addresses.await?))
+}
+
+/// A listing. An answer that is not of one piece is asked for again.
+async fn dump<T>(
+    handle: &mut Handle,
+    question: RouteNetlinkMessage,
+    read: impl Fn(RouteNetlinkMessage) -> Option<T>,
+) -> io::Result<Vec<T>> {
     loop {
-        let mut question = LinkMessage::default();
-        question.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
-        let mut request = Message::from(RouteNetlinkMessage::GetLink(question));
+        let mut request = Message::from(question.clone());
         request.header.flags = NLM_F_REQUEST | NLM_F_DUMP;
         let mut answer = handle.request(request).map_err(io::Error::other)?;
-        let (mut links, mut whole, mut interrupted) = (Vec::new(), false, false);
+        let (mut listed, mut whole, mut interrupted) = (Vec::new(), false, false);
         while let Some(message) = answer.next().await {
             interrupted |= message.header.flags & NLM_F_DUMP_INTR != 0;
             match message.payload {
-                NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(message)) => links.extend(Link::of(&message)),
+                NetlinkPayload::InnerMessage(message) => listed.extend(read(message)),
                 NetlinkPayload::Done(_) => whole = true,
                 NetlinkPayload::Error(error) => return Err(error.to_io()),
                 _ => {}
@@ -204,9 +244,23 @@ async fn list(handle: &mut Handle) -> io::Result<Vec<Link>> {
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the listing ended too early"));
         }
         if !interrupted {
-            return Ok(links);
+            return Ok(listed);
         }
     }
+}
+
+/// The address that a message is about, and the interface that has or had it.
+/// `IFA_LOCAL` is its own where `IFA_ADDRESS` is that of a peer.
+fn held(message: &AddressMessage) -> Option<(IfIndex, IpAddr)> {
+    let own = message.attributes.iter().find_map(|attribute| match attribute {
+        AddressAttribute::Local(addr) => Some(*addr),
+        _ => None,
+    });
+    let any = message.attributes.iter().find_map(|attribute| match attribute {
+        AddressAttribute::Address(addr) => Some(*addr),
+        _ => None,
+    });
+    Some((IfIndex(message.header.index), own.or(any)?))
 }
 
 impl Link {

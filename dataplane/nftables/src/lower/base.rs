@@ -31,11 +31,11 @@ pub(crate) fn base_chains(settings: &Settings) -> Vec<Chain> {
     ]
 }
 
-fn chain(name: Name, hook: Hook, priority: Priority, rules: Vec<Rule>) -> Chain {
+pub(super) fn chain(name: Name, hook: Hook, priority: Priority, rules: Vec<Rule>) -> Chain {
     Chain { name, base: Some(Base { hook, priority }), rules }
 }
 
-fn established() -> Rule {
+pub(super) fn established() -> Rule {
     Rule::new().when(Match::CtState(CtState::EstablishedOrRelated)).verdict(Verdict::Accept)
 }
 
@@ -81,7 +81,7 @@ fn dispatch(via: Via, map: Name, settings: &Settings) -> Vec<Rule> {
 }
 
 /// The beginning of a rule for each prefix of workload interfaces' names.
-fn each_workload(via: Via, settings: &Settings) -> impl Iterator<Item = Rule> {
+pub(super) fn each_workload(via: Via, settings: &Settings) -> impl Iterator<Item = Rule> {
     settings
         .interface_prefixes()
         .iter()

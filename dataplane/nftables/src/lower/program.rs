@@ -1,14 +1,15 @@
 //! Programs and endpoints as chains.
 
-use caracal_program::{AdminState, Direction, EndOfTier, PolicyId, Program, ProgramTier};
+use caracal_program::{AdminState, Direction, EndOfTier, PolicyId, Program, ProgramKind, ProgramTier};
 
-use super::deny_all;
+use super::{Stage, deny_all};
 use crate::ir::{Chain, IfName, Match, Name, Rule, Statement, Verdict};
 use crate::names;
 use crate::settings::Settings;
 
-/// Lowers a program: tiers in order, then profiles, then a denial, as far as a
-/// packet can come. Its own chain comes first, then those of tiers.
+/// Lowers a program: tiers in order, then profiles, then a denial if the kind
+/// of the program says so, as far as a packet can come. Its own chain comes
+/// first, then those of tiers.
 ///
 /// `passes` says whether a policy has a rule that leaves its tier. A tier with
 /// such a policy is a chain of its own: the policy sets the scratch bit and
@@ -16,6 +17,7 @@ use crate::settings::Settings;
 /// the chain.
 pub(crate) fn lower_program(program: &Program, passes: impl Fn(&PolicyId) -> bool, settings: &Settings) -> Vec<Chain> {
     let direction = program.direction();
+    let stage = Stage::of(program.kind(), settings);
     let name = names::program(direction, program.key());
     let mut rules = Vec::new();
     let mut tiers = Vec::new();
@@ -28,10 +30,10 @@ pub(crate) fn lower_program(program: &Program, passes: impl Fn(&PolicyId) -> boo
             let chain = names::tier(&name, index);
             rules.push(jump(&chain, &tier.name));
             let mut inside = vec![Rule::new().then(Statement::ClearMark(settings.pass_mark()))];
-            walk_tier(&mut inside, direction, tier, &passes, settings);
+            walk_tier(&mut inside, (stage, direction), tier, &passes, settings);
             tiers.push(Chain { name: chain, base: None, rules: inside });
         } else {
-            walk_tier(&mut rules, direction, tier, |_| false, settings);
+            walk_tier(&mut rules, (stage, direction), tier, |_| false, settings);
             if tier.end == EndOfTier::Deny {
                 falls_through = false;
                 break;
@@ -40,9 +42,14 @@ pub(crate) fn lower_program(program: &Program, passes: impl Fn(&PolicyId) -> boo
     }
     if falls_through {
         for profile in program.profiles() {
-            rules.push(jump(&names::profile(direction, profile), &format!("profile {profile}")));
+            rules.push(jump(&names::profile(stage, direction, profile), &format!("profile {profile}")));
         }
-        rules.push(deny_all(settings, &format!("no policy or profile allows this {direction}")));
+        match program.kind() {
+            ProgramKind::Normal | ProgramKind::Translated => {
+                rules.push(deny_all(stage, settings, &format!("no policy or profile allows this {direction}")));
+            }
+            ProgramKind::Forward | ProgramKind::PreDnat | ProgramKind::Untracked => {}
+        }
     }
     let mut chains = vec![Chain { name, base: None, rules }];
     chains.append(&mut tiers);
@@ -51,13 +58,13 @@ pub(crate) fn lower_program(program: &Program, passes: impl Fn(&PolicyId) -> boo
 
 fn walk_tier(
     rules: &mut Vec<Rule>,
-    direction: Direction,
+    (stage, direction): (Stage, Direction),
     tier: &ProgramTier,
     passes: impl Fn(&PolicyId) -> bool,
     settings: &Settings,
 ) {
     for policy in tier.enforced() {
-        rules.push(jump(&names::policy(direction, policy), &format!("tier {}", tier.name)));
+        rules.push(jump(&names::policy_at(stage, direction, policy), &format!("tier {}", tier.name)));
         if passes(policy) {
             let pass = settings.pass_mark();
             rules
@@ -65,7 +72,7 @@ fn walk_tier(
         }
     }
     match tier.end {
-        EndOfTier::Deny => rules.push(deny_all(settings, &format!("end of tier {}", tier.name))),
+        EndOfTier::Deny => rules.push(deny_all(stage, settings, &format!("end of tier {}", tier.name))),
         EndOfTier::Pass => {}
     }
 }
@@ -85,7 +92,7 @@ pub(crate) fn lower_stub(
 ) -> Chain {
     let rule = match state {
         AdminState::Active => Rule::new().verdict(Verdict::Goto(names::program(direction, program.key()))),
-        AdminState::Down => deny_all(settings, "the endpoint is down"),
+        AdminState::Down => deny_all(Stage::Filter, settings, "the endpoint is down"),
     };
     Chain { name: names::stub(direction, interface), base: None, rules: vec![rule] }
 }

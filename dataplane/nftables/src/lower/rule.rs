@@ -13,7 +13,7 @@ use caracal_net::Family;
 use caracal_program::{Action, Rule as PolicyRule};
 use conditions::{Alternative, Conditions, Tests, names_addresses};
 
-use super::{SetObjects, denial, deny_all};
+use super::{SetObjects, Stage, denial, deny_all};
 use crate::ir::{Chain, Comment, LogPrefix, Match, Name, Rule, Set, Statement, Verdict};
 use crate::names;
 use crate::settings::{Ipv6, Settings};
@@ -43,6 +43,8 @@ pub(crate) struct RuleList<'a> {
     pub log_prefix: LogPrefix,
     /// What a Pass does.
     pub pass: PassMeans,
+    /// Where the rules stand.
+    pub stage: Stage,
 }
 
 /// Chains of a list of rules.
@@ -82,7 +84,11 @@ impl<S: SetObjects> Lowering<'_, S> {
     fn rule(&mut self, index: usize, rule: &PolicyRule) {
         let comment = names::comment(&format!("{} {index}", self.list.title));
         if let Some(unknown) = self.tests.unknown_set(rule) {
-            self.main.push(deny_all(self.settings, &format!("{} {index}: set {unknown} is unknown", self.list.title)));
+            self.main.push(deny_all(
+                self.list.stage,
+                self.settings,
+                &format!("{} {index}: set {unknown} is unknown", self.list.title),
+            ));
             return;
         }
         let families: &[Option<Family>] = match rule.family {
@@ -102,7 +108,7 @@ impl<S: SetObjects> Lowering<'_, S> {
                     self.list.title,
                     conditions.choices.len(),
                 );
-                self.main.push(deny_all(self.settings, &fault));
+                self.main.push(deny_all(self.list.stage, self.settings, &fault));
                 self.faults.push(fault);
                 return;
             }
@@ -173,8 +179,8 @@ impl<S: SetObjects> Lowering<'_, S> {
     fn act(&self, matches: Vec<Match>, action: Action, leave: Leave, comment: &Comment) -> Rule {
         let rule = when_all(matches).then(Statement::Counter);
         match (action, leave) {
-            (Action::Allow, _) => rule.verdict(Verdict::Accept),
-            (Action::Deny, _) => rule.then(denial(self.settings)),
+            (Action::Allow, _) => self.allow(rule),
+            (Action::Deny, _) => rule.then(denial(self.list.stage, self.settings)),
             (Action::Pass, leave) => match (self.list.pass, leave) {
                 (PassMeans::NextProfile, Leave::Return) => rule.verdict(Verdict::Return),
                 (PassMeans::NextTier, _) | (PassMeans::NextProfile, Leave::Mark) => {
@@ -187,6 +193,18 @@ impl<S: SetObjects> Lowering<'_, S> {
             }
         }
         .comment(comment.clone())
+    }
+}
+
+impl<S> Lowering<'_, S> {
+    fn allow(&self, rule: Rule) -> Rule {
+        let bit = self.settings.pass_mark();
+        match self.list.stage {
+            Stage::Filter | Stage::Leaving => rule,
+            Stage::PreDnat => rule.then(Statement::SetMark(bit)),
+            Stage::Untracked => rule.then(Statement::SetMark(bit)).then(Statement::Notrack),
+        }
+        .verdict(Verdict::Accept)
     }
 }
 

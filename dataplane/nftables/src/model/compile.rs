@@ -9,34 +9,34 @@ use super::work::Work;
 use super::{InterfaceState, ListKey, Model, Object, Owner, Written};
 use crate::edits::{ChainEdit, ElementEdit};
 use crate::ir::{Chain, Element, IfName, LogPrefix, Name, Set, Verdict};
-use crate::lower::{LoweredRules, PassMeans, RuleList, closed, lower_program, lower_rules, lower_stub};
+use crate::lower::{LoweredRules, PassMeans, RuleList, Stage, closed, lower_program, lower_rules, lower_stub};
 use crate::names;
 
 impl Model {
     /// The chains of a list of rules. A list that is not known denies, as in the
     /// reference evaluator.
     pub(super) fn lower_list(&self, store: &PolicyStore, key: &ListKey) -> LoweredRules {
-        let ListKey { owner, direction } = key;
+        let ListKey { owner, direction, stage } = key;
         let refused = self.refused.get(&Object::List(key.clone())).map(String::as_str);
         let template = self.settings.log_prefix();
         let (chain, title, log_prefix, pass) = match owner {
             Owner::Policy(id) => {
                 let tier = store.policy(id).map_or("", |policy| &policy.tier);
-                let chain = names::policy(*direction, id);
+                let chain = names::policy_at(*stage, *direction, id);
                 (chain, format!("{id} {direction}"), log_prefix(template, tier, id), PassMeans::NextTier)
             }
             Owner::Profile(name) => {
                 let id = PolicyId { kind: "Profile".into(), namespace: SmolStr::default(), name: name.clone() };
-                let chain = names::profile(*direction, name);
+                let chain = names::profile(*stage, *direction, name);
                 let title = format!("profile {name} {direction}");
                 (chain, title, log_prefix(template, "", &id), PassMeans::NextProfile)
             }
         };
         match (refused, rules_of(store, key)) {
-            (Some(why), _) => closed(chain, &format!("{title}: {why}"), &self.settings),
-            (None, None) => closed(chain, &format!("{title}: not known"), &self.settings),
+            (Some(why), _) => closed(chain, &format!("{title}: {why}"), *stage, &self.settings),
+            (None, None) => closed(chain, &format!("{title}: not known"), *stage, &self.settings),
             (None, Some(rules)) => {
-                let list = RuleList { chain, title, rules, log_prefix, pass };
+                let list = RuleList { chain, title, rules, log_prefix, pass, stage: *stage };
                 lower_rules(&list, &self.sets, &self.settings)
             }
         }
@@ -79,11 +79,12 @@ impl Model {
     pub(super) fn compile_program(&mut self, key: ProgramKey, work: &mut Work) {
         let Some(mut state) = self.programs.remove(&key) else { return };
         let direction = state.program.direction();
+        let stage = Stage::of(state.program.kind(), &self.settings);
         let chains = match self.refused.get(&Object::Program(key)) {
-            Some(why) => closed(names::program(direction, key), why, &self.settings).chains,
+            Some(why) => closed(names::program(direction, key), why, stage, &self.settings).chains,
             None => {
                 let passes = |id: &PolicyId| {
-                    let list = ListKey { owner: Owner::Policy(id.clone()), direction };
+                    let list = ListKey { owner: Owner::Policy(id.clone()), direction, stage };
                     self.lists.get(&list).is_some_and(|list| list.passes)
                 };
                 lower_program(&state.program, passes, &self.settings)
@@ -123,7 +124,7 @@ impl Model {
     }
 
     /// Counts one more use of a shared set.
-    fn share(&mut self, set: Set, work: &mut Work) {
+    pub(super) fn share(&mut self, set: Set, work: &mut Work) {
         let users = self.shared.entry(set.spec.name.clone()).or_insert(0);
         *users += 1;
         if *users > 1 {
@@ -150,7 +151,7 @@ impl Model {
     }
 
     /// Has chains written that the kernel does not hold as they must be.
-    fn write(&mut self, old: &[Written], chains: Vec<Chain>, work: &mut Work) -> Vec<Written> {
+    pub(super) fn write(&mut self, old: &[Written], chains: Vec<Chain>, work: &mut Work) -> Vec<Written> {
         let written: Vec<Written> = chains.iter().map(|chain| self.hash(chain)).collect();
         for (chain, now) in chains.into_iter().zip(&written) {
             let held = old.iter().find(|(name, _)| *name == chain.name);

@@ -1,6 +1,10 @@
 //! What cannot be put into force, and whom that closes.
 
-use caracal_program::{Direction, Outcome, PolicyStore, ProgramKey, SetId, WorkloadEndpoint, WorkloadId};
+use std::sync::Arc;
+
+use caracal_program::{
+    Direction, HostEndpoint, HostId, Outcome, PolicyStore, ProgramKey, SetId, WorkloadEndpoint, WorkloadId,
+};
 use smol_str::SmolStr;
 
 use super::work::Work;
@@ -19,6 +23,9 @@ pub(crate) enum Object {
     Program(ProgramKey),
     /// An interface: it is in no map.
     Interface(SmolStr),
+    /// The chains that lead to the programs of host endpoints: they are left out
+    /// and say so. Closing all of the host's interfaces would cut it off.
+    Hosts,
 }
 
 impl Model {
@@ -33,6 +40,7 @@ impl Model {
         found.extend(programs.map(|(key, _)| Object::Program(*key)));
         let interfaces = self.interfaces.iter().filter(|(_, interface)| has(&interface.stubs));
         found.extend(interfaces.map(|(interface, _)| Object::Interface(interface.clone())));
+        found.extend(self.hosts.has(name).then_some(Object::Hosts));
         found
     }
 
@@ -73,6 +81,27 @@ impl Model {
         }
     }
 
+    /// What became of a host endpoint, now that the kernel holds the model.
+    pub(crate) fn host_outcome(&self, store: &PolicyStore, id: &HostId) -> Outcome {
+        let Some(endpoint) = store.host(id) else { return Outcome::Removed };
+        let is_in_force = |held: &Arc<HostEndpoint>| held.id == *id;
+        let interfaces = store.host_interfaces();
+        if !interfaces.values().copied().chain(store.host_on_others()).any(is_in_force) {
+            return Outcome::Shadowed;
+        }
+        if let Some(why) = self.refused.get(&Object::Hosts) {
+            return Outcome::Quarantined { reason: format!("not enforced: {why}") };
+        }
+        let own = interfaces.iter().filter(|(_, held)| is_in_force(held));
+        if let Some(error) = own.filter_map(|(name, _)| IfName::new(name).err()).next() {
+            return Outcome::Quarantined { reason: format!("not enforced: {error}") };
+        }
+        match endpoint.programs.all().find_map(|program| self.reason_of_program(program.key())) {
+            Some(reason) => Outcome::Quarantined { reason },
+            None => Outcome::Programmed,
+        }
+    }
+
     /// Why an endpoint is closed, if something of it could not be put into force.
     fn reason(&self, endpoint: &WorkloadEndpoint) -> Option<String> {
         if let Err(error) = IfName::new(&endpoint.interface) {
@@ -85,11 +114,13 @@ impl Model {
             return Some(why.clone());
         }
         let programs = self.interfaces.get(&endpoint.interface)?.programs;
-        programs.into_iter().find_map(|key| {
-            let lists = &self.programs.get(&key)?.lists;
-            let refused = self.refused.get(&Object::Program(key));
-            refused.or_else(|| lists.iter().find_map(|list| self.fault_of(list))).cloned()
-        })
+        programs.into_iter().find_map(|key| self.reason_of_program(key))
+    }
+
+    fn reason_of_program(&self, key: ProgramKey) -> Option<String> {
+        let lists = &self.programs.get(&key)?.lists;
+        let refused = self.refused.get(&Object::Program(key));
+        refused.or_else(|| lists.iter().find_map(|list| self.fault_of(list))).cloned()
     }
 
     fn fault_of(&self, key: &ListKey) -> Option<&String> {

@@ -10,6 +10,16 @@ use crate::edits::{Edits, ElementEdit};
 use crate::ir::{Element, SetKind, SetSpec};
 use crate::names;
 
+/// Whether host endpoints are to be compiled: all of them together, as they are few.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum HostWork {
+    /// Nothing changed for them.
+    #[default]
+    None,
+    /// Something did.
+    Due,
+}
+
 /// What one update has still to do, each thing once and in a fixed order.
 #[derive(Debug, Default)]
 pub(super) struct Work {
@@ -27,6 +37,8 @@ pub(super) struct Work {
     pub(super) released: Vec<ProgramKey>,
     /// Endpoints whose outcome may differ.
     pub(super) endpoints: Vec<WorkloadId>,
+    /// Whether host endpoints are to be compiled.
+    pub(super) hosts: HostWork,
     /// Whether a list of rules has become faulty, or is so no longer.
     pub(super) faults_changed: bool,
 }

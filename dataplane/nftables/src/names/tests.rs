@@ -16,7 +16,7 @@ fn names_are_spelled_out_where_nft_can_read_them() {
         (stub(Direction::Ingress, &interface), "to/cali12"),
         (policy(Direction::Ingress, &policy_id("NetworkPolicy", "a", "b.c")), "policy-ingress/NetworkPolicy/a/b.c"),
         (policy(Direction::Egress, &policy_id("GlobalNetworkPolicy", "", "x")), "policy-egress/GlobalNetworkPolicy//x"),
-        (profile(Direction::Ingress, "kns.default"), "profile-ingress/kns.default"),
+        (profile(Stage::Filter, Direction::Ingress, "kns.default"), "profile-ingress/kns.default"),
         (set(SetKind::Addrs(Family::V4), 0), "addrs4/s/flMh0m0X_BowkAK-W3j"),
         (set(SetKind::Nets(Family::V6), 2), "nets6/s/flMh0m0X_BowkAK-W3j/v2"),
         (port_list(SetKind::Ports, &ports(&["80", "443"])), "ports/80_443"),

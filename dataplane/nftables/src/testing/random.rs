@@ -5,7 +5,7 @@ use caracal_proto::felix;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 
-use super::{World, ports, protocol, rule, texts};
+use super::{Tier, World, ports, protocol, rule, texts};
 
 const PREFIXES: &[&str] = &[
     "10.0.0.1/32",
@@ -45,6 +45,10 @@ const PORT_SETS: &[&str] = &["n:a", "n:b"];
 const POLICIES: &[&str] = &["ns/a", "ns/b", "c", "d", "staged:e"];
 const PROFILES: &[&str] = &["kns.ns", "ksa.ns.default"];
 const PODS: &[&str] = &["ns/0", "ns/1", "ns/2"];
+const HOSTS: &[&str] = &["a", "b", "c"];
+/// The names that host endpoints give: two interfaces, none, all, a workload's.
+const HOST_NAMES: &[&str] = &["eth0", "eth1", "", "", "*", "*", "cali0"];
+const HOST_ADDRS: &[&str] = &["192.0.2.1", "192.0.2.2", "fd00::1"];
 pub(crate) const INTERFACES: &[&str] = &["cali0", "cali1", "tap\"0"];
 
 /// Something told to a store.
@@ -58,6 +62,10 @@ pub(crate) enum Told {
     Profile(&'static str, Vec<felix::Rule>, Vec<felix::Rule>),
     Endpoint(&'static str, &'static str, &'static str, Vec<RandomTier>, Vec<&'static str>),
     RemoveEndpoint(&'static str),
+    /// A host endpoint: id, interface, expected addresses, four lists of tiers, profiles.
+    Host(&'static str, &'static str, Vec<&'static str>, [Vec<RandomTier>; 4], Vec<&'static str>),
+    RemoveHost(&'static str),
+    Addresses(&'static str, Vec<&'static str>),
 }
 
 type RandomTier = (&'static str, &'static str, Vec<&'static str>, Vec<&'static str>);
@@ -75,11 +83,16 @@ impl World {
             Told::RemovePolicy(id) => self.remove_policy(id),
             Told::Profile(name, inbound, outbound) => self.profile(name, inbound, outbound),
             Told::Endpoint(state, pod, interface, tiers, profiles) => {
-                let tiers: Vec<_> =
-                    tiers.iter().map(|(name, end, i, e)| (*name, *end, i.as_slice(), e.as_slice())).collect();
+                let tiers: Vec<_> = tiers.iter().map(tier).collect();
                 self.endpoint_in_state(state, pod, interface, &tiers, profiles)
             }
             Told::RemoveEndpoint(pod) => self.remove_endpoint(pod),
+            Told::Host(id, interface, expected, lists, profiles) => {
+                let lists = lists.each_ref().map(|list| list.iter().map(tier).collect::<Vec<_>>());
+                self.host(id, interface, expected, lists.each_ref().map(Vec::as_slice), profiles)
+            }
+            Told::RemoveHost(id) => self.remove_host(id),
+            Told::Addresses(interface, addresses) => self.addresses(interface, addresses),
         };
     }
 }
@@ -99,13 +112,18 @@ pub(crate) fn told() -> impl Strategy<Value = Told> {
         2 => (select(PROFILES), rules(), rules()).prop_map(|(name, i, o)| Told::Profile(name, i, o)),
         6 => endpoint(INTERFACES),
         1 => select(PODS).prop_map(Told::RemoveEndpoint),
+        3 => host(),
+        1 => select(HOSTS).prop_map(Told::RemoveHost),
+        2 => addresses(),
     ]
 }
 
 /// Every set, policy and profile, and some endpoints.
 pub(crate) fn everything() -> impl Strategy<Value = Vec<Told>> {
-    (all_but_endpoints(), prop::collection::vec(endpoint(INTERFACES), PODS.len()))
-        .prop_map(|(told, endpoints)| [told, endpoints].concat())
+    let endpoints = prop::collection::vec(endpoint(INTERFACES), PODS.len());
+    let hosts = (prop::collection::vec(host(), 0..4), prop::collection::vec(addresses(), 0..3));
+    (all_but_endpoints(), endpoints, hosts)
+        .prop_map(|(told, endpoints, (hosts, addresses))| [told, endpoints, hosts, addresses].concat())
 }
 
 /// Every set, policy and profile, and an endpoint on each interface.
@@ -139,11 +157,30 @@ fn all_but_endpoints() -> impl Strategy<Value = Vec<Told>> {
     sets.chain(ports).chain(policies).chain(profiles).collect::<Vec<_>>()
 }
 
-fn endpoint(interfaces: &'static [&'static str]) -> impl Strategy<Value = Told> {
+fn host() -> impl Strategy<Value = Told> {
+    let list = || prop_oneof![2 => Just(Vec::new()), 3 => prop::collection::vec(a_tier(), 1..3)];
+    let lists = [list(), list(), list(), list()];
+    (select(HOSTS), select(HOST_NAMES), subsequence(HOST_ADDRS, 0..=2), lists, subsequence(PROFILES, 0..=1))
+        .prop_map(|(id, interface, expected, lists, profiles)| Told::Host(id, interface, expected, lists, profiles))
+}
+
+fn addresses() -> impl Strategy<Value = Told> {
+    (select(&HOST_NAMES[..2]), subsequence(HOST_ADDRS, 0..=2)).prop_map(|(name, addrs)| Told::Addresses(name, addrs))
+}
+
+fn tier(tier: &RandomTier) -> Tier<'_> {
+    let (name, end, ingress, egress) = tier;
+    (*name, *end, ingress.as_slice(), egress.as_slice())
+}
+
+fn a_tier() -> impl Strategy<Value = RandomTier> {
     let policies = || subsequence(POLICIES, 0..4);
-    let tier = (select(&["kube-admin", "default"][..]), select(&["Deny", "Pass", "Pass"][..]), policies(), policies());
+    (select(&["kube-admin", "default"][..]), select(&["Deny", "Pass", "Pass"][..]), policies(), policies())
+}
+
+fn endpoint(interfaces: &'static [&'static str]) -> impl Strategy<Value = Told> {
     let state = prop_oneof![9 => Just("active"), 1 => Just("down")];
-    let tiers = prop::collection::vec(tier, 0..3);
+    let tiers = prop::collection::vec(a_tier(), 0..3);
     (state, select(PODS), select(interfaces), tiers, subsequence(PROFILES, 0..=2))
         .prop_map(|(state, pod, interface, tiers, profiles)| Told::Endpoint(state, pod, interface, tiers, profiles))
 }

@@ -122,6 +122,11 @@ impl Sim {
         self.chains.values().filter(|chain| chain.base.is_some()).try_for_each(|base| depth(self, &base.name, 0))
     }
 
+    /// Whether there is a base chain.
+    pub(crate) fn has_base(&self, base: &Name) -> bool {
+        self.chains.contains_key(base)
+    }
+
     /// Walks a packet through a base chain, as the first of its connection.
     pub(crate) fn walk(&self, base: &Name, interface: &str, packet: &Packet, mark: Mark) -> Fate {
         let way = Way { incoming: Some(interface), outgoing: Some(interface), translated: false };

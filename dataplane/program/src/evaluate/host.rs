@@ -140,24 +140,28 @@ impl<'a> Walk<'a> {
     /// `None` if a program denies.
     fn judge(&mut self, passage: &Passage<'_>) -> Option<()> {
         let Passage { way, original, translated } = *passage;
-        let later = translated.unwrap_or(original);
+        // The kernel translates no connection that it does not follow.
+        let later = |walk: &Self| match walk.tracking {
+            Tracking::Tracked => translated.unwrap_or(original),
+            Tracking::Untracked => original,
+        };
         match way {
             Way::ToHost { from } => {
                 // What workloads send to their host is judged by their own programs.
                 if self.early(from, original)? == Early::Open && !self.view.is_workload(from) {
-                    self.program(self.view.endpoint(from), ProgramKind::Normal, Direction::Ingress, later)?;
+                    self.program(self.view.endpoint(from), ProgramKind::Normal, Direction::Ingress, later(self))?;
                 }
             }
             Way::FromHost { to } => {
                 if self.untracked(to, Direction::Egress, original)? == Early::Open && !self.view.is_workload(to) {
-                    self.program(self.view.endpoint(to), ProgramKind::Normal, Direction::Egress, later)?;
+                    self.program(self.view.endpoint(to), ProgramKind::Normal, Direction::Egress, later(self))?;
                 }
             }
             Way::Through { from, to } => {
                 if self.early(from, original)? == Early::Open {
-                    self.program(self.view.endpoint(from), ProgramKind::Forward, Direction::Ingress, later)?;
+                    self.program(self.view.endpoint(from), ProgramKind::Forward, Direction::Ingress, later(self))?;
                 }
-                self.program(self.view.endpoint(to), ProgramKind::Forward, Direction::Egress, later)?;
+                self.program(self.view.endpoint(to), ProgramKind::Forward, Direction::Egress, later(self))?;
             }
         }
         Some(())
@@ -195,7 +199,7 @@ impl<'a> Walk<'a> {
         let HostView { store, failsafes, .. } = self.view;
         // Forwarded packets are nobody's way to this host.
         let point = match kind {
-            ProgramKind::Normal | ProgramKind::PreDnat => Some(FailsafePoint::Tracked),
+            ProgramKind::Normal | ProgramKind::Translated | ProgramKind::PreDnat => Some(FailsafePoint::Tracked),
             ProgramKind::Untracked => Some(FailsafePoint::Untracked),
             ProgramKind::Forward => None,
         };

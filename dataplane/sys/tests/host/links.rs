@@ -17,7 +17,8 @@ struct Watch {
 fn name(event: &LinkEvent) -> &str {
     match event {
         LinkEvent::Up { name, .. } | LinkEvent::Down { name, .. } | LinkEvent::Gone { name } => name,
-        LinkEvent::Missed => "",
+        // Of addresses see below.
+        LinkEvent::Addresses { .. } | LinkEvent::Missed => "",
     }
 }
 
@@ -181,5 +182,32 @@ fn the_watch_ends_when_the_sink_breaks() {
         });
         events.recv_timeout(LONG).expect("the first event");
         assert_eq!(events.recv_timeout(LONG), Err(RecvTimeoutError::Disconnected));
+    });
+}
+
+#[test]
+fn addresses_come_and_go() {
+    in_namespace(|| {
+        add_link("w0");
+        run("ip addr add 192.0.2.1/24 dev w0");
+        let (sender, events) = channel();
+        let _watch = watch(move |event| match event {
+            LinkEvent::Addresses { name, addresses } if name == "w0" => match sender.send(addresses) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(_) => ControlFlow::Break(()),
+            },
+            _ => ControlFlow::Continue(()),
+        });
+        let told = |wanted: &[&str]| {
+            let wanted = wanted.iter().map(|text| text.parse().expect("an address")).collect();
+            assert_eq!(events.recv_timeout(LONG), Ok(wanted));
+        };
+        told(&["192.0.2.1"]);
+        run("ip addr add 192.0.2.2 peer 192.0.2.9/32 dev w0");
+        told(&["192.0.2.1", "192.0.2.2"]);
+        run("ip addr add fd00::1/64 dev w0 nodad");
+        told(&["192.0.2.1", "192.0.2.2", "fd00::1"]);
+        run("ip addr del 192.0.2.1/24 dev w0");
+        told(&["192.0.2.2", "fd00::1"]);
     });
 }

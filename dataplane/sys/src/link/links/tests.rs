@@ -11,6 +11,7 @@ fn hear(believed: &mut BTreeMap<String, (IfIndex, bool)>, events: Vec<LinkEvent>
             LinkEvent::Up { name, index } => drop(believed.insert(name, (index, true))),
             LinkEvent::Down { name, index } => drop(believed.insert(name, (index, false))),
             LinkEvent::Gone { name } => drop(believed.remove(&name)),
+            LinkEvent::Addresses { .. } => unreachable!("no interface has any"),
             LinkEvent::Missed => unreachable!("not an interface's"),
         }
     }
@@ -76,11 +77,11 @@ proptest! {
             let events = match happening {
                 Happening::There { .. } => told.map(|link| links.there(link)).unwrap_or_default(),
                 Happening::Gone { index } => links.gone(IfIndex(index)),
-                Happening::Lost(_) => links.replace(kernel.values().cloned().collect()),
+                Happening::Lost(_) => links.replace(kernel.values().cloned().collect(), Vec::new()),
             };
             hear(&mut believed, events);
             prop_assert_eq!(&believed, &believed_of(&kernel));
-            prop_assert_eq!(links.replace(kernel.values().cloned().collect()), [], "nothing is told twice");
+            prop_assert_eq!(links.replace(kernel.values().cloned().collect(), Vec::new()), [], "nothing is told twice");
         }
     }
 }
@@ -89,8 +90,8 @@ proptest! {
 fn names_that_were_swapped_unseen_are_told_right() {
     let link = |name: &str, index| Link { name: name.to_owned(), index: IfIndex(index), up: true };
     let (mut links, mut believed) = (Links::default(), BTreeMap::new());
-    hear(&mut believed, links.replace(vec![link("w0", 1), link("w1", 2)]));
-    hear(&mut believed, links.replace(vec![link("w1", 1), link("w0", 2)]));
+    hear(&mut believed, links.replace(vec![link("w0", 1), link("w1", 2)], Vec::new()));
+    hear(&mut believed, links.replace(vec![link("w1", 1), link("w0", 2)], Vec::new()));
     assert_eq!(
         believed,
         BTreeMap::from([("w1".to_owned(), (IfIndex(1), true)), ("w0".to_owned(), (IfIndex(2), true))])
@@ -104,4 +105,32 @@ fn the_end_of_an_interface_whose_name_has_a_new_owner_is_no_news() {
     links.there(link(1));
     assert_eq!(links.there(link(2)), [LinkEvent::Up { name: "w0".to_owned(), index: IfIndex(2) }]);
     assert_eq!(links.gone(IfIndex(1)), []);
+}
+
+fn told(events: Vec<LinkEvent>) -> Vec<String> {
+    let text = |event| match event {
+        LinkEvent::Up { name, .. } => format!("{name} up"),
+        LinkEvent::Down { name, .. } => format!("{name} down"),
+        LinkEvent::Gone { name } => format!("{name} gone"),
+        LinkEvent::Addresses { name, addresses } => format!("{name} {addresses:?}"),
+        LinkEvent::Missed => "missed".to_owned(),
+    };
+    events.into_iter().map(text).collect()
+}
+
+#[test]
+fn addresses_are_told_whole_and_under_the_name_of_now() {
+    let link = |name: &str| Link { name: name.to_owned(), index: IfIndex(1), up: true };
+    let [a, b] = ["192.0.2.1", "fd00::1"].map(|text| text.parse().expect("an address"));
+    let mut links = Links::default();
+    assert_eq!(told(links.gained(IfIndex(1), a)), Vec::<String>::new(), "nobody knows its name");
+    assert_eq!(told(links.there(link("w0"))), ["w0 up", "w0 {192.0.2.1}"]);
+    assert_eq!(told(links.gained(IfIndex(1), b)), ["w0 {192.0.2.1, fd00::1}"]);
+    assert_eq!(told(links.gained(IfIndex(1), b)), Vec::<String>::new(), "it is known");
+    assert_eq!(told(links.there(link("w1"))), ["w0 gone", "w1 up", "w1 {192.0.2.1, fd00::1}"]);
+    assert_eq!(told(links.lost(IfIndex(1), a)), ["w1 {fd00::1}"]);
+    assert_eq!(told(links.replace(vec![link("w1")], vec![(IfIndex(1), a)])), ["w1 {192.0.2.1}"]);
+    assert_eq!(told(links.replace(vec![link("w1")], Vec::new())), ["w1 {}"]);
+    assert_eq!(told(links.gone(IfIndex(1))), ["w1 gone"]);
+    assert_eq!(told(links.there(link("w1"))), ["w1 up"], "another interface");
 }
