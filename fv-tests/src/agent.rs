@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
@@ -70,6 +71,12 @@ impl Process {
         Self::start(cluster, &["dataplane", "--socket", socket])
     }
 
+    /// Its process id.
+    #[must_use]
+    pub fn id(&self) -> Pid {
+        Pid::from_raw(self.child.id().cast_signed())
+    }
+
     /// What the process has printed so far.
     pub fn log(&self) -> anyhow::Result<String> {
         // The process writes at the file's own position, which must not move.
@@ -82,6 +89,15 @@ impl Process {
     pub fn kill(mut self) -> anyhow::Result<()> {
         self.child.kill()?;
         self.child.wait()?;
+        Ok(())
+    }
+
+    /// Waits for a process that somebody has sent SIGKILL; it must not have ended otherwise.
+    pub fn killed(&mut self) -> anyhow::Result<()> {
+        let status = self.child.wait()?;
+        if status.signal() != Some(Signal::SIGKILL as i32) {
+            bail!("{} ended with {status}:\n{}", self.what, self.log()?);
+        }
         Ok(())
     }
 

@@ -14,4 +14,5 @@ pub mod probe;
 pub mod reference;
 pub mod scenario;
 pub mod stream;
+pub mod tap;
 pub mod wiring;
