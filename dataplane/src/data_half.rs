@@ -6,11 +6,11 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use caracal_config::Settings;
 use caracal_net::Family;
-use caracal_program::{Change, Driver, DriverError, Finding, PolicyStore, Receipt, Sweep};
+use caracal_program::{Change, Driver, DriverError, Finding, PolicyStore, Problem, Receipt, Report, Sweep};
 use caracal_proto::sync::begin::Kind;
 use caracal_proto::sync::{Ack, EndpointOutcome, FromData, Position, ToData, from_data, to_data};
 use caracal_sys::clock::monotonic_nanos;
@@ -19,6 +19,8 @@ use tracing::{debug, error, info, warn};
 
 use crate::host::Host;
 use crate::interfaces::{Interfaces, LinkState, Observed};
+use crate::misunderstood::{Closed, Misunderstood};
+use crate::numbers::{Numbers, Task};
 use crate::outcomes::{Networking, Outcomes};
 use crate::retry::Backoff;
 use crate::revision::{Assembler, Revision, RevisionError};
@@ -55,6 +57,15 @@ pub struct DataHalf<D, H> {
     auditing: Backoff,
     /// The families that the host was seen to forward.
     forwarding: Vec<Family>,
+    started: Instant,
+    numbers: Numbers,
+    /// Why the rules could not be put in force, until they are.
+    failure: Option<String>,
+    /// Whether the control half was told of a failure that is over.
+    recovered: bool,
+    /// Why the rules could not be looked at, until they can.
+    blind: Option<String>,
+    closed: Closed,
 }
 
 impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
@@ -79,6 +90,12 @@ impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
             next_audit: None,
             auditing: Backoff::default(),
             forwarding: Vec::new(),
+            started: now,
+            numbers: Numbers::default(),
+            failure: None,
+            recovered: false,
+            blind: None,
+            closed: Closed::default(),
         };
         let taken_over = half.driver.resync(&half.store, Sweep::Keep);
         half.settle_driver(now, taken_over);
@@ -97,18 +114,28 @@ impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
     /// # Errors
     /// [`RevisionError`] if the connection is to be given up; what is held stays.
     pub fn frame(&mut self, now: Instant, frame: ToData) -> Result<Option<FromData>, RevisionError> {
-        match frame.frame {
-            Some(to_data::Frame::Begin(begin)) => self.assembler.begin(&begin).map(|()| None),
-            Some(to_data::Frame::Felix(message)) => self.assembler.message(message).map(|()| None),
+        let answer = match frame.frame {
+            Some(to_data::Frame::Begin(begin)) => {
+                self.numbers.begin();
+                self.assembler.begin(&begin).map(|()| None)
+            }
+            Some(to_data::Frame::Felix(message)) => {
+                self.numbers.message(&message);
+                if let Some(endpoint) = self.closed.message(&message) {
+                    self.outcomes.removed(&endpoint);
+                }
+                self.assembler.message(message).map(|()| None)
+            }
             Some(to_data::Frame::Commit(commit)) => {
-                let revision = self.assembler.commit(&commit, &mut self.store)?;
-                Ok(Some(self.revision(now, &revision)))
+                let revision = self.assembler.commit(&commit, &mut self.store);
+                revision.map(|revision| Some(self.revision(now, revision)))
             }
             // The link answers these itself; an extension with an unknown name is nobody's.
             Some(to_data::Frame::Welcome(_) | to_data::Frame::Refusal(_) | to_data::Frame::Extension(_)) | None => {
                 Ok(None)
             }
-        }
+        };
+        answer.inspect_err(|_| self.numbers.disorder())
     }
 
     /// Takes news of an interface, and gives an acknowledgement if an endpoint's outcome changed.
@@ -163,12 +190,17 @@ impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
         if self.next_poll <= now {
             self.next_poll = now + self.driver.poll_interval();
             match self.driver.poll(&self.store) {
-                Ok(Finding::Unchanged) => {}
+                Ok(Finding::Unchanged) => self.blind = None,
                 Ok(Finding::Repaired(receipt)) => {
                     warn!(messages = receipt.messages, "somebody changed our rules; they are as they were again");
                     self.outcomes.rules(receipt.outcomes);
+                    self.blind = None;
                 }
-                Err(error) => warn!(error = chain(&error), "cannot look at the rules"),
+                Err(error) => {
+                    let text = chain(&error);
+                    warn!(error = text, "cannot look at the rules");
+                    self.blind = Some(text);
+                }
             }
         }
         self.news()
@@ -181,14 +213,31 @@ impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
         others.into_iter().flatten().fold(self.next_poll, Instant::min)
     }
 
-    fn revision(&mut self, now: Instant, revision: &Revision) -> FromData {
-        let Revision { position, changes, stamp: _, faults, kind } = revision;
-        for fault in faults {
-            error!(error = chain(fault), "a message of the control half cannot be understood");
-        }
+    /// What was counted, and what does not work now.
+    #[must_use]
+    pub fn report(&self) -> Report {
+        let mut report = self.driver.report();
+        report.measurements.extend(self.numbers.measurements());
+        report.measurements.extend(self.outcomes.measurements());
+        report.measurements.extend(self.workloads.measurements());
+        let of = |subject: &str, reason: String| Problem { subject: subject.to_owned(), reason };
+        let failure = self.failure.as_ref();
+        let failure =
+            failure.map(|why| of("rules", format!("cannot be put in force, the last good ones stand: {why}")));
+        let blind = self.blind.as_ref().map(|why| of("rules", format!("cannot be looked at: {why}")));
+        report.problems.extend(failure.into_iter().chain(blind).chain(self.closed.problems()));
+        report.problems.extend(self.outcomes.problems());
+        report
+    }
+
+    fn revision(&mut self, now: Instant, revision: Revision) -> FromData {
+        let Revision { position, changes, stamp: _, misunderstood, kind } = &revision;
+        self.numbers.revision(*kind);
         if *kind == Kind::Snapshot {
             self.outcomes.forget_sent();
+            self.closed.clear();
         }
+        self.note_misunderstood(changes, misunderstood);
         if changes.contains(&Change::Config) {
             self.configure(now);
         }
@@ -196,18 +245,41 @@ impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
         let active = interfaces.iter().map(|name| (name, self.store.active_on(name).map(AsRef::as_ref)));
         self.departed.extend(self.workloads.want(active));
         self.forget_departed(now);
+        let begun = monotonic_nanos();
         let applied = self.put_in_force(changes);
         let committed = monotonic_nanos();
+        self.numbers.applied(Duration::from_nanos(committed.saturating_sub(begun)));
         let failure = self.settle_driver(now, applied);
+        for Misunderstood { endpoint, error } in misunderstood {
+            if let Some(id) = endpoint {
+                self.outcomes.refused(id, chain(error));
+            }
+        }
         for interface in &interfaces {
             self.settle_interface(now, interface);
         }
         if changes.contains(&Change::InSync) {
             info!(revision = position.revision, endpoints = self.store.workloads().len(), "in sync");
+            if failure.is_none() {
+                self.numbers.in_sync(now.saturating_duration_since(self.started));
+            }
             self.audit_routes(now);
         }
         let outcomes = self.outcomes.take();
+        self.recovered = false;
         self.ack(outcomes, committed, failure.unwrap_or_default())
+    }
+
+    /// What a message says that cannot be understood is not in force, and what
+    /// it is about is closed, until a later one can be.
+    fn note_misunderstood(&mut self, changes: &[Change], misunderstood: &[Misunderstood]) {
+        changes.iter().for_each(|change| self.closed.changed(change));
+        for message in misunderstood {
+            let error = &message.error;
+            error!(error = chain(error), "a message of the control half cannot be understood");
+            self.numbers.fault(error.message);
+            self.closed.note(message);
+        }
     }
 
     /// Programs changes, or everything the first time: what the kernel holds is
@@ -233,12 +305,15 @@ impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
                 }
                 self.outcomes.rules(receipt.outcomes);
                 self.owed.worked();
+                self.recovered |= self.failure.take().is_some();
                 None
             }
             Err(error) => {
                 let text = chain(&error);
                 error!(error = text, "the rules could not be programmed; the last good ones stand");
                 self.owed.failed(now);
+                self.numbers.failed(Task::Rules);
+                self.failure = Some(text.clone());
                 Some(text)
             }
         }
@@ -270,6 +345,7 @@ impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
         if let Some((id, networking)) = self.workloads.settle(now, interface, link, &mut self.host) {
             if let Networking::Failed(reason) = &networking {
                 warn!(endpoint = %id, %interface, reason, "cannot set up the interface; trying again");
+                self.numbers.failed(Task::Interface);
             }
             self.outcomes.networking(&id, networking);
         }
@@ -303,6 +379,7 @@ impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
             }
             Err(error) => {
                 warn!(%error, "cannot forget the connections of departed addresses; trying again");
+                self.numbers.failed(Task::Connections);
                 self.forgetting.failed(now);
             }
         }
@@ -326,6 +403,7 @@ impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
             }
             Err(error) => {
                 warn!(%error, "cannot read the routes back; trying again");
+                self.numbers.failed(Task::Audit);
                 self.auditing.failed(now);
                 self.next_audit = self.auditing.due();
             }
@@ -342,7 +420,12 @@ impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
         // Before the first revision there is nobody to tell, and nothing to tell of.
         self.assembler.held()?;
         let outcomes = self.outcomes.take();
-        (!outcomes.is_empty()).then(|| self.ack(outcomes, monotonic_nanos(), String::new()))
+        let recovered = std::mem::take(&mut self.recovered);
+        if outcomes.is_empty() && !recovered {
+            return None;
+        }
+        // While the rules are owed, what is told of endpoints says nothing about the revision.
+        Some(self.ack(outcomes, monotonic_nanos(), self.failure.clone().unwrap_or_default()))
     }
 
     fn ack(&self, outcomes: Vec<EndpointOutcome>, committed: u64, error: String) -> FromData {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use caracal_program::{EndpointOutcome, Outcome, WorkloadId};
+use caracal_program::{EndpointOutcome, Measurement, Outcome, Problem, WorkloadId};
 use caracal_proto::felix;
 use caracal_proto::sync::{self, endpoint_outcome};
 
@@ -38,6 +38,46 @@ impl Outcomes {
             self.endpoints.entry(id.clone()).or_default().rules = Some(outcome);
             self.unsent.insert(id);
         }
+    }
+
+    /// An endpoint could not be understood: the driver does not know it, and it is closed.
+    pub fn refused(&mut self, id: &WorkloadId, reason: String) {
+        self.rules([EndpointOutcome { id: id.clone(), outcome: Outcome::Quarantined { reason } }]);
+    }
+
+    /// An endpoint that the driver does not know is gone.
+    pub fn removed(&mut self, id: &WorkloadId) {
+        self.rules([EndpointOutcome { id: id.clone(), outcome: Outcome::Removed }]);
+    }
+
+    /// How many endpoints have each outcome.
+    #[must_use]
+    pub fn measurements(&self) -> Vec<Measurement> {
+        use endpoint_outcome::Outcome as Wire;
+        let words = [
+            (Wire::Programmed, "programmed"),
+            (Wire::WaitingForInterface, "waiting_for_interface"),
+            (Wire::Shadowed, "shadowed"),
+            (Wire::Quarantined, "quarantined"),
+        ];
+        let counted = words.map(|(outcome, word)| {
+            let sent = self.endpoints.values().filter_map(|state| state.sent.as_ref());
+            let count = sent.filter(|sent| sent.outcome() == outcome).count();
+            let help = "Workload endpoints of this node, by what became of them in the kernel.";
+            let count = u64::try_from(count).expect("a count of things in memory fits in 64 bits");
+            Measurement::gauge("caracal_dataplane_endpoints", help, count).with("outcome", word)
+        });
+        counted.into()
+    }
+
+    /// The endpoints whose interfaces could not be set up.
+    pub fn problems(&self) -> impl Iterator<Item = Problem> {
+        self.endpoints.iter().filter_map(|(id, state)| match &state.networking {
+            Some(Networking::Failed(reason)) => {
+                Some(Problem { subject: format!("workload endpoint {id}"), reason: reason.clone() })
+            }
+            Some(Networking::Ready | Networking::NoInterface) | None => None,
+        })
     }
 
     /// Takes how an endpoint's interface is doing.

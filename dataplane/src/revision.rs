@@ -1,9 +1,11 @@
 //! Revisions: frames in, whole revisions out.
 
-use caracal_program::{Change, PolicyStore, ProgramError, coalesce};
+use caracal_program::{Change, PolicyStore, coalesce};
 use caracal_proto::felix;
 use caracal_proto::sync::begin::Kind;
 use caracal_proto::sync::{Begin, Commit, Position};
+
+use crate::misunderstood::{Misunderstood, closing};
 
 /// A frame came where it must not. The connection is to be given up; what the
 /// store holds stays.
@@ -32,7 +34,7 @@ pub struct Revision {
     /// When the datastore showed the oldest change, nanoseconds of `CLOCK_MONOTONIC`; 0 if unknown.
     pub stamp: u64,
     /// Messages that could not be understood; all others were folded.
-    pub faults: Vec<ProgramError>,
+    pub misunderstood: Vec<Misunderstood>,
     /// Whether it was a snapshot.
     pub kind: Kind,
 }
@@ -50,7 +52,7 @@ enum Open {
     /// Messages wait for the commit: they change the store that is in force.
     Delta { epoch: u64, messages: Vec<felix::ToDataplane> },
     /// Messages are folded at once, into a store that is not in force yet.
-    Snapshot { epoch: u64, store: Box<PolicyStore>, faults: Vec<ProgramError> },
+    Snapshot { epoch: u64, store: Box<PolicyStore>, misunderstood: Vec<Misunderstood> },
 }
 
 impl Assembler {
@@ -68,7 +70,7 @@ impl Assembler {
         let Begin { epoch, kind: _, from } = *begin;
         self.open = None;
         self.open = Some(match begin.kind() {
-            Kind::Snapshot => Open::Snapshot { epoch, store: Box::default(), faults: Vec::new() },
+            Kind::Snapshot => Open::Snapshot { epoch, store: Box::default(), misunderstood: Vec::new() },
             Kind::Delta if self.held == Some(Position { epoch, revision: from }) => {
                 Open::Delta { epoch, messages: Vec::new() }
             }
@@ -84,7 +86,7 @@ impl Assembler {
     pub fn message(&mut self, message: felix::ToDataplane) -> Result<(), RevisionError> {
         match self.open.as_mut().ok_or(RevisionError::Outside)? {
             Open::Delta { messages, .. } => messages.push(message),
-            Open::Snapshot { store, faults, .. } => faults.extend(store.apply(&message).err()),
+            Open::Snapshot { store, misunderstood, .. } => drop(fold(store, &message, misunderstood)),
         }
         Ok(())
     }
@@ -94,26 +96,40 @@ impl Assembler {
     /// # Errors
     /// [`RevisionError::Outside`] if none is open.
     pub fn commit(&mut self, commit: &Commit, store: &mut PolicyStore) -> Result<Revision, RevisionError> {
-        let (epoch, kind, changes, faults) = match self.open.take().ok_or(RevisionError::Outside)? {
+        let (epoch, kind, changes, misunderstood) = match self.open.take().ok_or(RevisionError::Outside)? {
             Open::Delta { epoch, messages } => {
-                let mut faults = Vec::new();
-                let changes: Vec<_> = messages
-                    .iter()
-                    .filter_map(|message| store.apply(message).map_err(|fault| faults.push(fault)).ok())
-                    .collect();
-                (epoch, Kind::Delta, coalesce(changes), faults)
+                let mut misunderstood = Vec::new();
+                let changes: Vec<_> =
+                    messages.iter().filter_map(|message| fold(store, message, &mut misunderstood)).collect();
+                (epoch, Kind::Delta, coalesce(changes), misunderstood)
             }
-            Open::Snapshot { epoch, store: fresh, faults } => {
+            Open::Snapshot { epoch, store: fresh, misunderstood } => {
                 let mut fresh = *fresh;
                 fresh.take_addresses(store);
                 let changes = fresh.diff_from(store);
                 *store = fresh;
-                (epoch, Kind::Snapshot, changes, faults)
+                (epoch, Kind::Snapshot, changes, misunderstood)
             }
         };
         let position = Position { epoch, revision: commit.revision };
         self.held = Some(position);
-        Ok(Revision { position, changes, stamp: commit.stamp, faults, kind })
+        Ok(Revision { position, changes, stamp: commit.stamp, misunderstood, kind })
+    }
+}
+
+/// Folds one message; if it cannot be understood, what it is about goes from
+/// the store, so that nothing older stands in its place.
+fn fold(
+    store: &mut PolicyStore,
+    message: &felix::ToDataplane,
+    misunderstood: &mut Vec<Misunderstood>,
+) -> Option<Change> {
+    match store.apply(message) {
+        Ok(change) => Some(change),
+        Err(error) => {
+            misunderstood.push(Misunderstood::new(message, error));
+            closing(message).and_then(|removal| store.apply(&removal).ok())
+        }
     }
 }
 

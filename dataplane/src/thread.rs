@@ -8,13 +8,14 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use caracal_config::Settings;
-use caracal_proto::sync::{FromData, Position, ToData};
+use caracal_proto::sync::{Begin, FromData, Position, ToData, begin, to_data};
 use caracal_sys::link::{LinkEvent, WatchHandle};
 use tracing::{debug, warn};
 
 use crate::data_half::{ConfiguredDriver, DataHalf};
 use crate::host::Host;
 use crate::interfaces::LinkState;
+use crate::reporter::Reporter;
 
 /// Inputs that may wait: a snapshot's frames are folded as they come, so a
 /// short queue is enough, and it makes a fast sender wait.
@@ -150,14 +151,25 @@ fn run<D: ConfiguredDriver, H: Host>(
     held: &Mutex<Option<Position>>,
     replies: &impl Fn(Reply),
 ) {
+    let mut reporter = Reporter::new(Instant::now());
     loop {
-        let pause = half.deadline().saturating_duration_since(Instant::now());
+        let deadline = half.deadline().min(reporter.deadline());
+        let pause = deadline.saturating_duration_since(Instant::now());
         let answer = match queue.recv_timeout(pause) {
-            Ok(Input::Frame(frame)) => half.frame(Instant::now(), *frame).unwrap_or_else(|error| {
-                replies(Reply::GiveUp(error.to_string()));
-                None
-            }),
-            Ok(Input::Link(event)) => link(&mut half, event),
+            Ok(Input::Frame(frame)) => {
+                if is_snapshot(&frame) {
+                    reporter.forget();
+                }
+                reporter.stir();
+                half.frame(Instant::now(), *frame).unwrap_or_else(|error| {
+                    replies(Reply::GiveUp(error.to_string()));
+                    None
+                })
+            }
+            Ok(Input::Link(event)) => {
+                reporter.stir();
+                link(&mut half, event)
+            }
             Ok(Input::Stop) | Err(RecvTimeoutError::Disconnected) => {
                 debug!("the data half stops; the rules stay");
                 return;
@@ -166,11 +178,22 @@ fn run<D: ConfiguredDriver, H: Host>(
         };
         *held.lock().unwrap_or_else(PoisonError::into_inner) = half.held();
         let now = Instant::now();
-        let due = (half.deadline() <= now).then(|| half.tick(now)).flatten();
-        for frame in answer.into_iter().chain(due) {
+        let mut due = None;
+        if half.deadline() <= now {
+            reporter.stir();
+            due = half.tick(now);
+        }
+        let report = reporter.due(now, || half.report());
+        for frame in answer.into_iter().chain(due).chain(report) {
             replies(Reply::Frame(Box::new(frame)));
         }
     }
+}
+
+/// Whether a frame begins a snapshot, which a control half sends to whom it has told nothing.
+fn is_snapshot(frame: &ToData) -> bool {
+    let snapshot = i32::from(begin::Kind::Snapshot);
+    matches!(frame.frame, Some(to_data::Frame::Begin(Begin { kind, .. })) if kind == snapshot)
 }
 
 fn link<D: ConfiguredDriver, H: Host>(half: &mut DataHalf<D, H>, event: LinkEvent) -> Option<FromData> {

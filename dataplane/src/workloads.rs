@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use caracal_config::Settings;
 use caracal_net::{Cidr, Family, IfIndex};
-use caracal_program::{AdminState, Mac, WorkloadEndpoint, WorkloadId};
+use caracal_program::{AdminState, Mac, Measurement, WorkloadEndpoint, WorkloadId};
 use smol_str::SmolStr;
 use tracing::warn;
 
@@ -24,6 +24,9 @@ use crate::retry::Backoff;
 /// How long an unknown route on a workload's interface may stand: a CNI plugin
 /// writes its routes before the datastore knows the workload (as in Felix).
 const GRACE: Duration = Duration::from_secs(10);
+
+/// `RT_TABLE_MAIN`, as Felix labels it.
+const MAIN_TABLE: &str = "254";
 
 /// What an interface's active endpoint wants.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -174,6 +177,18 @@ impl Workloads {
             }
         };
         self.wanted.get(interface).map(|wanted| (wanted.id.clone(), networking))
+    }
+
+    /// How many routes stand, and on how many interfaces, under Felix's names.
+    #[must_use]
+    pub fn measurements(&self) -> [Measurement; 2] {
+        let number = |count: usize| u64::try_from(count).expect("a count of things in memory fits in 64 bits");
+        let routes = self.standing.values().map(BTreeSet::len).sum();
+        [
+            ("felix_route_table_num_routes", "Routes of local workloads that stand.", number(routes)),
+            ("felix_route_table_num_ifaces", "Interfaces with routes of local workloads.", number(self.standing.len())),
+        ]
+        .map(|(name, help, count)| Measurement::gauge(name, help, count).with("table", MAIN_TABLE))
     }
 
     /// When the next retry is due.

@@ -184,6 +184,7 @@ impl Connector {
                     let passed = self.link.receive(frame)?;
                     if deadline.take().is_some() {
                         *welcomed = true;
+                        self.replies.report_again();
                         self.start_over = false;
                         info!(socket = %self.socket.display(), "connected to the control half");
                     }

@@ -46,7 +46,7 @@ pub use parse::parse_rule;
 pub use policy::{PolicyProgram, ProfileProgram};
 pub use pool::{IpPool, TunnelMode};
 pub use program::{Direction, EndOfTier, Program, ProgramKey, ProgramKind, ProgramTier};
-pub use report::{Measurement, MeasurementKind, Problem, Report};
+pub use report::{Distribution, DistributionNames, Measurement, MeasurementKind, Problem, Report};
 pub use rule::{Action, IcmpMatch, Member, Rule, SetId, SideMatch};
 pub use store::PolicyStore;
 pub use why::{NearMiss, near_misses};

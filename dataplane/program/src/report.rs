@@ -1,6 +1,12 @@
 //! What a driver tells of itself, beside the outcomes of endpoints.
 
+mod distribution;
+
+use std::time::Duration;
+
 use smol_str::SmolStr;
+
+pub use distribution::{Distribution, DistributionNames};
 
 /// How a measurement may change between two reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -24,6 +30,38 @@ pub struct Measurement {
     pub labels: Vec<(&'static str, SmolStr)>,
     /// The value, in the unit that the name ends with.
     pub value: f64,
+}
+
+impl Measurement {
+    /// A number that only grows.
+    #[must_use]
+    pub fn counter(name: &'static str, help: &'static str, value: u64) -> Self {
+        Self { name, help, kind: MeasurementKind::Counter, labels: Vec::new(), value: double(value) }
+    }
+
+    /// A number that goes up and down.
+    #[must_use]
+    pub fn gauge(name: &'static str, help: &'static str, value: u64) -> Self {
+        Self { name, help, kind: MeasurementKind::Gauge, labels: Vec::new(), value: double(value) }
+    }
+
+    /// A span of time that goes up and down, in seconds.
+    #[must_use]
+    pub fn seconds(name: &'static str, help: &'static str, value: Duration) -> Self {
+        Self { name, help, kind: MeasurementKind::Gauge, labels: Vec::new(), value: value.as_secs_f64() }
+    }
+
+    /// The same with one more label.
+    #[must_use]
+    pub fn with(mut self, label: &'static str, value: impl Into<SmolStr>) -> Self {
+        self.labels.push((label, value.into()));
+        self
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a metric is a double")]
+const fn double(value: u64) -> f64 {
+    value as f64
 }
 
 /// Something that does not work, until a report leaves it out.

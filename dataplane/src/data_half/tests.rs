@@ -1,3 +1,5 @@
+mod report;
+
 use std::time::Duration;
 
 use caracal_net::IfIndex;
@@ -343,7 +345,7 @@ fn a_comparison_with_the_kernel_that_failed_is_tried_again_as_one() {
         }
         rig.world.calls();
         rig.world.heals();
-        assert_eq!(rig.wait(SECOND), []);
+        assert_eq!(rig.wait(SECOND), [Told::default()], "the failure that was told is over");
         assert_eq!(rig.world.calls(), [retried]);
     }
 }

@@ -82,8 +82,8 @@ fn a_garbled_message_is_named_and_loses_no_other() {
     let messages = [set("s:bad", &["10.0.0.0/99"]), set("s:good", &["10.0.0.0/8"])];
     for (kind, from) in [(Kind::Snapshot, 0), (Kind::Delta, 1)] {
         let revision = feed(&mut assembler, &mut store, &begin(kind, from), &messages, from + 1).expect("a revision");
-        assert_eq!(revision.faults.len(), 1);
-        let text = revision.faults[0].to_string();
+        assert_eq!(revision.misunderstood.len(), 1);
+        let text = revision.misunderstood[0].error.to_string();
         assert!(text.contains("s:bad") && text.contains("10.0.0.0/99"), "{text}");
         assert!(store.ip_set("s:good").is_some() && store.ip_set("s:bad").is_none());
     }
