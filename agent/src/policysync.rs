@@ -11,6 +11,8 @@
 
 mod authority;
 pub mod credentials;
+#[doc(hidden)]
+pub mod fuzz;
 mod hub;
 mod known;
 mod processor;

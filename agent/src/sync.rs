@@ -6,6 +6,8 @@
 //! over gRPC on a unix socket. `caracal/sync.proto` has the frames.
 
 pub mod connect;
+#[doc(hidden)]
+pub mod fuzz;
 mod link;
 pub mod serve;
 mod session;

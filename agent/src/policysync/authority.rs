@@ -191,6 +191,15 @@ impl Renaming {
     }
 }
 
+/// Rewrites bytes that arrive in pieces of a size.
+pub(super) fn rewrite(bytes: &[u8], piece: usize) -> io::Result<Vec<u8>> {
+    let (mut renaming, mut out) = (Renaming::default(), Vec::new());
+    for piece in bytes.chunks(piece) {
+        renaming.push(piece, &mut out)?;
+    }
+    Ok(out)
+}
+
 /// The part of a HEADERS frame's payload that belongs to the block.
 fn fragment(flags: u8, payload: &[u8]) -> io::Result<&[u8]> {
     let short = || invalid("a frame is too short");

@@ -65,7 +65,7 @@ pub fn read(path: &Path) -> Result<EndpointId, CredentialsError> {
     parse(&text)
 }
 
-fn parse(text: &[u8]) -> Result<EndpointId, CredentialsError> {
+pub(super) fn parse(text: &[u8]) -> Result<EndpointId, CredentialsError> {
     // Go reads the names of fields in any case.
     let fields: BTreeMap<String, Value> = serde_json::from_slice(text)?;
     let field = |name: &'static str| {

@@ -4,15 +4,6 @@ use loona_hpack::Encoder;
 
 use super::*;
 
-/// Rewrites bytes that arrive in pieces of a size.
-fn rewrite(bytes: &[u8], piece: usize) -> io::Result<Vec<u8>> {
-    let (mut renaming, mut out) = (Renaming::default(), Vec::new());
-    for piece in bytes.chunks(piece) {
-        renaming.push(piece, &mut out)?;
-    }
-    Ok(out)
-}
-
 fn built(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     frame(kind, flags, [0, 0, 0, 1], payload, &mut out);
