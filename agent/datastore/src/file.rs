@@ -20,7 +20,7 @@ mod tests;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -33,6 +33,7 @@ use self::directory::Directory;
 use self::schedule::{Due, Pace, Reason, Schedule, Why};
 use self::watch::{Change, What};
 use crate::convert::Settings;
+use crate::manifest::limits::{MAX_FILE_BYTES, MAX_TOKEN_BYTES};
 use crate::source::{ConfigEvent, Sink, Source, SourceError, Stopper};
 
 /// How often the directory is looked at while nobody announces changes.
@@ -54,7 +55,7 @@ enum Trust {
 }
 
 /// What there is at a path, and when that was noticed.
-type FileChange = (Arc<Path>, FileState, Stamp);
+type FileChange = (Arc<Path>, Seen, Stamp);
 
 /// A directory of manifests.
 #[derive(Debug)]
@@ -98,7 +99,7 @@ impl FileSource {
 
     /// The token. A blank one is about to be written.
     fn read_token(&self) -> Option<String> {
-        let text = fs::read_to_string(self.directory.token_path()).ok()?;
+        let text = String::from_utf8(read_bounded(&self.directory.token_path(), MAX_TOKEN_BYTES).ok()?).ok()?;
         Some(text.trim().to_owned()).filter(|token| !token.is_empty())
     }
 
@@ -194,7 +195,7 @@ impl FileSource {
             changes.extend(self.scan(&path, noticed, &trust, &mut news));
             above = Some(path);
         }
-        news.append(self.catalogue.update(changes, read_file));
+        news.append(self.catalogue.update(read_found(changes, &trust), read_file));
         if !news.is_empty() || token.is_some() {
             tell_changes(news, sink);
             sink.settled();
@@ -205,7 +206,7 @@ impl FileSource {
         }
     }
 
-    /// Reads what is at a path and below it.
+    /// Finds what is at a path and below it.
     fn scan(&mut self, path: &Path, noticed: Stamp, trust: &Trust, news: &mut News) -> Vec<FileChange> {
         let scan = self.directory.scan(path);
         news.reports.extend(scan.reports);
@@ -229,7 +230,7 @@ impl FileSource {
                 }
             };
             if is_gone {
-                changes.push((file.into(), FileState::Gone, noticed));
+                changes.push((file.into(), Seen::Gone, noticed));
             } else if !self.schedule.is_waiting(&file) {
                 self.schedule.later(file, noticed, Instant::now(), Why::Removed);
             }
@@ -240,11 +241,7 @@ impl FileSource {
                 Trust::GoneBelow(_) => !self.is_being_written(&file, noticed),
             };
             if is_complete {
-                match read_file(&file) {
-                    // It went just now, which will be announced.
-                    FileState::Gone if matches!(trust, Trust::GoneBelow(_)) => {}
-                    state => changes.push((file.into(), state, noticed)),
-                }
+                changes.push((file.into(), Seen::There, noticed));
             }
         }
         changes
@@ -312,7 +309,7 @@ impl Source for FileSource {
         let mut news = self.catalogue.start(noticed);
         let root = self.directory.path().to_owned();
         let changes = self.scan(&root, noticed, &Trust::Everything, &mut news);
-        news.append(self.catalogue.update(changes, read_file));
+        news.append(self.catalogue.update(read_found(changes, &Trust::Everything), read_file));
         tell_list(news, sink);
         sink.settled();
         if let Some(token) = &self.token {
@@ -341,12 +338,53 @@ fn check_readable(directory: &Path) -> Result<(), SourceError> {
     }
 }
 
+/// What a look found at a file's path; what is there is read when its turn comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Seen {
+    Gone,
+    There,
+}
+
+/// Reads what was found, one file at a time.
+fn read_found<'t>(
+    changes: Vec<FileChange>,
+    trust: &'t Trust,
+) -> impl Iterator<Item = (Arc<Path>, FileState, Stamp)> + use<'t> {
+    changes.into_iter().filter_map(move |(path, seen, noticed)| {
+        let state = match seen {
+            Seen::Gone => FileState::Gone,
+            Seen::There => match (read_file(&path), trust) {
+                // It went just now, which will be announced.
+                (FileState::Gone, Trust::GoneBelow(_)) => return None,
+                (state, _) => state,
+            },
+        };
+        Some((path, state, noticed))
+    })
+}
+
 fn read_file(file: &Path) -> FileState {
-    match fs::read(file) {
+    match read_bounded(file, MAX_FILE_BYTES) {
         Ok(text) => FileState::Text(text),
         Err(e) if [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory].contains(&e.kind()) => FileState::Gone,
         Err(e) => FileState::Unreadable(e.to_string()),
     }
+}
+
+/// Reads a file that is not larger than a limit.
+fn read_bounded(file: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    let mut opened = fs::File::open(file)?;
+    let too_large = |size: u64| io::Error::other(format!("it is {size} bytes or more, {limit} at most are read"));
+    let size = opened.metadata()?.len();
+    if size > limit {
+        return Err(too_large(size));
+    }
+    let mut text = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
+    // Somebody may be writing to it.
+    if opened.by_ref().take(limit + 1).read_to_end(&mut text)? as u64 > limit {
+        return Err(too_large(limit + 1));
+    }
+    Ok(text)
 }
 
 fn tell_list(news: News, sink: &mut dyn Sink) {

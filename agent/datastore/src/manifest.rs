@@ -6,6 +6,7 @@
 //! `projectcalico.org/v3`.
 
 mod kind;
+pub mod limits;
 mod list;
 mod locate;
 mod object;
@@ -82,10 +83,27 @@ impl Document {
 /// Reads the documents of one file, YAML or JSON. A document that cannot be read
 /// is refused; the others are read regardless.
 pub fn read_documents(file: &Path, text: impl AsRef<[u8]>) -> Vec<Result<Document, Refusal>> {
+    read_some(file, text.as_ref(), limits::MAX_OBJECTS)
+}
+
+fn read_some(file: &Path, text: &[u8], max_objects: usize) -> Vec<Result<Document, Refusal>> {
     let file: Arc<Path> = file.into();
     let mut documents = Vec::new();
-    for (index, chunk) in split::chunks(text.as_ref()).enumerate() {
+    for (index, chunk) in split::chunks(text).enumerate() {
         read_chunk(&file, index, &chunk, &mut documents);
+        if documents.len() > max_objects {
+            documents.truncate(max_objects);
+            documents.push(Err(Refusal {
+                file: Arc::clone(&file),
+                index,
+                line: chunk.line,
+                object: None,
+                layer: Layer::Yaml,
+                field: String::new(),
+                reason: format!("the file has more than {max_objects} objects: what follows is not read"),
+            }));
+            break;
+        }
     }
     documents
 }
@@ -127,7 +145,8 @@ fn read_chunk(
         }
     };
     let text: Arc<str> = text.into();
-    for item in list::expand(tree) {
+    // One more than the limit tells the caller that there are too many.
+    for item in list::expand(tree).into_iter().take(limits::MAX_OBJECTS + 1) {
         let mut document = Document {
             file: Arc::clone(file),
             index,
@@ -135,7 +154,12 @@ fn read_chunk(
             value: item.value,
             origin: Origin { text: Arc::clone(&text), first_line: chunk.line, item: item.path },
         };
+        let size = limits::json_bytes(&document.value);
         documents.push(match stored::fold(&mut document.value) {
+            _ if size > limits::MAX_OBJECT_BYTES => {
+                let reason = format!("is {size} bytes, {} at most are read", limits::MAX_OBJECT_BYTES);
+                Err(document.refuse(Layer::Yaml, &FieldPath::default(), reason))
+            }
             Ok(()) => Ok(document),
             Err(fault) => Err(document.refuse(Layer::Decode, &fault.field, fault.reason)),
         });

@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use super::schema::{Field, INTEGER, Object, TEXT, TEXT_LIST, Type, optional};
 use super::syntax;
 use super::violation::Violation;
+use crate::manifest::limits::MAX_ANNOTATION_BYTES;
 use crate::manifest::{DEFAULT_NAMESPACE, Layer, ResourceKind, Scope};
 
 /// What the name of an object must look like.
@@ -36,9 +37,6 @@ const FIELDS: &[Field] = &[
 
 /// What `kubectl apply` notes for itself.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
-
-/// The most that all annotations of an object may be, keys and values, in bytes.
-const MAX_ANNOTATIONS: usize = 256 << 10;
 
 /// The object has no name to be known by.
 pub(super) fn no_name() -> Violation {
@@ -120,8 +118,8 @@ pub(super) fn annotation_texts(annotations: &Map<String, Value>) -> Result<(), S
         syntax::qualified_name(&key.to_ascii_lowercase()).map_err(|fault| format!("the key {key:?} {fault}"))?;
         size += key.len() + value.as_str().map_or(0, str::len);
     }
-    if size > MAX_ANNOTATIONS {
-        return Err(format!("are {size} bytes, {MAX_ANNOTATIONS} at most are allowed"));
+    if size > MAX_ANNOTATION_BYTES {
+        return Err(format!("are {size} bytes, {MAX_ANNOTATION_BYTES} at most are allowed"));
     }
     Ok(())
 }

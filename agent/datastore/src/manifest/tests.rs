@@ -175,6 +175,11 @@ fn bombs_do_not_go_off() {
     }
     assert_eq!(fault(aliases), "the aliases stand for more than 100000 nodes");
 
+    let long = format!("a: &a {}\nb: [{}]\n", "x".repeat(1 << 20), vec!["*a"; 100].join(","));
+    assert_eq!(fault(long), "the anchors and aliases stand for more than 16777216 bytes");
+    let anchored = format!("{}{}{}", "&a [".repeat(50), "x".repeat(1 << 20), "]".repeat(50));
+    assert_eq!(fault(anchored), "the anchors and aliases stand for more than 16777216 bytes");
+
     let mut chain = "a0: &a0 [x]\n".to_owned();
     for i in 1..50 {
         writeln!(chain, "a{i}: &a{i} {}*a{}{}", "[".repeat(50), i - 1, "]".repeat(50)).expect("a string takes all");
@@ -188,8 +193,39 @@ fn bombs_do_not_go_off() {
 }
 
 #[test]
+fn what_is_too_large_is_refused_by_name() {
+    let object =
+        |length: usize| format!("apiVersion: v1\nkind: Pod\nmetadata: {{name: p}}\na: {}\n", "x".repeat(length));
+    let whole = read(object(limits::MAX_OBJECT_BYTES - 100)).remove(0).expect("it is read");
+    assert_eq!(limits::json_bytes(&whole.value), whole.value.to_string().len());
+    let list = format!("kind: List\nitems:\n- {}- kind: B\n", object(limits::MAX_OBJECT_BYTES).replace('\n', "\n  "));
+    for (text, left) in [(object(limits::MAX_OBJECT_BYTES), 0), (list.replace("  - kind: B", "- kind: B"), 1)] {
+        let mut documents = read(text);
+        let refusal = documents.remove(0).expect_err("it is too large");
+        let named = refusal.object.as_ref().map(ToString::to_string);
+        assert_eq!(named.as_deref(), Some("Pod default/p"));
+        assert!(refusal.reason.ends_with(" bytes, 3145728 at most are read"), "{refusal}");
+        assert_eq!(documents.iter().filter(|document| document.is_ok()).count(), left);
+    }
+}
+
+#[test]
+fn of_too_many_objects_the_first_are_read() {
+    let list = "kind: List\nitems: [{}, {}, {}, {}]\n";
+    for (text, read) in [("---\n- \n---\n- \n", 2), ("a: b\n---\na: b\n---\na: b\n", 3), (list, 3)] {
+        let documents = read_some(Path::new("f.yaml"), text.as_bytes(), 3);
+        let last = documents.last().expect("there is something");
+        assert_eq!(documents.iter().filter(|document| document.is_ok()).count(), read, "{text}");
+        assert_eq!(last.is_err(), text == list);
+    }
+    let documents = read_some(Path::new("f.yaml"), list.as_bytes(), 3);
+    let refusal = documents.into_iter().find_map(Result::err).expect("the rest is refused");
+    assert_eq!(refusal.to_string(), "f.yaml:1: the file has more than 3 objects: what follows is not read");
+}
+
+#[test]
 fn a_large_file_is_read_whole() {
-    let text = "x".repeat(10_000_000);
+    let text = "x".repeat(3_000_000);
     assert_eq!(value(&format!("a: {text}\n"))["a"], json!(text));
 
     let mut many = String::new();

@@ -8,14 +8,8 @@ use std::collections::HashMap;
 use granit_parser::{ErrorKind, Event, Options, Parser, ScalarStyle, Span, Tag};
 use serde_json::{Map, Value};
 
+use super::limits::{MAX_ALIASED_NODES, MAX_COPIED_BYTES, MAX_DEPTH, MAX_NODES};
 use super::scalar;
-
-/// The deepest nesting of collections that is read.
-const MAX_DEPTH: usize = 100;
-
-/// How many nodes the aliases of a document may stand for, all told: enough for
-/// any manifest written by hand, too little for a bomb.
-const MAX_ALIASED_NODES: usize = 100_000;
 
 /// A document that was read.
 #[derive(Debug)]
@@ -47,7 +41,11 @@ pub(super) fn options() -> Options {
 
 /// Reads a document; `None` if it is empty.
 pub(super) fn parse(text: &str) -> Result<Option<Tree>, Broken> {
-    let mut builder = Builder::default();
+    parse_within(text, MAX_NODES)
+}
+
+fn parse_within(text: &str, max_nodes: usize) -> Result<Option<Tree>, Broken> {
+    let mut builder = Builder { max_nodes, ..Builder::default() };
     for next in Parser::new_from_str_with_options(text, options()) {
         let fault = match next {
             Ok((event, span)) => match builder.event(event, span) {
@@ -96,15 +94,21 @@ struct Size {
     nodes: usize,
     /// How deep it is: 0 for a scalar, 1 for a collection of scalars.
     depth: usize,
+    /// The bytes of a copy of it.
+    bytes: usize,
 }
 
 impl Size {
-    const SCALAR: Self = Self { nodes: 1, depth: 0 };
-    const EMPTY_COLLECTION: Self = Self { nodes: 1, depth: 1 };
+    const EMPTY_COLLECTION: Self = Self { nodes: 1, depth: 1, bytes: size_of::<Value>() };
+
+    const fn scalar(text: &str) -> Self {
+        Self { nodes: 1, depth: 0, bytes: size_of::<Value>() + text.len() }
+    }
 
     fn add(&mut self, inner: Self) {
         self.nodes += inner.nodes;
         self.depth = self.depth.max(inner.depth + 1);
+        self.bytes += inner.bytes;
     }
 }
 
@@ -137,7 +141,10 @@ struct Builder {
     stack: Vec<Frame>,
     root: Option<(Value, usize)>,
     anchors: HashMap<usize, (Value, Size)>,
+    nodes: usize,
+    max_nodes: usize,
     aliased_nodes: usize,
+    copied_bytes: usize,
     item_lines: Vec<usize>,
     /// The first fault after which reading went on.
     fault: Option<Fault>,
@@ -147,20 +154,24 @@ impl Builder {
     fn event(&mut self, event: Event<'_>, span: Span) -> Result<(), Fault> {
         let line = span.start.line();
         if event.is_node() {
+            self.nodes += 1;
+            if self.nodes > self.max_nodes {
+                return Err(Fault::new(line, format!("more than {} scalars, lists and mappings", self.max_nodes)));
+            }
             self.note_item(line);
         }
         match event {
             Event::Scalar(text, style, anchor, tag) if self.expects_key() => {
                 let key = key(&text, style, tag.as_deref(), line)?;
                 if let Key::Name(name) = &key {
-                    self.anchor(anchor, &name.as_str().into(), Size::SCALAR);
+                    self.anchor(anchor, &name.as_str().into(), Size::scalar(&text), line)?;
                 }
-                self.take_key(key, line);
+                self.take_key(key, Size::scalar(&text), line);
                 Ok(())
             }
             Event::Scalar(text, style, anchor, tag) => {
                 let value = scalar_value(&text, style, tag.as_deref(), line)?;
-                self.complete(Node { value, line, size: Size::SCALAR }, anchor)
+                self.complete(Node { value, line, size: Size::scalar(&text) }, anchor)
             }
             Event::SequenceStart(_, anchor, tag) => {
                 self.open(FrameKind::Sequence(Vec::new()), anchor, tag.as_deref(), line)
@@ -205,7 +216,7 @@ impl Builder {
 
     /// Takes the key of the innermost mapping, whose value comes next. Reading
     /// goes on after a key that occurs twice, for the object's name may follow.
-    fn take_key(&mut self, name: Key, line: usize) {
+    fn take_key(&mut self, name: Key, key_size: Size, line: usize) {
         let Some(Frame { kind: FrameKind::Mapping { fields, key, .. }, size, .. }) = self.stack.last_mut() else {
             return;
         };
@@ -214,7 +225,7 @@ impl Builder {
         {
             self.fault.get_or_insert_with(|| Fault::new(line, format!("the key {name:?} occurs twice")));
         }
-        size.add(Size::SCALAR);
+        size.add(key_size);
         *key = Some(name);
     }
 
@@ -251,17 +262,20 @@ impl Builder {
         if self.stack.len() + size.depth > MAX_DEPTH {
             return Err(too_deep(line));
         }
+        copy(&mut self.copied_bytes, *size, line)?;
         Ok(Node { value: value.clone(), line, size: *size })
     }
 
-    fn anchor(&mut self, id: usize, value: &Value, size: Size) {
+    fn anchor(&mut self, id: usize, value: &Value, size: Size, line: usize) -> Result<(), Fault> {
         if id > 0 {
+            copy(&mut self.copied_bytes, size, line)?;
             self.anchors.insert(id, (value.clone(), size));
         }
+        Ok(())
     }
 
     fn complete(&mut self, node: Node, anchor: usize) -> Result<(), Fault> {
-        self.anchor(anchor, &node.value, node.size);
+        self.anchor(anchor, &node.value, node.size, node.line)?;
         let Some(frame) = self.stack.last_mut() else {
             self.root = Some((node.value, node.line));
             return Ok(());
@@ -359,10 +373,35 @@ fn scalar_value(text: &str, style: ScalarStyle, tag: Option<&Tag>, line: usize) 
     }
 }
 
+/// Counts a copy of a node, before it is made.
+fn copy(copied_bytes: &mut usize, size: Size, line: usize) -> Result<(), Fault> {
+    *copied_bytes += size.bytes;
+    if *copied_bytes > MAX_COPIED_BYTES {
+        let reason = format!("the anchors and aliases stand for more than {MAX_COPIED_BYTES} bytes");
+        return Err(Fault::new(line, reason));
+    }
+    Ok(())
+}
+
 fn too_deep(line: usize) -> Fault {
     Fault::new(line, format!("nested more than {MAX_DEPTH} deep"))
 }
 
 fn foreign_tag(tag: &Tag, line: usize) -> Fault {
     Fault::new(line, format!("the tag {tag} has no meaning here"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_document_of_too_many_nodes_is_refused_by_name() {
+        let text = "kind: Pod\nmetadata: {name: p}\na: [1, 2, 3]\n";
+        let nodes = 12;
+        assert!(parse_within(text, nodes).is_ok());
+        let broken = parse_within(text, nodes - 1).expect_err("it has more");
+        assert_eq!(broken.reason, "more than 11 scalars, lists and mappings");
+        assert_eq!(broken.partial["metadata"]["name"], "p");
+    }
 }
