@@ -256,6 +256,41 @@ fn two_revisions_may_be_unacknowledged_and_then_the_graph_coalesces() {
 }
 
 #[test]
+fn ten_thousand_changes_behind_held_acknowledgements_are_one_revision() {
+    let control = Loop::start();
+    let mut peer = control.attach(1);
+    peer.welcome();
+    control.list();
+    control.settle();
+    assert_eq!(peer.revision().revision, 1);
+    control.node("n0", 1);
+    control.settle();
+    assert_eq!(peer.revision().revision, 2);
+    // A hundred nodes, each of which comes a hundred times and goes every time but the last.
+    for stamp in 2..=100 {
+        for name in 1..=100 {
+            control.node(&format!("n{name}"), stamp);
+            control.settle();
+            if stamp < 100 {
+                control.no_node(&format!("n{name}"));
+                control.settle();
+            }
+        }
+    }
+    peer.nothing();
+    peer.ack(1);
+    let revision = peer.revision();
+    // Each is new, and told once.
+    let mut nodes: Vec<_> = (1..=100).map(|name| format!("+n{name}")).collect();
+    nodes.sort();
+    assert_eq!(revision, Revision { messages: nodes, ..delta(3, 2, &[]) });
+    peer.nothing();
+    peer.ack(3);
+    peer.nothing();
+    control.end().expect("it was told to stop");
+}
+
+#[test]
 fn configuration_comes_first_and_follows_the_resources() {
     let control = Loop::start();
     let mut peer = control.attach(1);

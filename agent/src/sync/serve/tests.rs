@@ -248,6 +248,21 @@ impl Peer {
         self.say(Some(from_data::Frame::Hello(hello))).await;
     }
 
+    /// Reads a revision: where it ends, and how many messages it has.
+    async fn revision(&mut self) -> (Position, usize) {
+        let (mut epoch, mut messages) = (0, 0);
+        loop {
+            let frame = self.inbound.message().await.expect("no error").expect("the stream goes on");
+            match frame.frame.expect("a frame has a kind") {
+                to_data::Frame::Begin(begin) => epoch = begin.epoch,
+                to_data::Frame::Felix(_) => messages += 1,
+                to_data::Frame::Commit(commit) => return (Position { epoch, revision: commit.revision }, messages),
+                to_data::Frame::Welcome(_) => {}
+                other => panic!("not of a revision: {other:?}"),
+            }
+        }
+    }
+
     /// Reads to the end of the stream; the refusal must be the last frame.
     async fn refusal(&mut self) -> Refused {
         let mut refused = None;
@@ -376,6 +391,33 @@ fn a_peer_that_stops_reading_is_dropped() {
     });
     let mut data = Data::start(&path);
     assert_eq!(data.revision().0, RevisionKind::Snapshot);
+}
+
+#[test]
+fn a_peer_that_reads_late_gets_two_revisions_and_then_the_rest_in_one() {
+    const CHANGES: usize = 10_000;
+    let control = Control::start(PATIENCE);
+    let path = control.path();
+    block_on(async {
+        let mut peer = Peer::connect(&path).await;
+        peer.hello().await;
+        for number in 0..CHANGES {
+            control.add(&format!("{number:01000}"));
+            if number % 100 == 0 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        }
+        let (first, second) = (peer.revision().await, peer.revision().await);
+        assert_eq!((first.0.revision, second.0.revision), (1, 2));
+        let more = tokio::time::timeout(SHORT, peer.inbound.message()).await;
+        assert!(more.is_err(), "a third revision is not begun: {more:?}");
+        peer.say(ack(second.0).frame).await;
+        let third = peer.revision().await;
+        assert_eq!(third.0.revision, 3);
+        let told = [first.1, second.1, third.1];
+        assert_eq!(told.iter().sum::<usize>(), 1 + CHANGES, "each is told once: {told:?}");
+        assert!(told[2] > CHANGES / 2, "most came in while the peer did not read: {told:?}");
+    });
 }
 
 #[test]
