@@ -1,0 +1,177 @@
+//! The rulesets of the sizes S, M and L, and the messages of each change.
+
+use std::net::Ipv4Addr;
+
+use caracal_proto::felix::{self, to_dataplane::Payload};
+
+/// A size of the ruleset.
+pub(crate) struct Spec {
+    pub(crate) name: &'static str,
+    pub(crate) sets: u32,
+    pub(crate) members: u32,
+    pub(crate) chains: u32,
+}
+
+pub(crate) const SPECS: [Spec; 3] = [
+    Spec { name: "S", sets: 100, members: 20, chains: 100 },
+    Spec { name: "M", sets: 500, members: 50, chains: 500 },
+    Spec { name: "L", sets: 2_000, members: 100, chains: 2_000 },
+];
+
+/// Rules in each policy chain.
+pub(crate) const RULES: u32 = 10;
+
+/// Endpoints on the node; they share the policy chains among them.
+pub(crate) const PODS: u32 = 100;
+
+/// Sets that a new pod is a member of.
+pub(crate) const POD_SETS: u32 = 50;
+
+/// The one profile: everything is allowed.
+pub(crate) const PROFILE: &str = "kns.ns";
+
+impl Spec {
+    /// Everything in a ruleset of this size.
+    pub(crate) fn ruleset(&self) -> Vec<Payload> {
+        let mut messages = Vec::new();
+        for set in 0..self.sets {
+            messages.push(Payload::IpsetUpdate(felix::IpSetUpdate {
+                id: set_id(set),
+                members: self.addresses(set).map(|addr| format!("{addr}/32")).collect(),
+                r#type: felix::ip_set_update::IpSetType::Net.into(),
+            }));
+        }
+        messages.extend((0..self.chains).map(|policy| policy_update(policy, &self.rules_of(policy))));
+        let open = felix::Rule { action: "allow".into(), ..felix::Rule::default() };
+        messages.push(Payload::ActiveProfileUpdate(felix::ActiveProfileUpdate {
+            id: Some(felix::ProfileId { name: PROFILE.into() }),
+            profile: Some(felix::Profile { inbound_rules: vec![open.clone()], outbound_rules: vec![open] }),
+        }));
+        messages.extend((0..PODS).map(|pod| endpoint(&format!("ns/pod{pod}"), &interface(pod), self.policies_of(pod))));
+        messages.push(Payload::InSync(felix::InSync {}));
+        messages
+    }
+
+    /// The members of a set.
+    pub(crate) fn addresses(&self, set: u32) -> impl Iterator<Item = Ipv4Addr> + use<> {
+        let first = 0x0a00_0001 + set * self.members;
+        (0..self.members).map(move |n| Ipv4Addr::from_bits(first + n))
+    }
+
+    /// What the rules of a policy let in: the ports, and the sets of sources.
+    pub(crate) fn ports_and_sets(&self, policy: u32) -> impl Iterator<Item = (u16, u32)> + use<> {
+        let sets = self.sets;
+        (0..RULES).map(move |rule| (u16::try_from(8_000 + rule).expect("a port"), (policy * RULES + rule) % sets))
+    }
+
+    pub(crate) fn rules_of(&self, policy: u32) -> Vec<felix::Rule> {
+        self.ports_and_sets(policy).map(|(port, set)| allow(port, set)).collect()
+    }
+
+    /// The policies of a pod.
+    pub(crate) fn policies_of(&self, pod: u32) -> std::ops::Range<u32> {
+        let share = self.chains / PODS;
+        pod * share..(pod + 1) * share
+    }
+}
+
+pub(crate) fn set_id(set: u32) -> String {
+    format!("s:set{set}")
+}
+
+/// The interface of a pod of the ruleset.
+pub(crate) fn interface(pod: u32) -> String {
+    format!("cali{pod}")
+}
+
+/// A rule that lets the members of a set in on a port.
+pub(crate) fn allow(port: u16, set: u32) -> felix::Rule {
+    let port = i32::from(port);
+    felix::Rule {
+        action: "allow".into(),
+        protocol: Some(felix::Protocol { number_or_name: Some(felix::protocol::NumberOrName::Name("tcp".into())) }),
+        dst_ports: vec![felix::PortRange { first: port, last: port }],
+        src_ip_set_ids: vec![set_id(set)],
+        ..felix::Rule::default()
+    }
+}
+
+pub(crate) fn policy_id(policy: u32) -> felix::PolicyId {
+    felix::PolicyId { kind: "NetworkPolicy".into(), namespace: "ns".into(), name: format!("p{policy}") }
+}
+
+pub(crate) fn policy_update(policy: u32, rules: &[felix::Rule]) -> Payload {
+    Payload::ActivePolicyUpdate(felix::ActivePolicyUpdate {
+        id: Some(policy_id(policy)),
+        policy: Some(felix::Policy {
+            inbound_rules: rules.to_vec(),
+            tier: "default".into(),
+            ..felix::Policy::default()
+        }),
+    })
+}
+
+/// Members that join and leave a set.
+pub(crate) fn members(set: u32, added: &[Ipv4Addr], removed: &[Ipv4Addr]) -> Payload {
+    let [added_members, removed_members] =
+        [added, removed].map(|addrs| addrs.iter().map(|addr| format!("{addr}/32")).collect());
+    Payload::IpsetDeltaUpdate(felix::IpSetDeltaUpdate { id: set_id(set), added_members, removed_members })
+}
+
+/// An endpoint with these policies.
+pub(crate) fn endpoint(pod: &str, interface: &str, policies: std::ops::Range<u32>) -> Payload {
+    let tier = felix::TierInfo {
+        name: "default".into(),
+        default_action: "Deny".into(),
+        ingress_policies: policies.map(policy_id).collect(),
+        egress_policies: Vec::new(),
+    };
+    Payload::WorkloadEndpointUpdate(felix::WorkloadEndpointUpdate {
+        id: Some(workload_id(pod)),
+        endpoint: Some(felix::WorkloadEndpoint {
+            state: "active".into(),
+            name: interface.into(),
+            profile_ids: vec![PROFILE.into()],
+            tiers: vec![tier],
+            ..felix::WorkloadEndpoint::default()
+        }),
+    })
+}
+
+pub(crate) fn endpoint_remove(pod: &str) -> Payload {
+    Payload::WorkloadEndpointRemove(felix::WorkloadEndpointRemove { id: Some(workload_id(pod)) })
+}
+
+fn workload_id(pod: &str) -> felix::WorkloadEndpointId {
+    felix::WorkloadEndpointId { orchestrator_id: "k8s".into(), workload_id: pod.into(), endpoint_id: "eth0".into() }
+}
+
+/// A pod that comes and goes: the sets that it joins.
+pub(crate) struct NewPod {
+    pub(crate) name: String,
+    pub(crate) interface: String,
+    pub(crate) addr: Ipv4Addr,
+    pub(crate) sets: Vec<u32>,
+}
+
+impl NewPod {
+    pub(crate) fn new(number: u8, spec: &Spec) -> Self {
+        Self {
+            name: format!("ns/new{number}"),
+            interface: format!("calinew{number}"),
+            addr: Ipv4Addr::new(12, 0, 0, number),
+            sets: (0..POD_SETS).map(|n| n * spec.sets / POD_SETS).collect(),
+        }
+    }
+
+    /// It joins its sets and gets the policies of the first pod.
+    pub(crate) fn comes(&self, spec: &Spec) -> Vec<Payload> {
+        let joins = self.sets.iter().map(|set| members(*set, &[self.addr], &[]));
+        joins.chain([endpoint(&self.name, &self.interface, spec.policies_of(0))]).collect()
+    }
+
+    pub(crate) fn goes(&self) -> Vec<Payload> {
+        let leaves = self.sets.iter().map(|set| members(*set, &[], &[self.addr]));
+        leaves.chain([endpoint_remove(&self.name)]).collect()
+    }
+}
