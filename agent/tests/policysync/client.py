@@ -1,7 +1,8 @@
 """A client of the policy sync API, generated from the protocol file by protoc.
 
 client.py FELIXBACKEND_PROTO SOCKET prints, one JSON text a line, the messages
-of a stream until it is in sync, and then the answer to a report.
+of a stream until it is in sync, and then the answer to a report. With a third
+argument it reads on until the stream ends, which must be without an error.
 """
 
 import importlib
@@ -32,9 +33,10 @@ def main():
         messages, services = generate(proto, generated)
         client = services.PolicySyncStub(channel)
         stream = client.Sync(messages.SyncRequest(), timeout=20)
+        to_the_end = len(sys.argv) > 3
         for message in stream:
             show(message)
-            if message.HasField("in_sync"):
+            if message.HasField("in_sync") and not to_the_end:
                 break
         show(client.Report(messages.DataplaneStats(src_ip="10.65.0.1"), timeout=20))
         stream.cancel()
