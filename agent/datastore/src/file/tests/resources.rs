@@ -66,6 +66,24 @@ fn configuration_is_told_with_its_fields() {
 }
 
 #[test]
+fn facts_of_the_cluster_come_and_go() {
+    let followed = Followed::start_patient(&[]);
+    let told = |text: &str| followed.after(|dir| put(&dir.join("facts.yaml"), text));
+    let service = "apiVersion: v1\nkind: Service\nmetadata: {name: db, namespace: shop}\n\
+                   spec: {clusterIP: 10.96.0.1, ports: [{port: 80}]}\n";
+    let pool = "apiVersion: crd.projectcalico.org/v1\nkind: IPPool\nmetadata: {name: p}\nspec: {cidr: 10.64.0.0/16}\n";
+    let cluster = |guid: &str| {
+        let spec = format!("spec: {{clusterGUID: {guid}, datastoreReady: true}}\n");
+        format!("apiVersion: projectcalico.org/v3\nkind: ClusterInformation\nmetadata: {{name: default}}\n{spec}")
+    };
+    assert_eq!(told(service), ["apply service shop/db"]);
+    assert_eq!(told(&format!("{service}---\n{pool}")), ["apply pool p"]);
+    assert_eq!(told(&cluster("one")), ["cluster one", "delete service shop/db", "delete pool p"]);
+    assert_eq!(told(&cluster("two")), ["cluster two"]);
+    assert_eq!(told(""), ["cluster says nothing"]);
+}
+
+#[test]
 fn a_list_is_whole_and_in_order() {
     let files = [("b.yaml", set("b", "11.0.0.0/8")), ("a.yaml", set("a", "10.0.0.0/8")), (".sync", " token\n".into())];
     let files: Vec<_> = files.iter().map(|(name, text)| (*name, text.as_str())).collect();
