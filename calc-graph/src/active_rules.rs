@@ -56,7 +56,7 @@ pub(crate) fn policy_message(
     sets: &IpSets,
 ) -> ActivePolicy {
     let held = &policies[at];
-    let Rules { inbound, outbound } = held.rules.unpack();
+    let Rules { inbound, outbound } = held.rules();
     ActivePolicy {
         tier: tiers.name(held.tier).clone(),
         selector: policies.selector_text(at).into(),
@@ -64,7 +64,7 @@ pub(crate) fn policy_message(
         outbound_rules: scan_all(outbound, parser, sets),
         untracked: held.placing.untracked,
         pre_dnat: held.placing.pre_dnat,
-        perf_hints: held.hints.to_vec(),
+        perf_hints: policies.hints(at).to_vec(),
     }
 }
 

@@ -50,10 +50,12 @@ use crate::id_set::IdSet;
 use crate::ids::{
     AtomIx, ClassIx, GroupIx, KeyIx, LabelsIx, MemberIx, ParentsIx, Place, ProfileIx, SelectorIx, ValueIx,
 };
-use crate::interner::Interner;
 use crate::label_store::LabelStore;
+use crate::pairs::{PairHash, Pairs};
 use crate::parents::Inheritance;
+use crate::short_lists::ShortLists;
 use crate::slots::Slots;
+use crate::sparse::Sparse;
 
 #[derive(Debug)]
 struct SelectorState {
@@ -68,11 +70,11 @@ pub(crate) struct ClassSpace {
     keys: FxHashMap<KeyIx, KeyState>,
     atoms: Atoms,
     values: Values,
-    owns: Interner<Box<[ValueIx]>>,
+    owns: ShortLists<ValueIx>,
     /// By `LabelsIx`.
-    projections: Vec<Projection>,
+    projections: Sparse<Projection>,
     /// By `ProfileIx`.
-    parents: Vec<Parent>,
+    parents: Sparse<Parent>,
     groups: Groups,
     classes: Classes,
     selectors: Slots<SelectorState>,
@@ -86,6 +88,8 @@ pub(crate) struct ClassSpace {
     changed: Vec<SelectorIx>,
     /// Classes that gained or lost a selector since they were last asked for.
     disturbed: FxHashSet<ClassIx>,
+    /// The labels of members and parents, if somebody asks which there are.
+    pairs: Option<Pairs>,
 }
 
 /// A member's way to its new group. The group exists; commit at once.
@@ -154,7 +158,7 @@ impl ClassSpace {
             return Vec::new();
         }
         self.activate_parent(cx, profile);
-        let groups: Vec<u32> = self.parents[profile.ix()].groups().collect();
+        let groups: Vec<u32> = self.parents.entry(profile.ix()).groups().collect();
         groups.into_iter().filter_map(|group| self.reclass(cx, GroupIx(group))).collect()
     }
 
@@ -268,9 +272,33 @@ impl ClassSpace {
         changed
     }
 
-    /// Whether selectors or classes changed since they were last asked for.
+    /// Whether selectors, classes or watched pairs changed since they were last asked for.
     pub(crate) fn is_changed(&self) -> bool {
-        !self.changed.is_empty() || !self.disturbed.is_empty()
+        let pairs = self.pairs.as_ref().is_some_and(Pairs::is_changed);
+        !self.changed.is_empty() || !self.disturbed.is_empty() || pairs
+    }
+
+    /// Starts to count which labels members and parents have; before there are any.
+    pub(crate) fn watch_pairs(&mut self) {
+        self.pairs = Some(Pairs::default());
+    }
+
+    /// Whether a member, or a parent of one, may have a label. Always, if nobody watches.
+    pub(crate) fn has_pair(&self, pair: PairHash) -> bool {
+        self.pairs.as_ref().is_none_or(|pairs| pairs.holds(pair))
+    }
+
+    /// Forgets changes of labels that nobody requires.
+    pub(crate) fn retain_changed_pairs(&mut self, required: impl Fn(PairHash) -> bool) {
+        if let Some(pairs) = &mut self.pairs {
+            pairs.retain_changed(required);
+        }
+    }
+
+    /// The labels that the first member or parent got, or the last one lost,
+    /// since the last call.
+    pub(crate) fn take_changed_pairs(&mut self) -> Vec<PairHash> {
+        self.pairs.as_mut().map(Pairs::take_changed).unwrap_or_default()
     }
 
     /// The classes that gained or lost a selector since the last call. May name

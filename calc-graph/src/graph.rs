@@ -93,6 +93,11 @@ impl CalcGraph {
             stamp: None,
         };
         graph.sets.set_overlaps(settings.suppress_overlaps);
+        match graph.locality {
+            Locality::Node(_) => graph.local.space.watch_pairs(),
+            // Every endpoint is local: what a policy asks for is there.
+            Locality::Everywhere => {}
+        }
         graph
     }
 
@@ -143,6 +148,7 @@ impl CalcGraph {
     }
 
     fn note(&mut self, stamp: Stamp) {
+        self.local.space.retain_changed_pairs(|pair| self.policies.requires(pair));
         if self.is_dirty() {
             self.stamp = Some(self.stamp.map_or(stamp, |oldest| oldest.min(stamp)));
         }
@@ -543,13 +549,13 @@ impl CalcGraph {
                 }
                 let Traits { labels, parents, ports } = self.cluster.traits(item)?;
                 let (v4, v6) = self.cluster.items.nets(item).partition(|net| net.addr().is_ipv4());
-                let profiles = self.parents.list(parents).iter();
+                let parents = self.parents.list(parents);
                 Some(Object::WorkloadEndpoint(
                     key.clone(),
                     WorkloadEndpoint {
                         interface: SmolStr::new_static("-"),
                         labels: self.labels.labels(labels),
-                        profiles: profiles.map(|at| self.profiles[*at].name.clone()).collect(),
+                        profiles: parents.iter().map(|at| self.profiles[*at].name.clone()).collect(),
                         ports: self.cluster.ports(ports).to_vec(),
                         ipv4_nets: v4,
                         ipv6_nets: v6,
@@ -559,7 +565,7 @@ impl CalcGraph {
             }
             Key::Profile(name) => {
                 let at = self.profiles.find(name)?;
-                let Rules { inbound, outbound } = self.profiles[at].rules()?.unpack();
+                let Rules { inbound, outbound } = self.profiles.rules(at)?.unpack();
                 Some(Object::Profile(
                     name.clone(),
                     Profile {

@@ -5,6 +5,9 @@
 pub(crate) trait Place {
     /// The place.
     fn ix(self) -> usize;
+
+    /// The id of a place.
+    fn at(place: u32) -> Self;
 }
 
 macro_rules! ids {
@@ -16,6 +19,10 @@ macro_rules! ids {
         impl Place for $name {
             fn ix(self) -> usize {
                 self.0 as usize
+            }
+
+            fn at(place: u32) -> Self {
+                Self(place)
             }
         }
     )+};

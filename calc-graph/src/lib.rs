@@ -28,6 +28,7 @@ pub mod order;
 mod overlap;
 mod owners;
 mod packed_rules;
+mod pairs;
 mod parents;
 mod policies;
 mod policy_lists;
@@ -41,7 +42,9 @@ mod sequencer;
 mod service_table;
 mod services;
 mod settings;
+mod short_lists;
 mod slots;
+mod sparse;
 mod tiers;
 mod varint;
 

@@ -16,8 +16,8 @@ use smol_str::SmolStr;
 
 use crate::varint;
 
-/// The rules of a policy or profile in both directions.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// The rules of a profile in both directions.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct PackedRules(Box<[u8]>);
 
 /// Rules in both directions.
@@ -42,7 +42,36 @@ impl PackedRules {
             return Rules::default();
         }
         let mut reader = Reader { whole: &self.0, rest: &self.0 };
-        Rules { inbound: reader.list(Reader::rule), outbound: reader.list(Reader::rule) }
+        reader.rules()
+    }
+}
+
+/// A policy's selector and rules: of a text that both have, one is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PackedPolicy(Box<[u8]>);
+
+impl PackedPolicy {
+    pub(crate) fn pack(selector: &SmolStr, inbound: &[Rule], outbound: &[Rule]) -> Self {
+        let mut writer = Writer::default();
+        writer.text(selector);
+        writer.list(inbound, Writer::rule);
+        writer.list(outbound, Writer::rule);
+        Self(writer.bytes.into())
+    }
+
+    /// The selector as it was written.
+    pub(crate) fn selector(&self) -> SmolStr {
+        self.reader().text()
+    }
+
+    pub(crate) fn rules(&self) -> Rules {
+        let mut reader = self.reader();
+        reader.text();
+        reader.rules()
+    }
+
+    fn reader(&self) -> Reader<'_> {
+        Reader { whole: &self.0, rest: &self.0 }
     }
 }
 
@@ -262,6 +291,10 @@ impl Reader<'_> {
     fn list<T>(&mut self, mut one: impl FnMut(&mut Self) -> T) -> Vec<T> {
         let length = self.length();
         (0..length).map(|_| one(self)).collect()
+    }
+
+    fn rules(&mut self) -> Rules {
+        Rules { inbound: self.list(Self::rule), outbound: self.list(Self::rule) }
     }
 
     fn rule(&mut self) -> Rule {

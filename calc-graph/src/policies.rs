@@ -2,10 +2,12 @@
 //!
 //! Input: Policy objects; from the class space of local endpoints, the selectors
 //! that gained or lost a class. Output: policies that became active, inactive or
-//! changed. Memory per inactive policy: about 150 bytes, its key and its rules
-//! as bytes; equal selectors are held once.
-//! Invariant: a policy is active if its selector matches a local endpoint, or
-//! if it asks to be needed on every node.
+//! changed. Memory per dormant policy: about 110 bytes, its selector and its rules
+//! as bytes; of the selectors of others equal ones are held once.
+//! Invariants: a policy is active if its selector matches a local endpoint, or
+//! if it asks to be needed on every node. A policy is *dormant*, its selector
+//! not in the class space, if the selector requires a label with a value that no
+//! local endpoint or parent of one has; as of the last flush, or of its arrival.
 
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
@@ -15,6 +17,7 @@ use caracal_model::{Kind, Policy, PolicyKey};
 use caracal_selector::Selector;
 use hashbrown::HashTable;
 use roaring::RoaringBitmap;
+use rustc_hash::FxHashMap;
 use smol_str::SmolStr;
 
 use crate::class_space::ClassSpace;
@@ -22,8 +25,9 @@ use crate::id_set::IdSet;
 use crate::ids::{Place, PolicyIx, SelectorIx, SetIx, TierIx};
 use crate::interner::hash_of;
 use crate::label_store::LabelStore;
-use crate::packed_rules::{PackedRules, Rules};
-use crate::selector_table::SelectorTable;
+use crate::packed_rules::{PackedPolicy, Rules};
+use crate::pairs::{PairHash, Postings};
+use crate::selector_table::{SelectorParser, SelectorTable};
 use crate::slots::Slots;
 use crate::tiers::Tiers;
 
@@ -48,14 +52,20 @@ pub(crate) struct HeldPolicy {
     /// Infinity for a policy without one.
     order: f64,
     pub(crate) placing: Placing,
-    pub(crate) selector: SelectorIx,
-    pub(crate) hints: Box<[SmolStr]>,
-    pub(crate) rules: PackedRules,
+    /// `None` for a dormant policy.
+    selector: Option<SelectorIx>,
+    /// The label that the selector requires.
+    pair: Option<PairHash>,
+    packed: PackedPolicy,
     active: bool,
     /// Whether the receiver has it.
     told: bool,
-    /// The sets that the active policy names.
-    sets: Box<[SetIx]>,
+}
+
+impl HeldPolicy {
+    pub(crate) fn rules(&self) -> Rules {
+        self.packed.rules()
+    }
 }
 
 /// What the selection of a flush found.
@@ -83,6 +93,12 @@ pub(crate) struct Policies {
     gone: BTreeSet<PolicyKey>,
     /// References to sets of policies that are active no more.
     released: Vec<SetIx>,
+    /// Policies by the label that their selector requires.
+    of_pair: Postings,
+    /// What few policies have.
+    hints: FxHashMap<PolicyIx, Box<[SmolStr]>>,
+    /// The sets that active policies name.
+    sets: FxHashMap<PolicyIx, Box<[SetIx]>>,
 }
 
 impl Index<PolicyIx> for Policies {
@@ -129,7 +145,7 @@ impl Policies {
         let Policy {
             tier,
             order,
-            selector: _,
+            selector: selector_text,
             ingress,
             egress,
             inbound_rules,
@@ -139,6 +155,9 @@ impl Policies {
             apply_on_forward,
             perf_hints,
         } = policy;
+        let hinted = perf_hints.iter().any(|hint| hint == NEEDED_ON_EVERY_NODE);
+        let pair = if hinted { None } else { PairHash::required(selector.expr()) };
+        let awake = pair.is_none_or(|pair| cx.space.has_pair(pair));
         let new = HeldPolicy {
             kind,
             tier: cx.tiers.acquire(tier),
@@ -151,58 +170,86 @@ impl Policies {
                 pre_dnat: *pre_dnat,
                 apply_on_forward: *apply_on_forward,
             },
-            selector: self.selectors.acquire(cx.space, cx.labels, selector),
-            hints: perf_hints.as_slice().into(),
-            rules: PackedRules::pack(inbound_rules, outbound_rules),
+            selector: awake.then(|| self.selectors.acquire(cx.space, cx.labels, selector)),
+            pair,
+            packed: PackedPolicy::pack(selector_text, inbound_rules, outbound_rules),
             active: false,
             told: false,
-            sets: Box::default(),
             key,
         };
         match self.find(&new.key) {
-            Some(at) => self.replace(cx, at, new),
-            None => self.insert(new),
+            Some(at) => self.replace(cx, at, new, perf_hints),
+            None => self.insert(new, perf_hints),
         }
     }
 
-    fn insert(&mut self, new: HeldPolicy) {
+    fn insert(&mut self, new: HeldPolicy, hints: &[SmolStr]) {
         let hash = hash_of(&new.key);
-        let selector = new.selector;
+        let (selector, pair) = (new.selector, new.pair);
         let at = self.slots.insert(new);
         let slots = &self.slots;
         self.table.insert_unique(hash, at, |at| hash_of(&slots[*at].key));
-        self.enlist(selector, PolicyIx(at));
-        self.pending.selectors.insert(selector);
-        self.dirty.insert(PolicyIx(at));
+        let at = PolicyIx(at);
+        if let Some(pair) = pair {
+            self.of_pair.insert(pair, at);
+        }
+        if !hints.is_empty() {
+            self.hints.insert(at, hints.into());
+        }
+        if let Some(selector) = selector {
+            self.enlist(selector, at);
+        }
     }
 
-    fn replace(&mut self, cx: PolicyContext<'_>, at: PolicyIx, new: HeldPolicy) {
-        let held = &mut self.slots[at.0];
-        let mut old = std::mem::replace(held, new);
-        (held.active, held.told) = (old.active, old.told);
-        held.sets = std::mem::take(&mut old.sets);
-        let new = &self.slots[at.0];
-        let (selector, placed) = (new.selector, new.placing != old.placing);
+    fn replace(&mut self, cx: PolicyContext<'_>, at: PolicyIx, new: HeldPolicy, hints: &[SmolStr]) {
+        let old = std::mem::replace(&mut self.slots[at.0], new);
+        let new = &mut self.slots[at.0];
+        (new.active, new.told) = (old.active, old.told);
+        let placed = new.placing != old.placing;
         let ranked = (new.tier, new.order.to_bits()) != (old.tier, old.order.to_bits());
         let said = |held: &HeldPolicy| (held.tier, held.selector, held.placing.untracked, held.placing.pre_dnat);
-        let message = said(new) != said(&old) || new.rules != old.rules || new.hints != old.hints;
+        let hinted =
+            self.hints.get(&at).is_some_and(|old| **old != *hints) || self.hints.contains_key(&at) == hints.is_empty();
+        // The same rules may be packed in two ways: after selectors that are written differently.
+        let repacked = new.packed != old.packed && new.packed.rules() != old.packed.rules();
+        let message = said(new) != said(&old) || repacked || hinted;
+        let (selector, pair, active) = (new.selector, new.pair, new.active);
         if ranked || placed || message {
             self.dirty.insert(at);
         }
         if ranked {
             self.pending.moved.insert(at);
         }
-        if message && new.active {
+        if message && active {
             self.pending.updated.insert(at);
         }
+        if pair != old.pair {
+            if let Some(pair) = old.pair {
+                self.of_pair.remove(pair, at);
+            }
+            if let Some(pair) = pair {
+                self.of_pair.insert(pair, at);
+            }
+        }
+        if hints.is_empty() {
+            self.hints.remove(&at);
+        } else {
+            self.hints.insert(at, hints.into());
+        }
         if selector != old.selector {
-            self.of_selector[old.selector.ix()].remove(at.0);
-            self.enlist(selector, at);
+            if let Some(old) = old.selector {
+                self.of_selector[old.ix()].remove(at.0);
+            }
+            if let Some(selector) = selector {
+                self.enlist(selector, at);
+            }
         }
         if ranked || placed || selector != old.selector {
-            self.pending.selectors.extend([selector, old.selector]);
+            self.pending.selectors.extend([selector, old.selector].into_iter().flatten());
         }
-        self.selectors.release(cx.space, old.selector);
+        if let Some(old) = old.selector {
+            self.selectors.release(cx.space, old);
+        }
         cx.tiers.release(old.tier);
     }
 
@@ -212,16 +259,61 @@ impl Policies {
         if let Ok(entry) = self.table.find_entry(hash, |other| *other == at.0) {
             entry.remove();
         }
-        self.of_selector[held.selector.ix()].remove(at.0);
-        self.selectors.release(cx.space, held.selector);
+        if let Some(pair) = held.pair {
+            self.of_pair.remove(pair, at);
+        }
+        if let Some(selector) = held.selector {
+            self.of_selector[selector.ix()].remove(at.0);
+            self.selectors.release(cx.space, selector);
+            self.pending.selectors.insert(selector);
+        }
         cx.tiers.release(held.tier);
+        self.hints.remove(&at);
         self.dirty.remove(&at);
         self.pending.updated.remove(&at);
-        self.pending.moved.insert(at);
-        self.pending.selectors.insert(held.selector);
-        self.released.extend(held.sets);
+        if held.active || self.pending.moved.contains(&at) {
+            self.pending.moved.insert(at);
+        }
+        self.released.extend(self.sets.remove(&at).into_iter().flatten());
         if held.told {
             self.gone.insert(held.key);
+        }
+    }
+
+    /// Whether any policy's selector requires a label.
+    pub(crate) fn requires(&self, pair: PairHash) -> bool {
+        self.of_pair.contains(pair)
+    }
+
+    /// Wakes the policies whose required label has come to a local endpoint, and
+    /// lets those rest whose label has left the last one.
+    pub(crate) fn follow_pairs(
+        &mut self,
+        space: &mut ClassSpace,
+        labels: &mut LabelStore,
+        parser: &mut SelectorParser,
+    ) {
+        for pair in space.take_changed_pairs() {
+            let present = space.has_pair(pair);
+            for at in self.of_pair.of(pair) {
+                let held = &mut self.slots[at.0];
+                match (held.selector, present) {
+                    (None, true) => {
+                        let text = held.packed.selector();
+                        let selector = parser.parse(&text).expect("selectors are checked before they are held");
+                        let selector = self.selectors.acquire(space, labels, &selector);
+                        self.slots[at.0].selector = Some(selector);
+                        self.enlist(selector, at);
+                    }
+                    (Some(selector), false) => {
+                        held.selector = None;
+                        self.of_selector[selector.ix()].remove(at.0);
+                        self.selectors.release(space, selector);
+                        self.dirty.insert(at);
+                    }
+                    (None, false) | (Some(_), true) => {}
+                }
+            }
         }
     }
 
@@ -238,8 +330,9 @@ impl Policies {
         let mut selection = std::mem::take(&mut self.pending);
         for at in look {
             let held = &mut self.slots[at.0];
-            let hinted = held.hints.iter().any(|hint| hint == NEEDED_ON_EVERY_NODE);
-            let needed = hinted || space.has_match(held.selector);
+            let hints = self.hints.get(&at).into_iter().flatten();
+            let hinted = hints.into_iter().any(|hint| hint == NEEDED_ON_EVERY_NODE);
+            let needed = hinted || held.selector.is_some_and(|selector| space.has_match(selector));
             if needed == held.active {
                 continue;
             }
@@ -249,7 +342,7 @@ impl Policies {
                 selection.updated.insert(at);
             } else {
                 selection.updated.remove(&at);
-                self.released.extend(std::mem::take(&mut held.sets));
+                self.released.extend(self.sets.remove(&at).into_iter().flatten());
                 if std::mem::take(&mut held.told) {
                     self.gone.insert(held.key.clone());
                 }
@@ -301,15 +394,15 @@ impl Policies {
         tier().then(a.order.total_cmp(&b.order)).then_with(tie)
     }
 
-    /// A policy as it was put, but for the spelling of its selector.
+    /// A policy as it was put.
     pub(crate) fn policy(&self, at: PolicyIx, tiers: &Tiers) -> Policy {
         let held = &self.slots[at.0];
         let Placing { ingress, egress, untracked, pre_dnat, apply_on_forward } = held.placing;
-        let Rules { inbound, outbound } = held.rules.unpack();
+        let Rules { inbound, outbound } = held.rules();
         Policy {
             tier: tiers.name(held.tier).clone(),
             order: self.order(at),
-            selector: self.selector_text(at).into(),
+            selector: held.packed.selector(),
             ingress,
             egress,
             inbound_rules: inbound,
@@ -317,19 +410,25 @@ impl Policies {
             untracked,
             pre_dnat,
             apply_on_forward,
-            perf_hints: held.hints.to_vec(),
+            perf_hints: self.hints(at).to_vec(),
         }
     }
 
-    /// The canonical text of a policy's selector.
+    /// The canonical text of an active policy's selector.
     pub(crate) fn selector_text(&self, at: PolicyIx) -> &str {
-        self.selectors.text(self.slots[at.0].selector)
+        let selector = self.slots[at.0].selector;
+        self.selectors.text(selector.expect("an active policy is awake"))
+    }
+
+    /// A policy's performance hints.
+    pub(crate) fn hints(&self, at: PolicyIx) -> &[SmolStr] {
+        self.hints.get(&at).map_or(&[], |hints| hints)
     }
 
     /// Replaces the sets that an active policy names.
     pub(crate) fn set_sets(&mut self, at: PolicyIx, sets: Vec<SetIx>) {
-        let old = std::mem::replace(&mut self.slots[at.0].sets, sets.into());
-        self.released.extend(old);
+        let old = self.sets.insert(at, sets.into());
+        self.released.extend(old.into_iter().flatten());
     }
 
     /// References to sets that no active policy needs any more.
@@ -349,7 +448,10 @@ impl Policies {
         std::mem::take(&mut self.gone)
     }
 
+    /// Adds a policy that is awake to those of its selector, to be looked at.
     fn enlist(&mut self, selector: SelectorIx, at: PolicyIx) {
+        self.pending.selectors.insert(selector);
+        self.dirty.insert(at);
         if self.of_selector.len() <= selector.ix() {
             self.of_selector.resize_with(selector.ix() + 1, IdSet::default);
         }

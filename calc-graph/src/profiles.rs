@@ -3,8 +3,8 @@
 //! Input: Profile objects, profile lists of items. Output: `ProfileUpdate` and
 //! `ProfileRemove` for those that local endpoints list; namespaces and service
 //! accounts, which are decoded from `kns.` and `ksa.` profiles. Memory per
-//! profile: its name, its rules as bytes and about 100 bytes; labels are in the
-//! label store.
+//! profile: its name and about 60 bytes; equal rules are held once, as bytes;
+//! labels are in the label store.
 //! Invariant: a listed profile that does not exist denies both ways.
 
 use std::collections::BTreeSet;
@@ -16,11 +16,12 @@ use caracal_model::{
 };
 use hashbrown::HashTable;
 use roaring::RoaringBitmap;
+use rustc_hash::FxHashMap;
 use smol_str::SmolStr;
 
 use crate::Delta;
 use crate::ids::{LabelsIx, ProfileIx, SetIx};
-use crate::interner::hash_of;
+use crate::interner::{Interner, hash_of};
 use crate::label_store::LabelStore;
 use crate::packed_rules::PackedRules;
 use crate::parents::Parents;
@@ -30,33 +31,34 @@ use crate::slots::Slots;
 pub(crate) struct HeldProfile {
     pub(crate) name: SmolStr,
     /// `None` for a profile that does not exist.
-    held: Option<(Kind, PackedRules)>,
-    /// How many lists of profiles name it.
+    held: Option<(Kind, RulesIx)>,
+    /// How many times lists of profiles mark it.
     lists: u32,
     /// How many times local endpoints list it.
     locals: u32,
     /// Whether the receiver has it.
     told: bool,
-    /// The sets that it names while it is listed.
-    sets: Box<[SetIx]>,
     /// The labels of the namespace or service account that the receiver has.
     told_labels: Option<LabelsIx>,
 }
 
 impl HeldProfile {
     pub(crate) fn kind(&self) -> Option<Kind> {
-        self.held.as_ref().map(|(kind, _)| *kind)
-    }
-
-    pub(crate) fn rules(&self) -> Option<&PackedRules> {
-        self.held.as_ref().map(|(_, rules)| rules)
+        self.held.map(|(kind, _)| kind)
     }
 }
+
+/// Rules that profiles have in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct RulesIx(u32);
 
 #[derive(Debug, Default)]
 pub(crate) struct Profiles {
     slots: Slots<HeldProfile>,
     table: HashTable<u32>,
+    rules: Interner<PackedRules>,
+    /// The sets that listed profiles name.
+    sets: FxHashMap<ProfileIx, Box<[SetIx]>>,
     /// Profiles whose rules, or whether they are listed, changed.
     dirty: BTreeSet<ProfileIx>,
     /// Profiles whose labels changed.
@@ -110,7 +112,6 @@ impl Profiles {
             lists: 0,
             locals: 0,
             told: false,
-            sets: Box::default(),
             told_labels: None,
         });
         let slots = &self.slots;
@@ -120,19 +121,32 @@ impl Profiles {
 
     /// Holds a profile's rules; its labels are the caller's to set.
     pub(crate) fn put(&mut self, at: ProfileIx, kind: Kind, rules: PackedRules) {
+        let (rules, _) = self.rules.acquire(&rules, || rules.clone());
+        let rules = RulesIx(rules);
         let profile = &mut self.slots[at.0];
-        if profile.rules() != Some(&rules) && profile.locals > 0 {
+        let former = profile.held.replace((kind, rules)).map(|(_, former)| former);
+        if former != Some(rules) && profile.locals > 0 {
             self.dirty.insert(at);
         }
-        profile.held = Some((kind, rules));
+        if let Some(former) = former {
+            self.rules.release(former.0);
+        }
+    }
+
+    /// The rules of a profile that exists.
+    pub(crate) fn rules(&self, at: ProfileIx) -> Option<&PackedRules> {
+        let (_, rules) = self.slots[at.0].held?;
+        Some(&self.rules[rules.0])
     }
 
     /// Lets a profile not exist; its labels are the caller's to unset.
     pub(crate) fn remove(&mut self, at: ProfileIx) {
         let profile = &mut self.slots[at.0];
-        if profile.held.take().is_some() && profile.locals > 0 {
+        let Some((_, rules)) = profile.held.take() else { return };
+        if profile.locals > 0 {
             self.dirty.insert(at);
         }
+        self.rules.release(rules.0);
     }
 
     /// Notes that a profile's labels changed.
@@ -181,7 +195,7 @@ impl Profiles {
             if profile.locals > 0 {
                 listed.updated.push(at);
             } else {
-                self.released.extend(std::mem::take(&mut profile.sets));
+                self.released.extend(self.sets.remove(&at).into_iter().flatten());
                 if std::mem::take(&mut profile.told) {
                     listed.removed.push(profile.name.clone());
                 }
@@ -203,8 +217,8 @@ impl Profiles {
 
     /// Replaces the sets that a listed profile names.
     pub(crate) fn set_sets(&mut self, at: ProfileIx, sets: Vec<SetIx>) {
-        let old = std::mem::replace(&mut self.slots[at.0].sets, sets.into());
-        self.released.extend(old);
+        let old = self.sets.insert(at, sets.into());
+        self.released.extend(old.into_iter().flatten());
     }
 
     /// References to sets that no listed profile needs any more.
@@ -273,8 +287,8 @@ impl Profiles {
 
     /// Forgets a profile that neither exists nor is named, if the receiver has forgotten it.
     pub(crate) fn drop_if_unused(&mut self, at: ProfileIx) {
-        let HeldProfile { name, held, lists, locals, told, sets, told_labels } = &self.slots[at.0];
-        let named = *lists > 0 || *locals > 0 || !sets.is_empty();
+        let HeldProfile { name, held, lists, locals, told, told_labels } = &self.slots[at.0];
+        let named = *lists > 0 || *locals > 0 || self.sets.contains_key(&at);
         if held.is_some() || named || *told || told_labels.is_some() {
             return;
         }

@@ -108,6 +108,7 @@ impl CalcGraph {
 
     /// Decides which policies are active, and brings the policy lists up to date.
     fn select_policies(&mut self) -> BTreeSet<PolicyIx> {
+        self.policies.follow_pairs(&mut self.local.space, &mut self.labels, &mut self.parser);
         self.local.space.settle(&mut self.labels, &self.parents);
         let Selection { updated, moved, selectors } = self.policies.select(&mut self.local.space);
         let tiers_changed = if self.tiers.take_changed() { TiersChanged::Yes } else { TiersChanged::No };
@@ -127,12 +128,12 @@ impl CalcGraph {
     /// Takes the sets that changed policies and profiles need, before any is given back.
     fn acquire_sets(&mut self, policies: &BTreeSet<PolicyIx>, profiles: &ListedProfiles) {
         for at in policies {
-            let rules = self.policies[*at].rules.unpack();
+            let rules = self.policies[*at].rules();
             let sets = acquire_sets(rules, &mut self.parser, &mut self.sets, &mut self.cluster.space, &mut self.labels);
             self.policies.set_sets(*at, sets);
         }
         for at in &profiles.updated {
-            let rules = profile_rules(self.profiles[*at].rules());
+            let rules = profile_rules(self.profiles.rules(*at));
             let sets = acquire_sets(rules, &mut self.parser, &mut self.sets, &mut self.cluster.space, &mut self.labels);
             self.profiles.set_sets(*at, sets);
         }
@@ -156,7 +157,7 @@ impl CalcGraph {
 
     fn tell_profiles(&mut self, profiles: &ListedProfiles, sink: &mut dyn FnMut(Delta<'_>)) {
         for at in &profiles.updated {
-            let profile = profile_message(self.profiles[*at].rules(), &mut self.parser, &self.sets);
+            let profile = profile_message(self.profiles.rules(*at), &mut self.parser, &self.sets);
             self.profiles.set_told(*at);
             let name = &self.profiles[*at].name;
             sink(Delta::ProfileUpdate { name, profile: &profile });

@@ -150,10 +150,10 @@ impl ClassSpace {
         self.retain_own(own);
         // The class is known once the parents are; until then it stands for none.
         let group = self.groups.insert(Group { own, parents, tag, class: ClassIx(NONE), first: NONE });
-        for value in self.owns[own.0].iter().copied() {
+        for value in self.owns.get(own.0).iter().copied() {
             self.values[value].groups.insert(group.0);
         }
-        for profile in cx.parents.list(parents) {
+        for profile in cx.parents.list(parents).iter() {
             self.enter_parent(cx, *profile, group);
         }
         let atoms = self.effective_atoms(cx, group);
@@ -169,10 +169,10 @@ impl ClassSpace {
         }
         let group = self.groups.remove(at);
         self.leave_class(group.class, at);
-        for value in self.owns[group.own.0].iter().copied() {
+        for value in self.owns.get(group.own.0).iter().copied() {
             self.values[value].groups.remove(at.0);
         }
-        for profile in cx.parents.list(group.parents) {
+        for profile in cx.parents.list(group.parents).iter() {
             self.leave_parent(*profile, at);
         }
         self.release_own(group.own);
@@ -190,13 +190,13 @@ impl ClassSpace {
         let Group { own, parents, .. } = &self.groups[group];
         let mut keys: SmallVec<[KeyIx; 16]> = SmallVec::new();
         let mut atoms: SmallVec<[AtomIx; 16]> = SmallVec::new();
-        let inherited = cx.parents.list(*parents).iter();
-        let inherited = inherited.filter_map(|profile| self.parents[profile.ix()].labels);
+        let parents = cx.parents.list(*parents);
+        let inherited = parents.iter().filter_map(|profile| self.parents.get(profile.ix())?.labels());
         let sources = inherited.map(|labels| self.own_values(labels));
-        for source in std::iter::once(&self.owns[own.0][..]).chain(sources) {
+        for source in std::iter::once(self.owns.get(own.0)).chain(sources) {
             // Keys of one source differ from each other: compare with former sources only.
             let before = keys.len();
-            for value in source {
+            for value in source.iter() {
                 let value = &self.values[*value];
                 if !keys[..before].contains(&value.key) {
                     keys.push(value.key);

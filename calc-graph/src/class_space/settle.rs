@@ -7,7 +7,7 @@ use roaring::RoaringBitmap;
 use rustc_hash::FxHashSet;
 
 use super::ClassSpace;
-use crate::ids::{AtomIx, ClassIx, GroupIx, KeyIx, LabelsIx, OwnIx, Place, SelectorIx};
+use crate::ids::{AtomIx, ClassIx, GroupIx, KeyIx, LabelsIx, OwnIx, Place, ProfileIx, SelectorIx};
 use crate::label_store::LabelStore;
 use crate::parents::{Inheritance, Parents};
 
@@ -48,7 +48,7 @@ impl ClassSpace {
             }
             split.extend(value.groups.iter());
             for parent in value.parents.iter() {
-                split.extend(self.parents[parent as usize].groups());
+                split.extend(self.parents.entry(parent as usize).groups());
             }
         }
     }
@@ -67,8 +67,9 @@ impl ClassSpace {
         }
         let mut relabelled = RoaringBitmap::new();
         let mut former: Vec<(LabelsIx, OwnIx)> = Vec::new();
-        for (at, projection) in (0u32..).zip(&self.projections) {
-            if let Some(own) = projection.own
+        for (at, projection) in self.projections.iter() {
+            let at = at as u32;
+            if let Some(own) = projection.own()
                 && shapes.contains(&cx.labels.shape(LabelsIx(at)))
             {
                 relabelled.insert(at);
@@ -78,12 +79,12 @@ impl ClassSpace {
         self.detach_parents(&relabelled, split);
         for (labels, _) in &former {
             let own = self.build_own(cx, *labels);
-            self.projections[labels.ix()].own = Some(own);
+            self.projections.entry(labels.ix()).own = own;
         }
         self.attach_parents(&relabelled);
         let moving: Vec<_> = self.groups.all_members().filter(|(.., labels)| relabelled.contains(labels.0)).collect();
         for (member, group, labels) in moving {
-            let own = self.projections[labels.ix()].own.expect("labels of a member are projected");
+            let own = self.projections.entry(labels.ix()).own;
             let (parents, tag) = (self.groups[group].parents, self.groups[group].tag);
             let to = self.group_for(cx, own, parents, tag);
             if to != group {
@@ -99,27 +100,27 @@ impl ClassSpace {
 
     /// Takes parents out of the postings of the values that they have so far.
     fn detach_parents(&mut self, relabelled: &RoaringBitmap, split: &mut RoaringBitmap) {
-        for profile in 0..self.parents.len() {
-            let Some(labels) = self.parents[profile].labels else { continue };
-            if relabelled.contains(labels.0) {
-                split.extend(self.parents[profile].groups());
-                for value in self.own_values(labels).to_vec() {
-                    self.values[value].parents.remove(profile as u32);
-                }
+        for (profile, labels) in self.parents_with(relabelled) {
+            split.extend(self.parents.entry(profile.ix()).groups());
+            for value in self.own_values(labels).to_vec() {
+                self.values[value].parents.remove(profile.0);
             }
         }
     }
 
     /// Puts parents into the postings of the values that they have now.
     fn attach_parents(&mut self, relabelled: &RoaringBitmap) {
-        for profile in 0..self.parents.len() {
-            let Some(labels) = self.parents[profile].labels else { continue };
-            if relabelled.contains(labels.0) {
-                for value in self.own_values(labels).to_vec() {
-                    self.values[value].parents.insert(profile as u32);
-                }
+        for (profile, labels) in self.parents_with(relabelled) {
+            for value in self.own_values(labels).to_vec() {
+                self.values[value].parents.insert(profile.0);
             }
         }
+    }
+
+    /// The parents whose labels are among these.
+    fn parents_with(&self, labels: &RoaringBitmap) -> Vec<(ProfileIx, LabelsIx)> {
+        let with_labels = self.parents.iter().filter_map(|(at, parent)| Some((ProfileIx(at as u32), parent.labels()?)));
+        with_labels.filter(|(_, of)| labels.contains(of.0)).collect()
     }
 
     fn reclass_all(&mut self, cx: Inheritance<'_>, groups: &RoaringBitmap) {

@@ -11,6 +11,7 @@ use crate::id_set::IdSet;
 use crate::ids::{AtomIx, GroupIx, KeyIx, LabelsIx, OwnIx, Place, ProfileIx, ValueIx};
 use crate::interner::hash_of;
 use crate::parents::Inheritance;
+use crate::short_lists::List;
 use crate::slots::Slots;
 
 /// How closely a key is looked at.
@@ -166,21 +167,38 @@ impl Values {
 }
 
 /// The own values of a label set, while members or parents have it.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Projection {
     pub(super) uses: u32,
     /// Meaningless while there are no uses.
-    pub(super) own: Option<OwnIx>,
+    pub(super) own: OwnIx,
+}
+
+impl Default for Projection {
+    fn default() -> Self {
+        Self { uses: 0, own: OwnIx(u32::MAX) }
+    }
+}
+
+impl Projection {
+    /// The own values, if anything uses them.
+    pub(super) fn own(&self) -> Option<OwnIx> {
+        (self.uses > 0).then_some(self.own)
+    }
 }
 
 /// A profile as the groups see it that inherit from it.
 #[derive(Debug, Default)]
 pub(super) struct Parent {
-    pub(super) labels: Option<LabelsIx>,
+    labels: Option<LabelsIx>,
     groups: IdSet,
 }
 
 impl Parent {
+    pub(super) fn labels(&self) -> Option<LabelsIx> {
+        self.labels
+    }
+
     /// Whether any group inherits from it; only then it is looked at.
     pub(super) fn is_active(&self) -> bool {
         !self.groups.is_empty()
@@ -194,26 +212,30 @@ impl Parent {
 impl ClassSpace {
     /// The own values of a label set; counts a use of it.
     pub(super) fn project(&mut self, cx: Inheritance<'_>, labels: LabelsIx) -> OwnIx {
-        if self.projections.len() <= labels.ix() {
-            self.projections.resize(labels.ix() + 1, Projection::default());
-        }
-        let Projection { uses, own } = self.projections[labels.ix()];
-        let own = match own {
-            Some(own) if uses > 0 => own,
-            _ => self.build_own(cx, labels),
+        let Projection { uses, own } = *self.projections.entry(labels.ix());
+        let own = match uses {
+            1.. => own,
+            0 => {
+                if let Some(pairs) = &mut self.pairs {
+                    pairs.add(labels, cx.labels);
+                }
+                self.build_own(cx, labels)
+            }
         };
-        self.projections[labels.ix()] = Projection { uses: uses + 1, own: Some(own) };
+        *self.projections.entry(labels.ix()) = Projection { uses: uses + 1, own };
         own
     }
 
     /// Ends a use of a label set.
     pub(super) fn unproject(&mut self, labels: LabelsIx) {
-        let projection = &mut self.projections[labels.ix()];
+        let projection = self.projections.entry(labels.ix());
         projection.uses -= 1;
-        if projection.uses == 0
-            && let Some(own) = projection.own.take()
-        {
+        if projection.uses == 0 {
+            let own = projection.own;
             self.release_own(own);
+            if let Some(pairs) = &mut self.pairs {
+                pairs.remove(labels);
+            }
         }
     }
 
@@ -230,7 +252,7 @@ impl ClassSpace {
             own.push(self.values.intern(key, text, state, &self.atoms));
         }
         own.sort_unstable();
-        let (at, new) = self.owns.acquire(&own[..], || own[..].into());
+        let (at, new) = self.owns.acquire(&own);
         if new {
             for value in &own {
                 self.values[*value].refs += 1;
@@ -240,7 +262,9 @@ impl ClassSpace {
     }
 
     pub(super) fn retain_own(&mut self, own: OwnIx) {
-        self.owns.retain(own.0);
+        if let Some(value) = self.owns.retain(own.0) {
+            self.values[value].refs += 1;
+        }
     }
 
     pub(super) fn release_own(&mut self, own: OwnIx) {
@@ -249,24 +273,21 @@ impl ClassSpace {
         }
     }
 
-    pub(super) fn own_values(&self, labels: LabelsIx) -> &[ValueIx] {
-        let own = self.projections[labels.ix()].own;
-        own.map_or(&[], |own| &self.owns[own.0])
+    pub(super) fn own_values(&self, labels: LabelsIx) -> List<'_, ValueIx> {
+        let own = self.projections.get(labels.ix()).and_then(Projection::own);
+        own.map_or(List::Several(&[]), |own| self.owns.get(own.0))
     }
 
     /// Lets a group inherit from a profile.
     pub(super) fn enter_parent(&mut self, cx: Inheritance<'_>, profile: ProfileIx, group: GroupIx) {
-        if self.parents.len() <= profile.ix() {
-            self.parents.resize_with(profile.ix() + 1, Parent::default);
-        }
-        if !self.parents[profile.ix()].is_active() {
+        if !self.parents.entry(profile.ix()).is_active() {
             self.activate_parent(cx, profile);
         }
-        self.parents[profile.ix()].groups.insert(group.0);
+        self.parents.entry(profile.ix()).groups.insert(group.0);
     }
 
     pub(super) fn leave_parent(&mut self, profile: ProfileIx, group: GroupIx) {
-        let parent = &mut self.parents[profile.ix()];
+        let parent = self.parents.entry(profile.ix());
         parent.groups.remove(group.0);
         if !parent.is_active() {
             self.set_parent_labels(profile, None);
@@ -284,7 +305,7 @@ impl ClassSpace {
 
     /// Replaces a parent's labels, of which a use is counted already.
     fn set_parent_labels(&mut self, profile: ProfileIx, labels: Option<LabelsIx>) {
-        let old = std::mem::replace(&mut self.parents[profile.ix()].labels, labels);
+        let old = std::mem::replace(&mut self.parents.entry(profile.ix()).labels, labels);
         if let Some(old) = old {
             for value in self.own_values(old).to_vec() {
                 self.values[value].parents.remove(profile.0);
