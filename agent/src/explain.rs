@@ -6,18 +6,23 @@
 
 mod answer;
 mod cluster;
+mod edit;
+mod facts;
+mod pick;
 mod question;
+mod report;
+mod staged;
 mod text;
 mod wants;
+mod world;
+mod written;
+mod yaml;
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use caracal_calc_graph::Locality;
-use caracal_datastore::{ConfigEvent, FileSource, Report, Sink, Source as _};
-use caracal_model::{Event, Object};
 use caracal_net::Port;
 use clap::Args;
 use serde::Serialize;
@@ -25,10 +30,9 @@ use serde::Serialize;
 pub use answer::Answer;
 pub use cluster::{Cluster, JudgeError};
 pub use question::{LineError, Party, Question, QuestionError, SOURCE_PORT, Service};
+pub use world::World;
 
 use crate::cli::{Datastore, Global, Output};
-use crate::configuration::Configuration;
-use crate::control::{Calculator, log_report};
 
 /// `caracal explain`.
 #[derive(Debug, Args)]
@@ -87,38 +91,32 @@ Exit status: 0 if there is an answer, whatever the verdict, 1 if there is none."
 /// of a batch without an answer is no failure.
 pub fn run(global: &Global, args: &ExplainArgs, input: impl BufRead, mut output: impl Write) -> anyhow::Result<()> {
     let ExplainArgs { datastore, from, to, port, source_port, batch, output: format } = args;
-    let cluster = read(global, datastore)?;
+    let Datastore::File(directory) = datastore;
+    let mut world = World::read(directory, global.config_file.as_deref())?;
     if let Some(file) = batch {
         return if file.as_os_str() == "-" {
-            answer_lines(&cluster, input, output)
+            answer_lines(&mut world, input, output)
         } else {
             let file = File::open(file).with_context(|| format!("cannot read the questions in {}", file.display()))?;
-            answer_lines(&cluster, BufReader::new(file), output)
+            answer_lines(&mut world, BufReader::new(file), output)
         };
     }
     let (Some(from), Some(to), Some(service)) = (from, to, port) else {
         anyhow::bail!("give --from, --to and --port, or --batch");
     };
     let question = Question { from: from.clone(), to: to.clone(), service: *service, source_port: *source_port };
-    let answer = cluster.judge(&question)?;
-    match format {
-        Output::Json => {
-            serde_json::to_writer(&mut output, &answer)?;
-            writeln!(output)?;
-        }
-        Output::Text => text::print(&cluster, &answer, &mut output)?,
-    }
+    output.write_all(report::report(&mut world, &question, *format)?.as_bytes())?;
     Ok(output.flush()?)
 }
 
-fn answer_lines(cluster: &Cluster, input: impl BufRead, mut output: impl Write) -> anyhow::Result<()> {
+fn answer_lines(world: &mut World, input: impl BufRead, mut output: impl Write) -> anyhow::Result<()> {
     for line in input.lines() {
         let line = line?;
         if line.trim().is_empty() {
             continue;
         }
         // One write a line, so that whoever waits for the answer gets all of it.
-        let mut text = answer_line(cluster, &line)?;
+        let mut text = answer_line(world, &line)?;
         text.push(b'\n');
         output.write_all(&text)?;
         output.flush()?;
@@ -131,61 +129,19 @@ struct NoAnswer {
     error: String,
 }
 
-fn answer_line(cluster: &Cluster, line: &str) -> serde_json::Result<Vec<u8>> {
+fn answer_line(world: &mut World, line: &str) -> anyhow::Result<Vec<u8>> {
     let no_answer = |error: String| serde_json::to_vec(&NoAnswer { error });
-    match Question::from_line(line) {
-        Ok(question) => match cluster.judge(&question) {
-            Ok(answer) => serde_json::to_vec(&answer),
-            Err(error) => no_answer(error.to_string()),
-        },
+    let line = match Question::from_line(line) {
+        Ok(question) => {
+            world.prepare(&question)?;
+            match world.cluster().judge(&question) {
+                Ok(answer) => serde_json::to_vec(&answer),
+                Err(error) => no_answer(error.to_string()),
+            }
+        }
         Err(error) => no_answer(error.to_string()),
-    }
-}
-
-/// Reads a datastore once and calculates the policy of every node.
-fn read(global: &Global, datastore: &Datastore) -> anyhow::Result<Cluster> {
-    let configuration = Configuration::load(global.config_file.as_deref(), None)?;
-    let Datastore::File(dir) = datastore;
-    let mut source = FileSource::open(dir, configuration.convert_settings())?;
-    let mut reading =
-        Reading { calculator: Calculator::new(Locality::Everywhere, configuration), cluster: Cluster::new() };
-    source.list(&mut reading)?;
-    let Reading { mut calculator, mut cluster } = reading;
-    let mut result = Ok(());
-    calculator.flush(&mut |message| {
-        if result.is_ok() {
-            result = cluster.apply(&message);
-        }
-    });
-    result.context("what this program calculated is not what it understands")?;
-    Ok(cluster)
-}
-
-/// A cluster that is being read.
-struct Reading {
-    calculator: Calculator,
-    cluster: Cluster,
-}
-
-impl Sink for Reading {
-    fn event(&mut self, event: Event) {
-        if let Event::Apply(_, Object::WorkloadEndpoint(key, endpoint), _) = &event {
-            self.cluster.set_labels(key.workload.clone(), endpoint.labels.clone());
-        }
-        self.calculator.on_event(event);
-    }
-
-    fn config(&mut self, event: ConfigEvent) {
-        self.calculator.on_config(event);
-    }
-
-    fn report(&mut self, report: Report) {
-        log_report(&report);
-    }
-
-    fn settled(&mut self) {}
-
-    fn synced(&mut self, _token: &str) {}
+    };
+    Ok(line?)
 }
 
 #[cfg(test)]

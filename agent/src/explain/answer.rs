@@ -1,12 +1,15 @@
 //! The answer to a question, as programs read it.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use caracal_net::Port;
 use caracal_program::{Action, Cause, Decision, EndOfTier, Field, PolicyId, Step, Verdict};
 use serde::{Serialize, Serializer};
+use smol_str::SmolStr;
 
 use super::cluster::End;
+use super::written::{Name, WrittenAt, WrittenRule};
 use super::{Question, Service};
 
 /// What happens to a packet, and why.
@@ -53,11 +56,40 @@ pub(super) struct Side<'a> {
     /// The index of the rule that decided, counted from 0 in its direction.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) rule: Option<usize>,
+    /// The rule that decided, as its author wrote it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) written: Option<WrittenRule>,
     /// The IP set that is missing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) set: Option<&'a str>,
     /// What was looked at, in order.
     pub(super) trail: Vec<Stage<'a>>,
+    /// Of a side that denies, the rules that allow something, and what the packet lacks for each.
+    #[serde(rename = "nearMisses", skip_serializing_if = "Vec::is_empty")]
+    pub(super) near_misses: Vec<Miss<'a>>,
+}
+
+/// A rule that allows something, and why it does not allow this packet.
+#[derive(Serialize)]
+pub(super) struct Miss<'a> {
+    pub(super) tier: &'a str,
+    pub(super) policy: Policy<'a>,
+    /// The index of the rule in its direction, as enforced.
+    pub(super) rule: usize,
+    /// The rule as its author wrote it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) written: Option<WrittenRule>,
+    /// What the packet lacks; nothing if the rule would allow it, were it reached.
+    pub(super) lacks: Vec<Lack>,
+}
+
+/// A field that a packet does not satisfy.
+#[derive(Serialize)]
+pub(super) struct Lack {
+    #[serde(serialize_with = "field")]
+    pub(super) field: Field,
+    /// What the packet has and what the rule asks for, in words.
+    pub(super) why: String,
 }
 
 /// Why a side decides as it does.
@@ -80,23 +112,73 @@ pub(super) enum Reason {
     SameWorkload,
     /// A policy, profile or IP set that is named is not there.
     Incomplete,
+    /// What a workload sends to its own host: `DefaultEndpointToHostAction`.
+    EndpointToHost,
 }
 
-/// A policy's name.
-#[derive(Clone, Copy, Serialize)]
+/// A policy, named as its author wrote it.
+#[derive(Clone, Serialize)]
 pub(super) struct Policy<'a> {
-    pub(super) kind: &'a str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    pub(super) namespace: &'a str,
-    pub(super) name: &'a str,
+    #[serde(flatten)]
+    pub(super) named: Named,
     #[serde(skip)]
     pub(super) id: &'a PolicyId,
 }
 
+impl<'a> Policy<'a> {
+    /// A policy, and where it is written down.
+    pub(super) fn at(id: &'a PolicyId, at: Option<WrittenAt>) -> Self {
+        let mut policy = Self::from(id);
+        policy.named.at = at;
+        policy
+    }
+}
+
 impl<'a> From<&'a PolicyId> for Policy<'a> {
     fn from(id: &'a PolicyId) -> Self {
-        let PolicyId { kind, namespace, name } = id;
-        Self { kind, namespace, name, id }
+        let named = match Name::of_policy(id) {
+            Some(name) => Named::of(&name, None),
+            None => {
+                let PolicyId { kind, namespace, name } = id.clone();
+                Named { kind, api_version: "", namespace, name, at: None }
+            }
+        };
+        Self { named, id }
+    }
+}
+
+/// An object's name, and where it is written down.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Named {
+    pub(super) kind: SmolStr,
+    #[serde(rename = "apiVersion", skip_serializing_if = "str::is_empty")]
+    pub(super) api_version: &'static str,
+    #[serde(skip_serializing_if = "SmolStr::is_empty")]
+    pub(super) namespace: SmolStr,
+    pub(super) name: SmolStr,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) at: Option<WrittenAt>,
+}
+
+impl Named {
+    pub(super) fn of(name: &Name, at: Option<WrittenAt>) -> Self {
+        let Name { kind, namespace, name } = name.clone();
+        Self { kind: kind.kind().into(), api_version: kind.api_version(), namespace, name, at }
+    }
+}
+
+impl fmt::Display for Named {
+    /// `KIND NAMESPACE/NAME (FILE:LINE)`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kind, api_version: _, namespace, name, at } = self;
+        match namespace.as_str() {
+            "" => write!(f, "{kind} {name}")?,
+            namespace => write!(f, "{kind} {namespace}/{name}")?,
+        }
+        match at {
+            Some(at) => write!(f, " ({at})"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -167,7 +249,18 @@ impl<'a> Address<'a> {
 
 impl<'a> Side<'a> {
     fn new(verdict: Verdict, reason: Reason) -> Self {
-        Self { verdict, reason, tier: None, policy: None, profile: None, rule: None, set: None, trail: Vec::new() }
+        Self {
+            verdict,
+            reason,
+            tier: None,
+            policy: None,
+            profile: None,
+            rule: None,
+            written: None,
+            set: None,
+            trail: Vec::new(),
+            near_misses: Vec::new(),
+        }
     }
 
     /// The side of an address that no workload has.
@@ -178,6 +271,15 @@ impl<'a> Side<'a> {
     /// Either side of what a workload sends to itself.
     pub(super) fn same_workload() -> Self {
         Self::new(Verdict::Allow, Reason::SameWorkload)
+    }
+
+    /// The policies that it names.
+    pub(super) fn policies_mut(&mut self) -> impl Iterator<Item = &mut Policy<'a>> {
+        let looked_at = self.trail.iter_mut().flat_map(|stage| match stage {
+            Stage::Tier { policies, .. } => policies.as_mut_slice(),
+            Stage::Profile { .. } => &mut [],
+        });
+        self.policy.iter_mut().chain(looked_at.map(|trail| &mut trail.policy))
     }
 
     /// The side of a workload.
@@ -192,10 +294,12 @@ impl<'a> Side<'a> {
                 Self { profile: Some(profile), rule: Some(index), ..new(Reason::ProfileRule) }
             }
             Cause::NoProfile => new(Reason::NoProfile),
+            Cause::Undecided => new(Reason::Outside),
             Cause::EndpointDown => new(Reason::EndpointDown),
             Cause::UnknownPolicy(id) => Self { policy: Some(id.into()), ..new(Reason::Incomplete) },
             Cause::UnknownProfile(name) => Self { profile: Some(name), ..new(Reason::Incomplete) },
             Cause::UnknownSet(id) => Self { set: Some(id), ..new(Reason::Incomplete) },
+            Cause::EndpointToHost(_) => new(Reason::EndpointToHost),
         };
         side.trail = stages(steps);
         side
@@ -239,7 +343,7 @@ pub(super) const fn verdict_text(verdict: Verdict) -> &'static str {
     }
 }
 
-fn verdict<S: Serializer>(verdict: &Verdict, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn verdict<S: Serializer>(verdict: &Verdict, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(verdict_text(*verdict))
 }
 
@@ -262,6 +366,10 @@ fn end_of_tier<S: Serializer>(end: &Option<EndOfTier>, serializer: S) -> Result<
 
 fn fields<S: Serializer>(fields: &[Field], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(fields.iter().map(|field| field.as_str()))
+}
+
+fn field<S: Serializer>(field: &Field, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(field.as_str())
 }
 
 fn text<S: Serializer>(value: &impl ToString, serializer: S) -> Result<S::Ok, S::Error> {

@@ -7,12 +7,16 @@ use std::sync::Arc;
 use caracal_model::Labels;
 use caracal_net::Family;
 use caracal_program::{
-    Direction, MixedFamilies, Packet, PolicyId, PolicyStore, ProgramError, WorkloadEndpoint, WorkloadId, trace_endpoint,
+    Direction, EndpointToHost, MixedFamilies, NearMiss, Packet, PolicyId, PolicyStore, ProgramError, Verdict,
+    WorkloadEndpoint, WorkloadId, evaluate_endpoint, near_misses, trace_endpoint,
 };
 use caracal_proto::felix::{self, to_dataplane::Payload};
 use smol_str::SmolStr;
 
-use super::answer::{Answer, Side};
+use super::answer::{Answer, Lack, Miss, Policy, Side};
+use super::facts::Facts;
+use super::wants::Flow;
+use super::written::{Manifests, WrittenRule};
 use super::{Party, Question};
 
 /// A packet that was asked for cannot exist.
@@ -54,7 +58,10 @@ pub struct Cluster {
     owners: BTreeMap<IpAddr, WorkloadId>,
     /// The policies as they were sent, with their authors' texts.
     texts: BTreeMap<PolicyId, felix::Policy>,
-    labels: BTreeMap<SmolStr, Labels>,
+    pub(super) facts: Facts,
+    pub(super) manifests: Manifests,
+    /// What becomes of what a workload sends to its own host, by node; `Drop` unless it is said.
+    to_host: BTreeMap<SmolStr, EndpointToHost>,
 }
 
 impl Cluster {
@@ -101,14 +108,24 @@ impl Cluster {
         }
     }
 
-    /// Remembers a workload's labels, by `NAMESPACE/NAME`; only people read them.
-    pub fn set_labels(&mut self, workload: SmolStr, labels: Labels) {
-        self.labels.insert(workload, labels);
+    /// Says what becomes of what workloads send to their own host.
+    pub(super) fn set_to_host(&mut self, node: SmolStr, action: EndpointToHost) {
+        self.to_host.insert(node, action);
     }
 
     /// The labels of a workload, by `NAMESPACE/NAME`.
     pub(super) fn labels(&self, workload: &str) -> Option<&Labels> {
-        self.labels.get(workload)
+        self.facts.workload(workload).map(|workload| &workload.labels)
+    }
+
+    /// The workload that has an address.
+    pub(super) fn owner(&self, address: IpAddr) -> Option<&WorkloadId> {
+        self.owners.get(&address)
+    }
+
+    /// What the policies and endpoints are.
+    pub(super) fn store(&self) -> &PolicyStore {
+        &self.store
     }
 
     /// A rule of a policy as its message had it.
@@ -132,20 +149,72 @@ impl Cluster {
     /// # Errors
     /// [`JudgeError`] if the packet cannot exist.
     pub fn judge<'a>(&'a self, question: &Question) -> Result<Answer<'a>, JudgeError> {
-        let Question { from, to, service, source_port } = question;
-        let (from, to) = self.ends(from, to)?;
-        let (protocol, transport) = service.header(*source_port);
-        let packet = Packet::new(from.address, to.address, protocol, transport)?;
+        let (from, to, packet) = self.resolve(question)?;
         let (egress, ingress) = match (from.workload, to.workload) {
             // What a workload sends to itself never leaves it.
             (Some(source), Some(destination)) if source.id == destination.id => {
                 (Side::same_workload(), Side::same_workload())
+            }
+            (source, None) => {
+                let at_host = source.and_then(|source| self.own_host(source, to.address));
+                let ingress = at_host.map_or_else(Side::outside, |node| {
+                    Side::decided(self.to_host.get(node).unwrap_or(&EndpointToHost::Drop).decision(), Vec::new())
+                });
+                (self.side(source, Direction::Egress, &packet), ingress)
             }
             (source, destination) => {
                 (self.side(source, Direction::Egress, &packet), self.side(destination, Direction::Ingress, &packet))
             }
         };
         Ok(Answer::new(question, [from, to], egress, ingress))
+    }
+
+    /// As [`Cluster::judge`], with what is written down where, and with what could
+    /// have allowed the packet.
+    ///
+    /// # Errors
+    /// As [`Cluster::judge`].
+    pub(super) fn explain<'a>(&'a self, question: &Question) -> Result<Answer<'a>, JudgeError> {
+        let mut answer = self.judge(question)?;
+        let (from, to, packet) = self.resolve(question)?;
+        self.annotate(&mut answer, [from, to], &packet);
+        Ok(answer)
+    }
+
+    /// The verdict alone.
+    ///
+    /// # Errors
+    /// As [`Cluster::judge`].
+    pub(super) fn verdict(&self, question: &Question) -> Result<Verdict, JudgeError> {
+        let (from, to, packet) = self.resolve(question)?;
+        if let (Some(source), Some(destination)) = (from.workload, to.workload)
+            && source.id == destination.id
+        {
+            return Ok(Verdict::Allow);
+        }
+        let at = |end: End<'_>, direction| {
+            end.workload
+                .map_or(Verdict::Allow, |endpoint| evaluate_endpoint(endpoint, direction, &self.store, &packet).verdict)
+        };
+        Ok(match at(from, Direction::Egress) {
+            Verdict::Deny => Verdict::Deny,
+            Verdict::Allow => at(to, Direction::Ingress),
+        })
+    }
+
+    /// The ends and the packet of a question.
+    pub(super) fn resolve(&self, question: &Question) -> Result<(End<'_>, End<'_>, Packet), JudgeError> {
+        let Question { from, to, service, source_port } = question;
+        let (from, to) = self.ends(from, to)?;
+        let (protocol, transport) = service.header(*source_port);
+        let packet = Packet::new(from.address, to.address, protocol, transport)?;
+        Ok((from, to, packet))
+    }
+
+    /// The node of a workload, if the address is that node's own.
+    pub(super) fn own_host(&self, workload: &WorkloadEndpoint, address: IpAddr) -> Option<&str> {
+        let node = self.facts.workload(&workload.id.workload)?.node.as_str();
+        self.facts.is_of_node(node, address).then_some(node)
     }
 
     fn side<'a>(
@@ -157,6 +226,55 @@ impl Cluster {
         let Some(endpoint) = workload else { return Side::outside() };
         let (decision, steps) = trace_endpoint(endpoint, direction, &self.store, packet);
         Side::decided(decision, steps)
+    }
+
+    /// The rule that decided, as its author wrote it.
+    fn written(&self, side: &Side<'_>, direction: Direction) -> Option<WrittenRule> {
+        let index = side.rule?;
+        match (&side.policy, side.profile) {
+            (Some(policy), _) => self.manifests.policy_rule(policy.id, direction, index),
+            (None, Some(profile)) => self.manifests.profile_rule(profile, direction, index),
+            (None, None) => None,
+        }
+    }
+
+    /// Adds where policies are written down, and what could have allowed the packet.
+    fn annotate<'a>(&'a self, answer: &mut Answer<'a>, ends: [End<'a>; 2], packet: &Packet) {
+        let flow = Flow { cluster: self, ends, service: answer.port, source_port: answer.source_port };
+        let [from, to] = ends;
+        for (side, end, direction) in
+            [(&mut answer.egress, from, Direction::Egress), (&mut answer.ingress, to, Direction::Ingress)]
+        {
+            side.written = self.written(side, direction);
+            for policy in side.policies_mut() {
+                policy.named.at = self.manifests.policy_at(policy.id);
+            }
+            if let (Verdict::Deny, Some(endpoint)) = (side.verdict, end.workload) {
+                side.near_misses = self.near_misses(endpoint, direction, packet, &flow);
+            }
+        }
+    }
+
+    fn near_misses<'a>(
+        &'a self,
+        endpoint: &'a WorkloadEndpoint,
+        direction: Direction,
+        packet: &Packet,
+        flow: &Flow<'_>,
+    ) -> Vec<Miss<'a>> {
+        let misses = near_misses(endpoint.program(direction), &self.store, packet).into_iter();
+        let explained = misses.map(|NearMiss { tier, policy, index, rule: _, mismatches }| {
+            let text = self.text(policy, direction, index);
+            let lacks = mismatches.into_iter().filter_map(|field| Some(Lack { field, why: flow.why(field, text?) }));
+            Miss {
+                tier,
+                policy: Policy::at(policy, self.manifests.policy_at(policy)),
+                rule: index,
+                written: self.manifests.policy_rule(policy, direction, index),
+                lacks: lacks.collect(),
+            }
+        });
+        explained.collect()
     }
 
     /// The addresses of both parties: of the family that both have, IPv4 first.
@@ -180,7 +298,7 @@ impl Cluster {
     fn addresses(&self, party: &Party) -> Result<Vec<End<'_>>, JudgeError> {
         match party {
             Party::Address(address) => {
-                let owner = self.owners.get(address);
+                let owner = self.owner(*address);
                 Ok(vec![End { address: *address, workload: owner.and_then(|id| self.store.workload(id)) }])
             }
             Party::Workload(name) => {

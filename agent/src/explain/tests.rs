@@ -1,53 +1,112 @@
-use caracal_proto::felix;
-
 use super::*;
 
-/// `shop/web` and `shop/db` with a namespace profile; db lets in what carries
-/// `app=api` or comes from 192.0.2.0/24, on port 5432; `lab/probe` is IPv6 only.
-const MESSAGES: &[&str] = &[
-    r#"{"ipsetUpdate": {"id": "s:api", "type": "NET", "members": ["10.0.0.9/32"]}}"#,
-    r#"{"activePolicyUpdate": {"id": {"kind": "KubernetesNetworkPolicy", "namespace": "shop", "name": "default-deny"}, "policy": {"tier": "default"}}}"#,
-    r#"{"activePolicyUpdate": {"id": {"kind": "KubernetesNetworkPolicy", "namespace": "shop", "name": "db"}, "policy": {"tier": "default", "inboundRules": [
-        {"action": "allow", "protocol": {"name": "tcp"}, "dstPorts": [{"first": 5432, "last": 5432}], "srcIpSetIds": ["s:api"], "originalSrcSelector": "app == 'api'"},
-        {"action": "allow", "protocol": {"name": "udp"}, "dstPorts": [{"first": 5432, "last": 5433}], "srcNet": ["192.0.2.0/24"]}]}}}"#,
-    r#"{"activePolicyUpdate": {"id": {"kind": "StagedNetworkPolicy", "namespace": "shop", "name": "trial"}, "policy": {"tier": "default", "inboundRules": [{"action": "deny"}]}}}"#,
-    r#"{"activePolicyUpdate": {"id": {"kind": "GlobalNetworkPolicy", "name": "audit"}, "policy": {"tier": "platform", "outboundRules": [{"action": "log"}, {"action": "next-tier"}]}}}"#,
-    r#"{"activeProfileUpdate": {"id": {"name": "kns.shop"}, "profile": {"inboundRules": [{"action": "allow"}], "outboundRules": [{"action": "allow"}]}}}"#,
-    r#"{"workloadEndpointUpdate": {"id": {"orchestratorId": "k8s", "workloadId": "shop/web", "endpointId": "eth0"}, "endpoint": {
-        "state": "active", "name": "cali1", "ipv4Nets": ["10.0.0.1/32"], "ipv6Nets": ["fd00::1/128"], "profileIds": ["kns.shop"],
-        "tiers": [{"name": "platform", "defaultAction": "Deny", "egressPolicies": [{"kind": "GlobalNetworkPolicy", "name": "audit"}]}]}}}"#,
-    r#"{"workloadEndpointUpdate": {"id": {"orchestratorId": "k8s", "workloadId": "shop/db", "endpointId": "eth0"}, "endpoint": {
-        "state": "active", "name": "cali2", "ipv4Nets": ["10.0.0.2/32"], "profileIds": ["kns.shop"],
-        "tiers": [{"name": "default", "defaultAction": "Deny", "ingressPolicies": [
-            {"kind": "StagedNetworkPolicy", "namespace": "shop", "name": "trial"},
-            {"kind": "KubernetesNetworkPolicy", "namespace": "shop", "name": "db"},
-            {"kind": "KubernetesNetworkPolicy", "namespace": "shop", "name": "default-deny"}]}]}}}"#,
-    r#"{"workloadEndpointUpdate": {"id": {"orchestratorId": "k8s", "workloadId": "lab/probe", "endpointId": "eth0"}, "endpoint": {
-        "state": "active", "name": "cali3", "ipv6Nets": ["fd00::3/128"], "profileIds": ["kns.shop"]}}}"#,
-    r#"{"workloadEndpointUpdate": {"id": {"orchestratorId": "k8s", "workloadId": "lab/new", "endpointId": "eth0"}, "endpoint": {"name": "cali4"}}}"#,
-];
+mod edits;
+mod random;
 
-fn cluster() -> Cluster {
-    let mut cluster = Cluster::new();
-    for json in MESSAGES {
-        let message: felix::ToDataplane = serde_json::from_str(json).expect("a message");
-        cluster.apply(&message).expect("an understood message");
-    }
-    let labels = [("app", "web"), ("projectcalico.org/namespace", "shop")];
-    cluster.set_labels("shop/web".into(), labels.into_iter().collect());
-    cluster
+/// `shop/web` and `shop/db` on two nodes; db lets in what carries `app=api` or
+/// comes from 192.0.2.0/24, on port 5432; `lab/probe` has an IPv6 address only.
+const SHOP: &str = r#"
+apiVersion: v1
+kind: Node
+metadata: {name: node1}
+status: {addresses: [{type: InternalIP, address: 192.168.0.1}]}
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop}
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: lab}
+---
+apiVersion: v1
+kind: Pod
+metadata: {namespace: shop, name: web, labels: {app: web}}
+spec: {nodeName: node1, containers: [{name: main, image: web}]}
+status: {phase: Running, podIPs: [{ip: 10.0.0.1}, {ip: "fd00::1"}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {namespace: shop, name: api, labels: {app: api}}
+spec: {nodeName: node1, containers: [{name: main, image: api}]}
+status: {phase: Running, podIPs: [{ip: 10.0.0.9}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {namespace: shop, name: db, labels: {app: db}}
+spec: {nodeName: node2, containers: [{name: main, image: db, ports: [{name: sql, containerPort: 5432}]}]}
+status: {phase: Running, podIPs: [{ip: 10.0.0.2}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {namespace: lab, name: probe}
+spec: {nodeName: node2, containers: [{name: main, image: probe}]}
+status: {phase: Running, podIPs: [{ip: "fd00::3"}]}
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {namespace: shop, name: default-deny}
+spec: {podSelector: {matchLabels: {app: db}}}
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {namespace: shop, name: db}
+spec:
+  podSelector: {matchLabels: {app: db}}
+  ingress:
+  - from:
+    - namespaceSelector: {}
+      podSelector: {matchLabels: {app: api}}
+    ports: [{port: 5432}]
+  - from: [{ipBlock: {cidr: 192.0.2.0/24}}]
+    ports: [{port: 5432, endPort: 5433, protocol: UDP}]
+---
+apiVersion: projectcalico.org/v3
+kind: StagedNetworkPolicy
+metadata: {namespace: shop, name: trial}
+spec:
+  order: 10
+  selector: app == 'db'
+  ingress: [{action: Allow, source: {selector: app == 'web'}}]
+---
+apiVersion: projectcalico.org/v3
+kind: Tier
+metadata: {name: platform}
+spec: {order: 100}
+---
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkPolicy
+metadata: {name: audit}
+spec:
+  tier: platform
+  selector: app == 'web'
+  types: [Egress]
+  egress:
+  - {action: Log}
+  - {action: Deny, protocol: TCP, destination: {nets: [203.0.113.0/24]}}
+  - {action: Pass}
+"#;
+
+/// The world of some manifests in a file `shop.yaml`.
+fn world(manifests: &str) -> World {
+    let dir = tempfile::tempdir().expect("a directory");
+    std::fs::write(dir.path().join("shop.yaml"), manifests).expect("a file");
+    World::read(dir.path(), None).expect("manifests")
 }
 
-fn answers(lines: &[&str]) -> Vec<serde_json::Value> {
+fn answers(manifests: &str, lines: &[&str]) -> Vec<serde_json::Value> {
     let mut output = Vec::new();
-    answer_lines(&cluster(), lines.join("\n").as_bytes(), &mut output).expect("the lines are read");
+    answer_lines(&mut world(manifests), lines.join("\n").as_bytes(), &mut output).expect("the lines are read");
     let text = String::from_utf8(output).expect("JSON is text");
     text.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
 }
 
-fn ask(from: &str, to: &str, port: &str) -> serde_json::Value {
-    let line = format!(r#"{{"from": "{from}", "to": "{to}", "port": "{port}"}}"#);
-    answers(&[&line]).remove(0)
+fn line(from: &str, to: &str, port: &str) -> String {
+    format!(r#"{{"from": "{from}", "to": "{to}", "port": "{port}"}}"#)
+}
+
+fn question(from: &str, to: &str, port: &str) -> Question {
+    Question::from_line(&line(from, to, port)).expect("a question")
 }
 
 /// Checks the verdict, the reasons of both sides, and both addresses.
@@ -55,17 +114,21 @@ fn ask(from: &str, to: &str, port: &str) -> serde_json::Value {
 fn verdicts_and_reasons() {
     for (from, to, port, want) in [
         ("shop/web", "shop/db", "5432/tcp", ["deny", "profile-rule", "end-of-tier", "10.0.0.1", "10.0.0.2"]),
-        ("10.0.0.9", "shop/db", "5432/tcp", ["allow", "outside", "policy-rule", "10.0.0.9", "10.0.0.2"]),
-        ("10.0.0.9", "10.0.0.2", "5433/tcp", ["deny", "outside", "end-of-tier", "10.0.0.9", "10.0.0.2"]),
+        ("10.0.0.9", "shop/db", "5432/tcp", ["allow", "profile-rule", "policy-rule", "10.0.0.9", "10.0.0.2"]),
+        ("10.0.0.8", "10.0.0.2", "5433/tcp", ["deny", "outside", "end-of-tier", "10.0.0.8", "10.0.0.2"]),
         ("192.0.2.7", "shop/db", "5433/udp", ["allow", "outside", "policy-rule", "192.0.2.7", "10.0.0.2"]),
         ("10.0.0.2", "10.0.0.1", "80/tcp", ["allow", "profile-rule", "profile-rule", "10.0.0.2", "10.0.0.1"]),
         ("shop/db", "192.0.2.7", "icmp", ["allow", "profile-rule", "outside", "10.0.0.2", "192.0.2.7"]),
+        ("shop/web", "203.0.113.1", "80/tcp", ["deny", "policy-rule", "outside", "10.0.0.1", "203.0.113.1"]),
         ("shop/db", "shop/db", "5432/tcp", ["allow", "same-workload", "same-workload", "10.0.0.2", "10.0.0.2"]),
         // The family that both have.
         ("shop/web", "lab/probe", "80/tcp", ["allow", "profile-rule", "profile-rule", "fd00::1", "fd00::3"]),
         ("shop/web", "fd00::3", "80/tcp", ["allow", "profile-rule", "profile-rule", "fd00::1", "fd00::3"]),
+        // The own host, and another workload's.
+        ("shop/api", "192.168.0.1", "80/tcp", ["deny", "profile-rule", "endpoint-to-host", "10.0.0.9", "192.168.0.1"]),
+        ("shop/db", "192.168.0.1", "80/tcp", ["allow", "profile-rule", "outside", "10.0.0.2", "192.168.0.1"]),
     ] {
-        let answer = ask(from, to, port);
+        let answer = answers(SHOP, &[&line(from, to, port)]).remove(0);
         let got = [
             &answer["verdict"],
             &answer["egress"]["reason"],
@@ -74,6 +137,19 @@ fn verdicts_and_reasons() {
             &answer["to"]["address"],
         ];
         assert_eq!(got.map(|value| value.as_str().unwrap_or_default()), want, "{from} {to} {port}");
+    }
+}
+
+/// The action is that of the workload's own node.
+#[test]
+fn what_a_workload_sends_to_its_host_is_as_its_node_is_configured() {
+    for (name, want) in [("default", "allow"), ("node.node1", "allow"), ("node.node2", "deny")] {
+        let config = format!(
+            "---\napiVersion: projectcalico.org/v3\nkind: FelixConfiguration\nmetadata: {{name: {name}}}\n\
+             spec: {{defaultEndpointToHostAction: Return}}\n"
+        );
+        let answer = answers(&format!("{SHOP}{config}"), &[&line("shop/web", "192.168.0.1", "80/tcp")]).remove(0);
+        assert_eq!(answer["verdict"], want, "{name}");
     }
 }
 
@@ -86,7 +162,6 @@ fn what_has_no_answer() {
             "80/tcp",
             "there is no workload shop/gone: no such pod, or it has no address or no node, is finished, or is on the host's network",
         ),
-        ("lab/new", "shop/db", "80/tcp", "workload lab/new has no address"),
         ("shop/db", "lab/probe", "80/tcp", "shop/db and lab/probe have no address of the same family"),
         (
             "10.0.0.1",
@@ -97,71 +172,23 @@ fn what_has_no_answer() {
         ("shop/db", "10.0.0.1", "80", "port: \"80\" is not PORT/PROTOCOL, for example 80/tcp, 53/udp, 8/icmp or /47"),
         ("db", "10.0.0.1", "80/tcp", "from: \"db\" is neither NAMESPACE/POD nor an IP address"),
     ] {
-        assert_eq!(ask(from, to, port), serde_json::json!({ "error": want }));
+        assert_eq!(answers(SHOP, &[&line(from, to, port)]), [serde_json::json!({ "error": want })]);
     }
 }
 
 #[test]
 fn a_line_without_an_answer_does_not_end_the_batch() {
-    let good = r#"{"from": "shop/web", "to": "10.0.0.2", "port": "5432/tcp"}"#;
-    let answers = answers(&["nonsense", good, "", good]);
+    let good = line("shop/web", "10.0.0.2", "5432/tcp");
+    let answers = answers(SHOP, &["nonsense", &good, "", &good]);
     let verdicts: Vec<_> = answers.iter().map(|answer| answer["verdict"].as_str()).collect();
     assert_eq!(verdicts, [None, Some("deny"), Some("deny")]);
 }
 
 #[test]
 fn the_answer_for_programs() {
-    let answer = ask("shop/web", "shop/db", "5432/tcp");
-    let audit = serde_json::json!({"kind": "GlobalNetworkPolicy", "name": "audit", "rules": [
-        {"rule": 0, "action": "log"},
-        {"rule": 1, "action": "pass"},
-    ]});
-    let policy = |kind: &str, name: &str, rules: serde_json::Value| serde_json::json!({"kind": kind, "namespace": "shop", "name": name, "rules": rules});
-    let mut staged = policy("StagedNetworkPolicy", "trial", serde_json::json!([]));
-    staged["staged"] = true.into();
-    let db = policy(
-        "KubernetesNetworkPolicy",
-        "db",
-        serde_json::json!([
-            {"rule": 0, "action": "allow", "mismatches": ["source-selector"]},
-            {"rule": 1, "action": "allow", "mismatches": ["protocol", "source-nets"]},
-        ]),
-    );
-    let default_deny = policy("KubernetesNetworkPolicy", "default-deny", serde_json::json!([]));
-    let want = serde_json::json!({
-        "verdict": "deny",
-        "from": {"address": "10.0.0.1", "workload": "shop/web"},
-        "to": {"address": "10.0.0.2", "workload": "shop/db"},
-        "port": "5432/tcp",
-        "egress": {"verdict": "allow", "reason": "profile-rule", "profile": "kns.shop", "rule": 0, "trail": [
-            {"tier": "platform", "policies": [audit]},
-            {"profile": "kns.shop", "rules": [{"rule": 0, "action": "allow"}]},
-        ]},
-        "ingress": {"verdict": "deny", "reason": "end-of-tier", "tier": "default", "trail": [
-            {"tier": "default", "policies": [staged, db, default_deny], "endOfTier": "deny"},
-        ]},
-    });
-    assert_eq!(answer, want);
-    let ingress = &ask("10.0.0.9", "shop/db", "5432/tcp")["ingress"];
-    let policy = serde_json::json!({"kind": "KubernetesNetworkPolicy", "namespace": "shop", "name": "db"});
-    assert_eq!(
-        [&ingress["tier"], &ingress["policy"], &ingress["rule"]],
-        [&serde_json::json!("default"), &policy, &serde_json::json!(0)]
-    );
-}
-
-fn text(from: &str, to: &str, port: &str) -> String {
-    let question = Question {
-        from: from.parse().expect("a party"),
-        to: to.parse().expect("a party"),
-        service: port.parse().expect("a service"),
-        source_port: SOURCE_PORT,
-    };
-    let cluster = cluster();
-    let answer = cluster.judge(&question).expect("an answer");
-    let mut output = Vec::new();
-    text::print(&cluster, &answer, &mut output).expect("a vector takes everything");
-    String::from_utf8(output).expect("text")
+    let answer = report::report(&mut world(SHOP), &question("shop/web", "shop/db", "5432/tcp"), Output::Json);
+    let value: serde_json::Value = serde_json::from_str(&answer.expect("an answer")).expect("JSON");
+    insta::assert_snapshot!("the-answer-for-programs", serde_json::to_string_pretty(&value).expect("text"));
 }
 
 #[test]
@@ -169,59 +196,70 @@ fn the_answer_for_people() {
     for (name, from, to, port) in [
         ("denied-at-the-end-of-a-tier", "shop/web", "shop/db", "5432/tcp"),
         ("allowed-from-outside", "192.0.2.7", "shop/db", "5432/udp"),
-        ("two-fields-wrong", "10.0.0.9", "shop/db", "53/udp"),
+        ("two-fields-wrong", "10.0.0.8", "shop/db", "53/udp"),
+        ("denied-by-a-rule", "shop/web", "203.0.113.1", "80/tcp"),
         ("to-itself", "shop/db", "shop/db", "53/udp"),
+        ("to-the-own-host", "shop/web", "192.168.0.1", "53/udp"),
     ] {
-        insta::assert_snapshot!(name, text(from, to, port));
+        let answer = report::report(&mut world(SHOP), &question(from, to, port), Output::Text);
+        insta::assert_snapshot!(name, answer.expect("an answer"));
     }
 }
 
-/// Two pods on two nodes, and a policy for one of them.
-const MANIFESTS: &str = r#"
-apiVersion: v1
-kind: Namespace
-metadata: {name: shop}
----
-apiVersion: v1
-kind: Pod
-metadata: {namespace: shop, name: web, labels: {app: web}}
-spec: {nodeName: node1, containers: [{name: main, image: web}]}
-status: {phase: Running, podIPs: [{ip: 10.0.0.1}]}
----
-apiVersion: v1
-kind: Pod
-metadata: {namespace: shop, name: db, labels: {app: db}}
-spec: {nodeName: node2, containers: [{name: main, image: db, ports: [{name: sql, containerPort: 5432}]}]}
-status: {phase: Running, podIPs: [{ip: 10.0.1.1}]}
----
-apiVersion: networking.k8s.io/v1
-kind: NetworkPolicy
-metadata: {namespace: shop, name: db}
-spec:
-  podSelector: {matchLabels: {app: db}}
-  ingress: [{from: [{podSelector: {matchLabels: {app: api}}}], ports: [{port: sql}]}]
-"#;
-
+/// Checks the staged verdict and what would decide.
 #[test]
-fn manifests_of_several_nodes() {
-    let dir = tempfile::tempdir().expect("a directory");
-    std::fs::write(dir.path().join("all.yaml"), MANIFESTS).expect("a file");
-    let explain = |format| {
-        let args = ExplainArgs {
-            datastore: Datastore::File(dir.path().to_owned()),
-            from: Some("shop/web".parse().expect("a party")),
-            to: Some("10.0.1.1".parse().expect("a party")),
-            port: Some("5432/tcp".parse().expect("a service")),
-            source_port: SOURCE_PORT,
-            batch: None,
-            output: format,
-        };
-        let mut output = Vec::new();
-        run(&Global { log_level: None, config_file: None }, &args, std::io::empty(), &mut output).expect("an answer");
-        String::from_utf8(output).expect("text")
+fn staged_policies() {
+    let staged = |manifests: &str, from: &str, to: &str| {
+        let answer = report::report(&mut world(manifests), &question(from, to, "5432/tcp"), Output::Json);
+        let value: serde_json::Value = serde_json::from_str(&answer.expect("an answer")).expect("JSON");
+        let side = &value["staged"]["ingress"];
+        let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+        [&value["verdict"], &value["staged"]["verdict"], &side["policy"]["kind"], &side["policy"]["name"]].map(text)
     };
-    insta::assert_snapshot!("manifests-of-several-nodes", explain(Output::Text));
-    let answer: serde_json::Value = serde_json::from_str(&explain(Output::Json)).expect("JSON");
-    assert_eq!(answer["verdict"], "deny");
-    assert_eq!(answer["ingress"]["trail"][0]["policies"][0]["name"], "db");
+    let delete = |name: &str| {
+        format!(
+            "---\napiVersion: projectcalico.org/v3\nkind: StagedKubernetesNetworkPolicy\n\
+             metadata: {{namespace: shop, name: {name}}}\nspec: {{stagedAction: Delete}}\n"
+        )
+    };
+    let set = "---\napiVersion: projectcalico.org/v3\nkind: StagedKubernetesNetworkPolicy\nmetadata: {namespace: shop, name: db}\n\
+               spec: {podSelector: {matchLabels: {app: db}}, ingress: [{from: [{podSelector: {matchLabels: {app: none}}}]}]}\n";
+    let plain = SHOP.replace("StagedNetworkPolicy", "NotRead");
+    for (manifests, from, want) in [
+        (SHOP.to_owned(), "shop/web", ["deny", "allow", "StagedNetworkPolicy", "trial"]),
+        (SHOP.to_owned(), "shop/api", ["allow", "allow", "NetworkPolicy", "db"]),
+        (plain.clone(), "shop/web", ["deny", "", "", ""]),
+        // A deletion takes what it names away, and nothing else.
+        (plain.clone() + &delete("db"), "shop/api", ["allow", "deny", "", ""]),
+        (plain.clone() + &delete("db") + &delete("default-deny"), "shop/web", ["deny", "allow", "", ""]),
+        (plain.clone() + &delete("none"), "shop/web", ["deny", "deny", "", ""]),
+        // What is set takes the place of what has its name.
+        (plain + set, "shop/api", ["allow", "deny", "", ""]),
+    ] {
+        assert_eq!(staged(&manifests, from, "shop/db"), want, "{manifests}");
+    }
+}
+
+/// Objects are called what their authors call them.
+#[test]
+fn policies_of_kinds_that_share_one_on_the_wire() {
+    let policy = r"
+---
+apiVersion: policy.networking.k8s.io/v1alpha1
+kind: AdminNetworkPolicy
+metadata: {name: no-web}
+spec:
+  priority: 7
+  subject: {namespaces: {matchLabels: {kubernetes.io/metadata.name: shop}}}
+  ingress: [{action: Deny, from: [{namespaces: {}}]}]
+";
+    let asked = question("shop/web", "shop/api", "80/tcp");
+    let answer = report::report(&mut world(&format!("{SHOP}{policy}")), &asked, Output::Json).expect("an answer");
+    let answer: serde_json::Value = serde_json::from_str(&answer).expect("JSON");
+    let decided = &answer["ingress"]["policy"];
+    let want = serde_json::json!({
+        "kind": "AdminNetworkPolicy", "apiVersion": "policy.networking.k8s.io/v1alpha1", "name": "no-web",
+        "at": {"file": "shop.yaml", "line": SHOP.lines().count() + 3},
+    });
+    assert_eq!(*decided, want);
 }

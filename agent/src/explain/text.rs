@@ -3,26 +3,54 @@
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
-use caracal_program::{Action, Direction, PolicyId, Verdict};
+use caracal_program::Direction;
 
-use super::answer::{Address, Answer, Compared, PolicyTrail, Reason, Side, Stage, verdict_text};
+use super::answer::{Address, Answer, Lack, Miss, PolicyTrail, Reason, Side, Stage, verdict_text};
 use super::cluster::Cluster;
-use super::wants;
+use super::edit::{How, Proposal};
+use super::staged::Staged;
+use super::written::WrittenRule;
 
-/// Prints an answer.
-pub(super) fn print(cluster: &Cluster, answer: &Answer<'_>, mut output: impl Write) -> io::Result<()> {
+/// Prints an answer, the verdict with staged policies enforced, and what to change.
+pub(super) fn print(
+    cluster: &Cluster,
+    answer: &Answer<'_>,
+    staged: Option<&Staged>,
+    to_allow: Option<&Proposal>,
+    mut output: impl Write,
+) -> io::Result<()> {
     let Answer { verdict, from, to, port, source_port: _, egress, ingress } = answer;
     writeln!(output, "{}  {} -> {}  {port}", verdict_text(*verdict).to_uppercase(), address(from), address(to))?;
     for (direction, side, end) in [(Direction::Egress, egress, from), (Direction::Ingress, ingress, to)] {
         writeln!(output)?;
-        print_side(cluster, answer, direction, side, end, &mut output)?;
+        print_side(cluster, direction, side, end, &mut output)?;
+    }
+    if let Some(Staged { verdict, egress, ingress }) = staged {
+        writeln!(output, "\nif staged policies were enforced: {}", verdict_text(*verdict))?;
+        for (direction, side) in [(Direction::Egress, egress), (Direction::Ingress, ingress)] {
+            writeln!(output, "  {:12}  {}, {}", direction.to_string(), verdict_text(side.verdict), side.why)?;
+        }
+    }
+    match to_allow {
+        None => {}
+        Some(Proposal::None(reason)) => writeln!(output, "\nto allow it: no edit of a policy does, as {reason}")?,
+        Some(Proposal::Edits(edits)) => {
+            writeln!(output, "\nto allow it, and nothing else:")?;
+            for edit in edits {
+                let how = match &edit.how {
+                    How::Patch(_) => "JSON patch of",
+                    How::Manifest(_) => "new",
+                };
+                writeln!(output, "---\n# {how} {}", edit.object)?;
+                output.write_all(edit.document().as_bytes())?;
+            }
+        }
     }
     Ok(())
 }
 
 fn print_side(
     cluster: &Cluster,
-    answer: &Answer<'_>,
     direction: Direction,
     side: &Side<'_>,
     end: &Address<'_>,
@@ -30,6 +58,11 @@ fn print_side(
 ) -> io::Result<()> {
     let verdict = verdict_text(side.verdict);
     writeln!(output, "{direction} of {}: {verdict}, {}", name(end), reason(side))?;
+    if let Some(WrittenRule { field, text, at }) = &side.written {
+        let field = if field.is_empty() { String::new() } else { format!("{field} = ") };
+        writeln!(output, "  {:12}  {field}{text}", "written")?;
+        writeln!(output, "  {:12}  {at}", "")?;
+    }
     let mut label = "looked at";
     for stage in &side.trail {
         let Stage::Tier { tier, policies, end: _ } = stage else { continue };
@@ -38,15 +71,20 @@ fn print_side(
             label = "";
         }
     }
-    if side.verdict == Verdict::Allow {
-        return Ok(());
-    }
-    let Some((policy, miss)) = nearest_miss(side) else { return Ok(()) };
-    writeln!(output, "  nearest miss  rule {} of {policy} would allow it, but", miss.index)?;
-    let Some(rule) = cluster.text(policy, direction, miss.index) else { return Ok(()) };
-    for field in &miss.mismatches {
-        writeln!(output, "    it wants    {}", wants::wanted(*field, rule))?;
-        writeln!(output, "    packet has  {}", wants::found(*field, cluster, answer))?;
+    let mut misses: Vec<&Miss<'_>> = side.near_misses.iter().collect();
+    // What lacks least first; of those that lack as much, in the order of evaluation.
+    misses.sort_by_key(|miss| miss.lacks.len());
+    let mut label = if misses.len() == 1 { "near miss" } else { "near misses" };
+    for Miss { tier: _, policy, rule, written, lacks } in misses {
+        let field = written.as_ref().map(|written| format!(", {}", written.field)).unwrap_or_default();
+        writeln!(output, "  {label:12}  rule {rule} of {}{field}", policy.named)?;
+        label = "";
+        if lacks.is_empty() {
+            writeln!(output, "  {label:14}  matches, but what stands before it decides")?;
+        }
+        for Lack { field: _, why } in lacks {
+            writeln!(output, "  {label:14}  {why}")?;
+        }
     }
     Ok(())
 }
@@ -63,12 +101,12 @@ fn name(end: &Address<'_>) -> String {
     end.workload.map_or_else(|| end.address.to_string(), str::to_owned)
 }
 
-fn reason(side: &Side<'_>) -> String {
+pub(super) fn reason(side: &Side<'_>) -> String {
     let mut text = String::new();
     let result = match side.reason {
-        Reason::PolicyRule => match (side.policy, side.rule, side.tier) {
+        Reason::PolicyRule => match (&side.policy, side.rule, side.tier) {
             (Some(policy), Some(rule), Some(tier)) => {
-                write!(text, "by rule {rule} of {} in tier {tier}", policy.id)
+                write!(text, "by rule {rule} of {} in tier {tier}", policy.named)
             }
             _ => unreachable!("a rule that decides has a policy and a tier"),
         },
@@ -88,9 +126,10 @@ fn reason(side: &Side<'_>) -> String {
         Reason::NoProfile => write!(text, "as no policy and no profile decides"),
         Reason::EndpointDown => write!(text, "as it is administratively down"),
         Reason::Outside => write!(text, "as it is no workload: no policy applies to it"),
+        Reason::EndpointToHost => write!(text, "by DefaultEndpointToHostAction, as it is the workload's own host"),
         Reason::SameWorkload => write!(text, "as the packet never leaves the workload"),
-        Reason::Incomplete => match (side.policy, side.profile, side.set) {
-            (Some(policy), _, _) => write!(text, "as {} is missing", policy.id),
+        Reason::Incomplete => match (&side.policy, side.profile, side.set) {
+            (Some(policy), _, _) => write!(text, "as {} is missing", policy.named),
             (_, Some(profile), _) => write!(text, "as profile {profile} is missing"),
             (_, _, set) => write!(text, "as IP set {} is missing", set.unwrap_or_default()),
         },
@@ -108,15 +147,5 @@ fn looked_at(cluster: &Cluster, direction: Direction, tier: &str, trail: &Policy
         n => format!("{n} rules"),
     };
     let staged = if trail.staged { ", staged: not enforced" } else { "" };
-    format!("tier {tier}: {id}, {rules}{staged}")
-}
-
-/// The allowing rule that lacks the fewest fields; of several the first.
-fn nearest_miss<'a>(side: &'a Side<'_>) -> Option<(&'a PolicyId, &'a Compared)> {
-    let policies = side.trail.iter().flat_map(|stage| match stage {
-        Stage::Tier { policies, .. } => policies.as_slice(),
-        Stage::Profile { .. } => &[],
-    });
-    let rules = policies.flat_map(|policy| policy.rules.iter().map(move |rule| (policy.policy.id, rule)));
-    rules.filter(|(_, rule)| rule.action == Action::Allow).min_by_key(|(_, rule)| rule.mismatches.len())
+    format!("tier {tier}: {}, {rules}{staged}", trail.policy.named)
 }

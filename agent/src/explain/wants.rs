@@ -1,11 +1,13 @@
 //! What a rule asks for, in its author's words, and what the packet has instead.
 
-use caracal_net::{Family, Protocol};
-use caracal_program::Field;
+use caracal_model::Labels;
+use caracal_net::{Family, Port, Protocol};
+use caracal_program::{Field, Transport, WorkloadId};
 use caracal_proto::felix::{self, protocol::NumberOrName, rule as oneof};
+use caracal_selector::Selector;
 
-use super::answer::{Address, Answer};
-use super::cluster::Cluster;
+use super::Service;
+use super::cluster::{Cluster, End};
 
 /// Labels that conversion adds to a workload's own.
 const ADDED_LABELS: &str = "projectcalico.org/";
@@ -13,77 +15,124 @@ const ADDED_LABELS: &str = "projectcalico.org/";
 /// What begins each selector of a converted networking.k8s.io policy, if more follows.
 const KUBERNETES_PREFIX: &str = "projectcalico.org/orchestrator == 'k8s' && ";
 
-/// What a field of a rule asks for.
-pub(super) fn wanted(field: Field, rule: &felix::Rule) -> String {
-    let (src, dst) = (Side::source(rule), Side::destination(rule));
-    match field {
-        Field::Family => match felix::IpVersion::try_from(rule.ip_version) {
-            Ok(felix::IpVersion::Ipv4) => Family::V4.to_string(),
-            Ok(felix::IpVersion::Ipv6) => Family::V6.to_string(),
-            Ok(felix::IpVersion::Any) | Err(_) => "either family".to_owned(),
-        },
-        Field::Protocol => format!("protocol {}", protocol(rule.protocol.as_ref())),
-        Field::NotProtocol => format!("a protocol other than {}", protocol(rule.not_protocol.as_ref())),
-        Field::Icmp => match rule.icmp {
-            Some(oneof::Icmp::IcmpType(icmp_type)) => format!("ICMP type {icmp_type}"),
-            Some(oneof::Icmp::IcmpTypeCode(m)) => format!("ICMP type {} code {}", m.r#type, m.code),
-            None => "any ICMP type".to_owned(),
-        },
-        Field::NotIcmp => match rule.not_icmp {
-            Some(oneof::NotIcmp::NotIcmpType(icmp_type)) => format!("no ICMP type {icmp_type}"),
-            Some(oneof::NotIcmp::NotIcmpTypeCode(m)) => format!("no ICMP type {} code {}", m.r#type, m.code),
-            None => "any ICMP type".to_owned(),
-        },
-        Field::SrcNets => format!("source in {}", src.nets.join(", ")),
-        Field::NotSrcNets => format!("source outside of {}", src.not_nets.join(", ")),
-        Field::SrcPorts => format!("source port {}", src.ports()),
-        Field::NotSrcPorts => format!("source port other than {}", ranges(src.not_ports)),
-        Field::SrcSets => format!("source {}", src.selectors()),
-        Field::NotSrcSets => format!("source not {}", src.not_selector),
-        Field::NotSrcNamedPorts => "source port other than those named".to_owned(),
-        Field::DstNets => format!("destination in {}", dst.nets.join(", ")),
-        Field::NotDstNets => format!("destination outside of {}", dst.not_nets.join(", ")),
-        Field::DstPorts => format!("destination port {}", dst.ports()),
-        Field::NotDstPorts => format!("destination port other than {}", ranges(dst.not_ports)),
-        Field::DstSets => format!("destination {}", dst.selectors()),
-        Field::NotDstSets => format!("destination not {}", dst.not_selector),
-        Field::NotDstNamedPorts => "destination port other than those named".to_owned(),
-        Field::DstIpPortSets => format!("destination {}", dst.selectors()),
+/// A packet that rules are compared with, for people.
+pub(super) struct Flow<'a> {
+    pub(super) cluster: &'a Cluster,
+    /// Source and destination.
+    pub(super) ends: [End<'a>; 2],
+    pub(super) service: Service,
+    pub(super) source_port: Port,
+}
+
+impl Flow<'_> {
+    /// What the packet has and what the rule asks for instead, of a field that
+    /// the packet does not satisfy.
+    pub(super) fn why(&self, field: Field, rule: &felix::Rule) -> String {
+        let [from, to] = self.ends;
+        let (src, dst) = (Side::source(rule), Side::destination(rule));
+        let protocol_here = self.service.header(self.source_port).0;
+        let (port, source_port) = (self.port(), self.source_port);
+        match field {
+            Field::Family => {
+                let family = Family::of(from.address);
+                format!("the packet is {family}, rule is for {} only", other(family))
+            }
+            Field::Protocol => format!("protocol {protocol_here}, rule allows {}", protocol(rule.protocol.as_ref())),
+            Field::NotProtocol => format!("protocol {protocol_here}, rule allows any other"),
+            Field::Icmp => format!("{}, rule allows {}", self.icmp(), icmp(rule)),
+            Field::NotIcmp => format!("{}, rule allows any but {}", self.icmp(), not_icmp(rule)),
+            Field::SrcNets => format!("source {} is not in {}", self.named(from), src.nets.join(", ")),
+            Field::NotSrcNets => {
+                format!("source {} is in {}, which rule excepts", self.named(from), src.not_nets.join(", "))
+            }
+            Field::SrcPorts => format!("source port {source_port}, rule allows {}", src.ports()),
+            Field::NotSrcPorts => format!("source port {source_port}, rule allows any but {}", ranges(src.not_ports)),
+            Field::SrcSets => format!("source {} is not in {}", self.labelled(from), src.selectors(self.labels(from))),
+            Field::NotSrcSets => {
+                format!("source {} is in selector {}, which rule excepts", self.labelled(from), src.not_selector)
+            }
+            Field::NotSrcNamedPorts => format!("source port {source_port} has a name that rule excepts"),
+            Field::DstNets => format!("destination {} is not in {}", self.named(to), dst.nets.join(", ")),
+            Field::NotDstNets => {
+                format!("destination {} is in {}, which rule excepts", self.named(to), dst.not_nets.join(", "))
+            }
+            Field::DstPorts => format!("{port}, rule allows {}", dst.ports()),
+            Field::NotDstPorts => format!("{port}, rule allows any but {}", ranges(dst.not_ports)),
+            Field::DstSets => format!("destination {} is not in {}", self.labelled(to), dst.selectors(self.labels(to))),
+            Field::NotDstSets => {
+                format!("destination {} is in selector {}, which rule excepts", self.labelled(to), dst.not_selector)
+            }
+            Field::NotDstNamedPorts => format!("{port} has a name that rule excepts"),
+            Field::DstIpPortSets => {
+                format!("destination {} with {port} is not of {}", self.named(to), dst.selectors(self.labels(to)))
+            }
+        }
+    }
+
+    fn port(&self) -> String {
+        match self.service {
+            Service::Port(_, port) => format!("port {port}"),
+            Service::Icmp(protocol, _) | Service::Other(protocol) => format!("protocol {protocol} without ports"),
+        }
+    }
+
+    fn icmp(&self) -> String {
+        match self.service.header(self.source_port) {
+            (protocol, Transport::Icmp { icmp_type, code }) => format!("{protocol} type {icmp_type} code {code}"),
+            (protocol, Transport::Ports { .. } | Transport::Opaque) => format!("protocol {protocol}"),
+        }
+    }
+
+    /// `10.0.0.7 (pod b/client)`, or an address that no workload has.
+    fn named(&self, end: End<'_>) -> String {
+        match end.workload {
+            Some(endpoint) => format!("{} ({})", end.address, workload(&endpoint.id)),
+            None => end.address.to_string(),
+        }
+    }
+
+    /// `10.0.0.7 (pod b/client, app=web)`, or an address that no workload has.
+    fn labelled(&self, end: End<'_>) -> String {
+        let Some(endpoint) = end.workload else {
+            return format!("{} (no workload)", end.address);
+        };
+        let labels = self.labels(end).into_iter().flat_map(Labels::iter);
+        let own = labels.filter(|(key, _)| !key.starts_with(ADDED_LABELS)).map(|(key, value)| format!("{key}={value}"));
+        let words: Vec<String> = [workload(&endpoint.id)].into_iter().chain(own).collect();
+        format!("{} ({})", end.address, words.join(", "))
+    }
+
+    fn labels(&self, end: End<'_>) -> Option<&Labels> {
+        self.cluster.labels(&end.workload?.id.workload)
     }
 }
 
-/// What the packet has where a rule asks for something else.
-pub(super) fn found(field: Field, cluster: &Cluster, answer: &Answer<'_>) -> String {
-    let Answer { from, to, port, .. } = answer;
-    match field {
-        Field::Family => Family::of(from.address).to_string(),
-        Field::Protocol | Field::NotProtocol | Field::Icmp | Field::NotIcmp => port.to_string(),
-        Field::SrcNets | Field::NotSrcNets => format!("source {}", from.address),
-        Field::SrcPorts | Field::NotSrcPorts | Field::NotSrcNamedPorts => {
-            format!("source port {}", answer.source_port)
-        }
-        Field::SrcSets | Field::NotSrcSets => format!("source {}", labels(cluster, from)),
-        Field::DstNets | Field::NotDstNets => format!("destination {}", to.address),
-        Field::DstPorts | Field::NotDstPorts | Field::NotDstNamedPorts => format!("destination port {port}"),
-        Field::DstSets | Field::NotDstSets | Field::DstIpPortSets => {
-            format!("destination {}", labels(cluster, to))
-        }
+/// `pod b/client`; workloads of other orchestrators by their whole name.
+fn workload(id: &WorkloadId) -> String {
+    if id.orchestrator == "k8s" { format!("pod {}", id.workload) } else { format!("workload {}", id.workload) }
+}
+
+const fn other(family: Family) -> Family {
+    match family {
+        Family::V4 => Family::V6,
+        Family::V6 => Family::V4,
     }
 }
 
-/// `shop/web with app=web`, or an address that no workload has.
-fn labels(cluster: &Cluster, end: &Address<'_>) -> String {
-    let Some(workload) = end.workload else {
-        return format!("{}, which is no workload", end.address);
-    };
-    let labels = cluster.labels(workload);
-    let own: Vec<String> = labels
-        .iter()
-        .flat_map(|labels| labels.iter())
-        .filter(|(key, _)| !key.starts_with(ADDED_LABELS))
-        .map(|(key, value)| format!("{key}={value}"))
-        .collect();
-    if own.is_empty() { format!("{workload} without labels") } else { format!("{workload} with {}", own.join(", ")) }
+fn icmp(rule: &felix::Rule) -> String {
+    match rule.icmp {
+        Some(oneof::Icmp::IcmpType(icmp_type)) => format!("ICMP type {icmp_type}"),
+        Some(oneof::Icmp::IcmpTypeCode(m)) => format!("ICMP type {} code {}", m.r#type, m.code),
+        None => "any ICMP type".to_owned(),
+    }
+}
+
+fn not_icmp(rule: &felix::Rule) -> String {
+    match rule.not_icmp {
+        Some(oneof::NotIcmp::NotIcmpType(icmp_type)) => format!("ICMP type {icmp_type}"),
+        Some(oneof::NotIcmp::NotIcmpTypeCode(m)) => format!("ICMP type {} code {}", m.r#type, m.code),
+        None => "no ICMP type".to_owned(),
+    }
 }
 
 /// One side of a rule as its author wrote it.
@@ -134,34 +183,44 @@ impl<'a> Side<'a> {
     /// Numeric ports, and a word on named ones: their names stay behind when
     /// they are resolved to sets, and a selector beside them is part of the set.
     fn ports(&self) -> String {
-        let named = self.has_named_ports.then(|| match self.selectors() {
-            selectors if selectors.is_empty() => "by name".to_owned(),
-            selectors => format!("by name, {selectors}"),
+        let named = self.has_named_ports.then(|| match self.selectors(None) {
+            selectors if selectors.is_empty() => "ports by name".to_owned(),
+            selectors => format!("ports by name of {selectors}"),
         });
         let numeric = (!self.ports.is_empty()).then(|| ranges(self.ports));
         numeric.into_iter().chain(named).collect::<Vec<_>>().join(" or ")
     }
 
-    fn selectors(&self) -> String {
+    /// What selects endpoints here; without the selector of labels if these labels
+    /// satisfy it and there is something else that they cannot satisfy.
+    fn selectors(&self, labels: Option<&Labels>) -> String {
         let mut parts = Vec::new();
         let mut part = |label: &str, text: &str| {
             if !text.is_empty() {
                 parts.push(format!("{label} {text}"));
             }
         };
-        part("with namespace", self.namespace_selector);
-        // What the conversion of a Kubernetes policy puts first is not its author's.
-        part("with", self.selector.strip_prefix(KUBERNETES_PREFIX).unwrap_or(self.selector));
-        part("not", self.not_selector);
+        part("namespace selector", self.namespace_selector);
         if let Some(felix::ServiceAccountMatch { selector, names }) = self.service_accounts {
-            part("with service account", selector);
-            part("with service account", &names.join(", "));
+            part("service account selector", selector);
+            part("service accounts", &names.join(", "));
         }
         let (namespace, service) = self.service;
         if !service.is_empty() {
-            part("an endpoint of Service", &format!("{namespace}/{service}"));
+            part("Service", &format!("{namespace}/{service}"));
         }
-        parts.join(", ")
+        // What the conversion of a Kubernetes policy puts first is not its author's.
+        let selector = self.selector.strip_prefix(KUBERNETES_PREFIX).unwrap_or(self.selector);
+        let is_met = |labels| Selector::parse(self.selector).is_ok_and(|parsed| parsed.matches(labels));
+        if parts.is_empty() || !labels.is_some_and(is_met) {
+            if !selector.is_empty() {
+                parts.push(format!("selector {selector}"));
+            }
+        }
+        if !self.not_selector.is_empty() {
+            parts.push(format!("everything but {}", self.not_selector));
+        }
+        parts.join(" with ")
     }
 }
 

@@ -1,0 +1,111 @@
+//! Packets around the one that is to pass, whose verdicts must stay.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use caracal_net::{Family, Protocol};
+use caracal_program::{Direction, Packet, Transport, Verdict, WorkloadId, evaluate_endpoint};
+
+use crate::explain::cluster::Cluster;
+
+/// How many other workloads are looked at. What is drafted is narrow by its
+/// form; the probes guard against what the form does not show.
+const NEIGHBOURS: usize = 64;
+
+/// Packets at endpoints.
+pub(super) struct Probes(Vec<(WorkloadId, Direction, Packet)>);
+
+impl Probes {
+    /// Packets that differ from one at an endpoint in one or two things.
+    pub(super) fn around(cluster: &Cluster, near: &WorkloadId, direction: Direction, packet: &Packet) -> Self {
+        let family = packet.family();
+        let others: Vec<(WorkloadId, IpAddr)> = cluster
+            .store()
+            .workloads()
+            .filter(|endpoint| endpoint.id != *near)
+            .filter_map(|endpoint| {
+                let address = endpoint.addresses.iter().find(|address| Family::of(**address) == family)?;
+                Some((endpoint.id.clone(), *address))
+            })
+            .filter(|(_, address)| *address != packet.src() && *address != packet.dst())
+            .take(NEIGHBOURS)
+            .collect();
+        let ends = (packet.src(), packet.dst());
+        let (near_address, far_address) = match direction {
+            Direction::Egress => ends,
+            Direction::Ingress => (ends.1, ends.0),
+        };
+        let between = |near: IpAddr, far: IpAddr, (protocol, transport): (Protocol, Transport)| {
+            let (src, dst) = match direction {
+                Direction::Egress => (near, far),
+                Direction::Ingress => (far, near),
+            };
+            Packet::new(src, dst, protocol, transport).ok()
+        };
+        let same = (packet.protocol(), packet.transport());
+        let mut probes = Vec::new();
+        let mut add = |id: &WorkloadId, packet: Option<Packet>| {
+            probes.extend(packet.map(|packet| (id.clone(), direction, packet)));
+        };
+        for header in other_headers(packet) {
+            add(near, between(near_address, far_address, header));
+            for (id, address) in others.iter().take(4) {
+                add(id, between(*address, far_address, header));
+                add(near, between(near_address, *address, header));
+            }
+        }
+        for far in neighbours(far_address) {
+            add(near, between(near_address, far, same));
+        }
+        for (i, (id, address)) in others.iter().enumerate() {
+            add(near, between(near_address, *address, same));
+            add(id, between(*address, far_address, same));
+            if let Some((_, other)) = others.get(i + 1) {
+                add(id, between(*address, *other, same));
+            }
+        }
+        Self(probes)
+    }
+
+    /// What the cluster says to each.
+    pub(super) fn verdicts(&self, cluster: &Cluster) -> Vec<Option<Verdict>> {
+        let judge = |(id, direction, packet): &(WorkloadId, Direction, Packet)| {
+            let endpoint = cluster.store().workload(id)?;
+            Some(evaluate_endpoint(endpoint, *direction, cluster.store(), packet).verdict)
+        };
+        self.0.iter().map(judge).collect()
+    }
+}
+
+/// Other ports and protocols.
+fn other_headers(packet: &Packet) -> Vec<(Protocol, Transport)> {
+    let protocol = packet.protocol();
+    let mut headers = match packet.transport() {
+        Transport::Ports { src, dst } => {
+            let other = if protocol == Protocol::TCP { Protocol::UDP } else { Protocol::TCP };
+            let ports = |dst| Transport::Ports { src, dst };
+            vec![(protocol, ports(dst.wrapping_add(1))), (protocol, ports(dst.wrapping_sub(1))), (other, ports(dst))]
+        }
+        Transport::Icmp { icmp_type, code } => {
+            vec![(protocol, Transport::Icmp { icmp_type: icmp_type.wrapping_add(1), code })]
+        }
+        Transport::Opaque => Vec::new(),
+    };
+    if !matches!(protocol, Protocol::TCP) {
+        headers.push((Protocol::TCP, Transport::Ports { src: 49152, dst: 443 }));
+    }
+    headers
+}
+
+/// The addresses on both sides of one.
+fn neighbours(address: IpAddr) -> [IpAddr; 2] {
+    match address {
+        IpAddr::V4(v4) => {
+            let bits = v4.to_bits();
+            [bits.wrapping_add(1), bits.wrapping_sub(1)].map(|bits| Ipv4Addr::from_bits(bits).into())
+        }
+        IpAddr::V6(v6) => {
+            let bits = v6.to_bits();
+            [bits.wrapping_add(1), bits.wrapping_sub(1)].map(|bits| Ipv6Addr::from_bits(bits).into())
+        }
+    }
+}
