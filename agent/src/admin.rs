@@ -15,7 +15,7 @@ mod serve;
 mod service;
 
 pub use client::{CallError, call};
-pub use serve::{Server, spawn};
+pub use serve::{Listeners, Server, spawn};
 pub use service::Service;
 
 /// Where the admin API is served if nobody says otherwise.

@@ -8,6 +8,7 @@ mod feed;
 mod half;
 mod inbox;
 mod insight;
+mod outward;
 
 use caracal_datastore::Report;
 use tracing::{info, warn};
@@ -17,6 +18,7 @@ pub use feed::Feed;
 pub use half::{ControlError, ControlHalf};
 pub use inbox::{Inbox, Input, News, Outlet, PeerId, Receiver, SourceInbox, inbox};
 pub use insight::{Insight, Question, Unanswered};
+pub use outward::{Followers, Outward};
 
 /// Logs news about what is wrong with what a source reads.
 pub fn log_report(report: &Report) {

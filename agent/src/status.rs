@@ -6,6 +6,7 @@
 //! ([`Insight`](crate::control::Insight)).
 
 pub mod answer;
+pub mod files;
 mod ledger;
 mod moment;
 mod receipts;
@@ -14,6 +15,8 @@ use std::collections::BTreeMap;
 
 use caracal_datastore::{Problem, Report};
 use caracal_proto::sync::{self, Ack};
+
+use crate::metrics::Numbers;
 
 pub use ledger::{Ledger, Policy, Tier, Workload};
 pub use moment::Moment;
@@ -30,6 +33,9 @@ pub struct Status {
     data_half: DataHalf,
     /// The last revision that was sent, and when.
     sent: Option<(u64, Moment)>,
+    numbers: Numbers,
+    /// Grows when an endpoint may be doing otherwise than before.
+    stirs: u64,
 }
 
 /// The data half, as far as it is known here.
@@ -69,6 +75,8 @@ impl Default for Status {
                 report: sync::Report::default(),
             },
             sent: None,
+            numbers: Numbers::default(),
+            stirs: 0,
         }
     }
 }
@@ -104,15 +112,18 @@ impl Status {
     /// A snapshot begins: what it does not tell is gone.
     pub fn on_snapshot(&mut self) {
         self.ledger.clear();
+        self.receipts.start_over();
     }
 
     /// Takes a message to the data half.
     pub fn on_message(&mut self, message: &caracal_proto::felix::ToDataplane) {
+        self.numbers.output();
         self.ledger.on_message(message);
     }
 
     /// A revision was sent whole.
     pub fn on_commit(&mut self, revision: u64) {
+        self.stirs += 1;
         self.sent = Some((revision, Moment::now()));
         let workloads = self.ledger.workloads();
         self.receipts.retain(|id| workloads.contains_key(id));
@@ -120,12 +131,38 @@ impl Status {
 
     /// The data half acknowledged a revision of this control half, or told how endpoints are doing.
     pub fn on_ack(&mut self, ack: &Ack, stamp: u64) {
+        match ack.error.is_empty() {
+            true if stamp != 0 => {
+                let latency = Moment::from_nanos(ack.committed).since(Moment::from_nanos(stamp));
+                self.numbers.acknowledged(latency);
+            }
+            true => {}
+            false => self.numbers.failed(),
+        }
+        self.stirs += 1;
         self.receipts.on_ack(ack, stamp);
     }
 
     /// The data half reports.
     pub fn on_report(&mut self, report: sync::Report) {
         self.data_half.report = report;
+    }
+
+    /// A number that grows whenever an endpoint may be doing otherwise than before.
+    #[must_use]
+    pub const fn stirs(&self) -> u64 {
+        self.stirs
+    }
+
+    /// What was counted.
+    #[must_use]
+    pub const fn numbers(&self) -> &Numbers {
+        &self.numbers
+    }
+
+    /// Where it is counted.
+    pub fn count(&mut self) -> &mut Numbers {
+        &mut self.numbers
     }
 
     /// When the control half started.

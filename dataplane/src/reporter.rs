@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use caracal_program::{Measurement, MeasurementKind, Problem, Report};
+use caracal_program::{Problem, Report};
 use caracal_proto::sync::{self, Alive, FromData, from_data};
 
 /// The pause between two reports while something changes.
@@ -71,7 +71,7 @@ impl Reporter {
 fn encode(report: &Report) -> sync::Report {
     let Report { measurements, problems } = report;
     sync::Report {
-        measurements: measurements.iter().map(measurement).collect(),
+        measurements: measurements.iter().map(Into::into).collect(),
         problems: problems
             .iter()
             .map(|Problem { subject, reason }| sync::Problem { subject: subject.clone(), reason: reason.clone() })
@@ -79,23 +79,10 @@ fn encode(report: &Report) -> sync::Report {
     }
 }
 
-fn measurement(measurement: &Measurement) -> sync::Measurement {
-    let Measurement { name, help, kind, labels, value } = measurement;
-    let kind = match kind {
-        MeasurementKind::Counter => sync::measurement::Kind::Counter,
-        MeasurementKind::Gauge => sync::measurement::Kind::Gauge,
-    };
-    sync::Measurement {
-        name: (*name).to_owned(),
-        help: (*help).to_owned(),
-        kind: kind.into(),
-        labels: labels.iter().map(|(label, value)| ((*label).to_owned(), value.to_string())).collect(),
-        value: *value,
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use caracal_program::Measurement;
+
     use super::*;
 
     fn report(value: u64) -> Report {

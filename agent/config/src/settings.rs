@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use caracal_net::{MarkMask, ProtocolPort};
 
+use crate::duration::parse_duration;
 use crate::kind::{Value, items};
 use crate::resolve::Resolved;
 
@@ -178,6 +179,15 @@ pub struct Settings {
     /// `PrometheusMetricsEnabled`, `PrometheusMetricsHost`,
     /// `PrometheusMetricsPort`.
     pub metrics: HttpListener,
+    /// `PrometheusMetricsCertFile` or `PrometheusMetricsKeyFile`: the metrics are
+    /// to be served over TLS only.
+    pub metrics_tls: bool,
+    /// `PrometheusProcessMetricsEnabled`.
+    pub process_metrics: bool,
+    /// `HealthTimeoutOverrides`: how long parts may be silent, by name.
+    pub health_timeouts: BTreeMap<String, Duration>,
+    /// `DataplaneWatchdogTimeout`: how long the data half may be silent.
+    pub dataplane_watchdog: Option<Duration>,
 }
 
 impl Settings {
@@ -243,6 +253,12 @@ impl Resolved {
                 host: self.text("PrometheusMetricsHost"),
                 port: self.number("PrometheusMetricsPort"),
             },
+            metrics_tls: ["PrometheusMetricsCertFile", "PrometheusMetricsKeyFile"]
+                .iter()
+                .any(|name| !self.text(name).is_empty()),
+            process_metrics: self.switch("PrometheusProcessMetricsEnabled"),
+            health_timeouts: self.durations("HealthTimeoutOverrides"),
+            dataplane_watchdog: self.interval("DataplaneWatchdogTimeout"),
         }
     }
 
@@ -285,6 +301,12 @@ impl Resolved {
 
     fn path(&self, name: &str) -> Option<PathBuf> {
         Some(self.text(name)).filter(|path| !path.is_empty()).map(PathBuf::from)
+    }
+
+    fn durations(&self, name: &str) -> BTreeMap<String, Duration> {
+        let text = self.text(name);
+        let pairs = items(&text).filter_map(|item| item.split_once('='));
+        pairs.filter_map(|(key, value)| Some((key.to_owned(), parse_duration(value)?))).collect()
     }
 
     fn list(&self, name: &str) -> Vec<String> {

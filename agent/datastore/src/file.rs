@@ -23,7 +23,7 @@ use std::fs;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::{Duration, Instant};
 
 use caracal_model::{Event, Kind, Stamp};
@@ -38,6 +38,9 @@ use crate::source::{ConfigEvent, Sink, Source, SourceError, Stopper};
 
 /// How often the directory is looked at while nobody announces changes.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long the source may wait without saying that it lives.
+const BEAT: Duration = Duration::from_secs(10);
 
 enum Wake {
     Changed(Change, Stamp),
@@ -267,6 +270,7 @@ impl FileSource {
     fn follow(&mut self, sink: &mut dyn Sink) -> Result<(), SourceError> {
         self.list(sink)?;
         while self.wait() {
+            sink.alive();
             self.look(sink);
         }
         Ok(())
@@ -275,10 +279,8 @@ impl FileSource {
     /// Waits for something to look at; false once the source is stopped.
     fn wait(&mut self) -> bool {
         let deadline = self.schedule.deadline(Instant::now()).into_iter().chain(self.next_look).min();
-        let first = match deadline {
-            None => self.wakes.recv().map_err(RecvTimeoutError::from),
-            Some(at) => self.wakes.recv_timeout(at.saturating_duration_since(Instant::now())),
-        };
+        let pause = deadline.map_or(BEAT, |at| at.saturating_duration_since(Instant::now()).min(BEAT));
+        let first = self.wakes.recv_timeout(pause);
         // What has been announced meanwhile belongs to the same round.
         let mut next = first.ok();
         while let Some(wake) = next {

@@ -188,6 +188,9 @@ pub trait Sink {
     /// Nothing more is known now: the events so far lead to a state worth acting on.
     fn settled(&mut self);
 
+    /// The source works, or waits for something to do. Told every few seconds at least.
+    fn alive(&mut self) {}
+
     /// Everything that was done before this token was given has been told.
     /// Always right after [`settled`](Self::settled).
     fn synced(&mut self, token: &str);

@@ -1,18 +1,23 @@
-//! The admin socket's thread.
+//! The thread that answers questions: on the admin socket, and over HTTP.
 
 use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use caracal_config::HttpListener;
 use caracal_proto::admin::admin_server::AdminServer;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio_stream::wrappers::UnixListenerStream;
 use tracing::{info, warn};
 
 use super::Service;
+use crate::health::{self, Health, Quality};
+use crate::http::{self, Answer, Pages, Troubles};
+use crate::metrics::{self, Scrapes};
 use crate::sync::socket::Socket;
 
 /// The first pause after the socket could not be served; each further one is twice as long.
@@ -38,6 +43,46 @@ impl Drop for Server {
     }
 }
 
+/// Where and how probes and scrapes are answered.
+pub struct Listeners {
+    /// `/liveness` and `/readiness`.
+    pub health: (watch::Receiver<HttpListener>, Health),
+    /// `/metrics`.
+    pub metrics: (watch::Receiver<HttpListener>, Scrapes),
+    /// Gets to know why nobody listens.
+    pub troubles: Troubles,
+}
+
+impl Listeners {
+    /// Does not end by itself.
+    async fn serve(self) {
+        let Self { health: (health_wanted, health), metrics: (metrics_wanted, scrapes), troubles } = self;
+        let probes: Pages = Arc::new(move |path| {
+            let answer = match path.as_str() {
+                "/liveness" => health::answer(&health, Quality::Liveness),
+                "/readiness" => health::answer(&health, Quality::Readiness),
+                _ => Answer::not_found(),
+            };
+            Box::pin(std::future::ready(answer))
+        });
+        let metrics: Pages = Arc::new(move |path| {
+            let scrapes = scrapes.clone();
+            Box::pin(async move {
+                match path.as_str() {
+                    "/metrics" => {
+                        Answer { status: 200, content_type: metrics::CONTENT_TYPE, body: scrapes.page().await }
+                    }
+                    _ => Answer::not_found(),
+                }
+            })
+        });
+        tokio::join!(
+            http::serve("health probes", health_wanted, probes, troubles.clone()),
+            http::serve("metrics", metrics_wanted, metrics, troubles),
+        );
+    }
+}
+
 /// Serves the admin API on a unix socket, with a thread of its own. `guard` is
 /// dropped when that ends, however it does.
 ///
@@ -46,7 +91,12 @@ impl Drop for Server {
 ///
 /// # Errors
 /// If the thread or its runtime cannot be started.
-pub fn spawn(socket: PathBuf, service: Service, guard: impl Send + 'static) -> io::Result<Server> {
+pub fn spawn(
+    socket: PathBuf,
+    service: Service,
+    listeners: Listeners,
+    guard: impl Send + 'static,
+) -> io::Result<Server> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (stop, stopped) = oneshot::channel();
     let thread = std::thread::Builder::new().name("admin".to_owned()).spawn(move || {
@@ -54,6 +104,7 @@ pub fn spawn(socket: PathBuf, service: Service, guard: impl Send + 'static) -> i
         runtime.block_on(async {
             tokio::select! {
                 () = serve(&socket, &service) => {}
+                () = listeners.serve() => {}
                 _ = stopped => {}
             }
         });

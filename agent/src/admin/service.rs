@@ -7,6 +7,8 @@ use caracal_proto::admin::{
 use tonic::{Request, Response, Status};
 
 use crate::control::{Inbox, Insight, Unanswered};
+use crate::health::Health;
+use crate::http::Troubles;
 use crate::status::answer;
 
 /// Answers the calls of the admin API.
@@ -15,13 +17,15 @@ pub struct Service {
     graph: Inbox,
     /// As on the command line.
     datastore: String,
+    health: Health,
+    troubles: Troubles,
 }
 
 impl Service {
     /// A service that asks the graph's thread behind `graph`, which reads `datastore`.
     #[must_use]
-    pub fn new(graph: Inbox, datastore: String) -> Self {
-        Self { graph, datastore }
+    pub fn new(graph: Inbox, datastore: String, health: Health, troubles: Troubles) -> Self {
+        Self { graph, datastore, health, troubles }
     }
 
     async fn ask<T: Send + 'static>(
@@ -40,7 +44,8 @@ impl Service {
 impl Admin for Service {
     async fn status(&self, _: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
         let datastore = self.datastore.clone();
-        self.ask(move |insight| answer::status(insight, datastore)).await
+        let (health, troubles) = (self.health.components(), self.troubles.all());
+        self.ask(move |insight| answer::status(insight, datastore, &health, &troubles)).await
     }
 
     async fn endpoints(&self, _: Request<EndpointsRequest>) -> Result<Response<EndpointsResponse>, Status> {

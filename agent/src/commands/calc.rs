@@ -31,7 +31,7 @@ fn follow(prepared: Prepared, mut printer: Printer<impl Write>) -> anyhow::Resul
     let mut calculator = Calculator::new(prepared.locality(), prepared.configuration);
     let (inbox, news, inputs) = inbox();
     signals::on_stop(move || inbox.send(Input::Stop))?;
-    let _feed = Feed::start(source, news)?;
+    let _feed = Feed::start(source, news, || {})?;
     // Dropped before the feed, which may wait for room.
     let inputs = inputs;
     while let Ok(input) = inputs.recv() {

@@ -4,13 +4,14 @@ use std::sync::mpsc::Sender;
 use std::thread::JoinHandle;
 
 use anyhow::anyhow;
-use tokio::sync::watch;
 
 use super::source::Prepared;
 use crate::admin;
 use crate::cli::{AdminArgs, SourceArgs};
-use crate::control::{Calculator, ControlHalf, Feed, Inbox, Input, inbox};
+use crate::control::{Calculator, ControlHalf, Feed, Followers, Inbox, Input, Outward, inbox};
+use crate::health::{self, Ready};
 use crate::logging::Logging;
+use crate::metrics::Scrapes;
 use crate::policysync;
 use crate::sync::Retention;
 
@@ -21,6 +22,7 @@ pub(super) type End = anyhow::Result<()>;
 pub(super) struct ControlThread {
     inbox: Inbox,
     thread: Option<JoinHandle<()>>,
+    followers: Followers,
     _policysync: policysync::serve::Server,
     /// Dropped last: it may wait for room in the inbox, which ends with the thread.
     _feed: Feed,
@@ -37,10 +39,10 @@ impl ControlThread {
         let source = prepared.open()?;
         let calculator = Calculator::new(prepared.locality(), prepared.configuration);
         let (inbox, news, inputs) = inbox();
-        let (prefix, followed) = watch::channel(None);
-        let half = ControlHalf::new(inputs, calculator, retention, prefix, logging);
+        let (outward, followers) = Outward::new(logging)?;
+        let half = ControlHalf::new(inputs, calculator, retention, outward);
         let guard = EndGuard::new(end.clone(), "the policy sync server");
-        let policysync = policysync::serve::spawn(followed, inbox.clone(), guard)?;
+        let policysync = policysync::serve::spawn(followers.policysync_prefix.clone(), inbox.clone(), guard)?;
         let thread = std::thread::Builder::new().name("control".to_owned()).spawn(move || {
             let guard = EndGuard::new(end, "the control half");
             match half.run() {
@@ -48,19 +50,27 @@ impl ControlThread {
                 Err(error) => guard.failed(&crate::chain(&error)),
             }
         })?;
-        let feed = Feed::start(source, news)?;
-        Ok(Self { inbox, thread: Some(thread), _policysync: policysync, _feed: feed })
+        let health = followers.health.clone();
+        let feed = Feed::start(source, news, move || health.report(health::DATASTORE, Ready::Yes, ""))?;
+        Ok(Self { inbox, thread: Some(thread), followers, _policysync: policysync, _feed: feed })
     }
 
-    /// Answers questions about this control half. If the thread for that ends, `end` is told.
+    /// Answers questions about this control half: on the admin socket, and to
+    /// probes and scrapes where the configuration says. If the thread for that ends, `end` is told.
     pub(super) fn serve_admin(
         &self,
         admin: &AdminArgs,
         source: &SourceArgs,
         end: Sender<End>,
     ) -> std::io::Result<admin::Server> {
-        let service = admin::Service::new(self.inbox(), source.datastore.to_string());
-        admin::spawn(admin.admin_socket.clone(), service, EndGuard::new(end, "the admin server"))
+        let Followers { health, health_listener, metrics_listener, troubles, .. } = &self.followers;
+        let service = admin::Service::new(self.inbox(), source.datastore.to_string(), health.clone(), troubles.clone());
+        let listeners = admin::Listeners {
+            health: (health_listener.clone(), health.clone()),
+            metrics: (metrics_listener.clone(), Scrapes::new(self.inbox())),
+            troubles: troubles.clone(),
+        };
+        admin::spawn(admin.admin_socket.clone(), service, listeners, EndGuard::new(end, "the admin server"))
     }
 
     /// Where peers write to.

@@ -16,16 +16,20 @@ pub struct Feed {
 }
 
 impl Feed {
-    /// Runs a source; what it tells goes to `inbox`.
+    /// Runs a source; what it tells goes to `inbox`, and `alive` is called every few seconds.
     ///
     /// # Errors
     /// If the thread cannot be started.
-    pub fn start(mut source: impl Source + 'static, inbox: SourceInbox) -> io::Result<Self> {
+    pub fn start(
+        mut source: impl Source + 'static,
+        inbox: SourceInbox,
+        alive: impl Fn() + Send + 'static,
+    ) -> io::Result<Self> {
         let stopper = source.stopper();
         let thread = std::thread::Builder::new().name("datastore".to_owned()).spawn(move || {
-            let mut sink = Forward(inbox);
+            let mut sink = Forward { inbox, alive: Box::new(alive) };
             if let Err(error) = source.run(&mut sink) {
-                sink.0.send(News::Failed(crate::chain(&error)));
+                sink.inbox.send(News::Failed(crate::chain(&error)));
             }
         })?;
         Ok(Self { stopper, thread: Some(thread) })
@@ -43,35 +47,42 @@ impl Drop for Feed {
 }
 
 /// Puts what a source tells into the inbox.
-struct Forward(SourceInbox);
+struct Forward {
+    inbox: SourceInbox,
+    alive: Box<dyn Fn() + Send>,
+}
 
 impl Drop for Forward {
     fn drop(&mut self) {
         // Nobody would notice that nothing comes any more.
         if std::thread::panicking() {
-            self.0.send(News::Failed("the source's thread panicked".to_owned()));
+            self.inbox.send(News::Failed("the source's thread panicked".to_owned()));
         }
     }
 }
 
 impl Sink for Forward {
     fn event(&mut self, event: Event) {
-        self.0.send(News::Event(Box::new(event)));
+        self.inbox.send(News::Event(Box::new(event)));
     }
 
     fn config(&mut self, event: ConfigEvent) {
-        self.0.send(News::Config(event));
+        self.inbox.send(News::Config(event));
     }
 
     fn report(&mut self, report: Report) {
-        self.0.send(News::Report(report));
+        self.inbox.send(News::Report(report));
     }
 
     fn settled(&mut self) {
-        self.0.send(News::Settled);
+        self.inbox.send(News::Settled);
+    }
+
+    fn alive(&mut self) {
+        (self.alive)();
     }
 
     fn synced(&mut self, token: &str) {
-        self.0.send(News::Synced(token.to_owned()));
+        self.inbox.send(News::Synced(token.to_owned()));
     }
 }

@@ -2,16 +2,17 @@
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::ops::ControlFlow;
-use std::path::PathBuf;
-use std::time::Duration;
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::{Duration, Instant};
 
+use caracal_datastore::ConfigEvent;
 use caracal_proto::felix;
 use caracal_proto::sync::{Ack, EndpointOutcome, FromData, Hello, endpoint_outcome, refusal};
-use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
-use super::{Calculator, Input, Insight, News, Outlet, PeerId, Receiver, log_report};
-use crate::logging::Logging;
+use super::{Calculator, Input, Insight, News, Outlet, Outward, PeerId, Receiver, log_report};
+use crate::health::BEAT;
+use crate::metrics::go_type;
 use crate::policysync::Hub;
 use crate::status::Status;
 use crate::sync::{Heard, Refused, Retention, RevisionKind, Session};
@@ -31,9 +32,7 @@ pub struct ControlHalf {
     session: Session,
     peer: Option<(PeerId, Box<dyn Outlet>)>,
     policysync: Hub,
-    /// Where the policy sync API is served.
-    policysync_prefix: watch::Sender<Option<PathBuf>>,
-    logging: Logging,
+    outward: Outward,
     status: Status,
     /// Whether the source has said that more belongs to what it told.
     unsettled: bool,
@@ -48,24 +47,16 @@ pub enum ControlError {
 }
 
 impl ControlHalf {
-    /// A control half that reads `inputs`, and keeps `policysync_prefix` at
-    /// what the configuration says.
+    /// A control half that reads `inputs`, and tells `outward` how it is doing.
     #[must_use]
-    pub fn new(
-        inputs: Receiver,
-        calculator: Calculator,
-        retention: Retention,
-        policysync_prefix: watch::Sender<Option<PathBuf>>,
-        logging: Logging,
-    ) -> Self {
+    pub fn new(inputs: Receiver, calculator: Calculator, retention: Retention, outward: Outward) -> Self {
         let mut half = Self {
             inputs,
             calculator,
             session: Session::new(fresh_epoch(), retention),
             peer: None,
             policysync: Hub::default(),
-            policysync_prefix,
-            logging,
+            outward,
             status: Status::default(),
             unsettled: false,
         };
@@ -75,13 +66,7 @@ impl ControlHalf {
 
     /// Passes the configuration on to whoever does not read it from messages.
     fn configure(&mut self) {
-        let settings = self.calculator.configuration().settings();
-        self.logging.set_severity(settings.log_severity_screen);
-        self.policysync_prefix.send_if_modified(|prefix| {
-            let changed = *prefix != settings.policy_sync_path_prefix;
-            *prefix = settings.policy_sync_path_prefix;
-            changed
-        });
+        self.outward.configure(self.calculator.configuration().settings());
     }
 
     /// Works until it is told to stop.
@@ -89,8 +74,12 @@ impl ControlHalf {
     /// # Errors
     /// If the source fails for good.
     pub fn run(mut self) -> Result<(), ControlError> {
-        while let Ok(first) = self.inputs.recv() {
-            let mut next = Some(first);
+        loop {
+            let mut next = match self.inputs.recv_timeout(BEAT) {
+                Ok(first) => Some(first),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            };
             let mut taken = 0;
             while let Some(input) = next {
                 if self.take(input)?.is_break() {
@@ -100,8 +89,13 @@ impl ControlHalf {
                 next = if taken < BATCH { self.inputs.try_recv().ok() } else { None };
             }
             self.flush();
+            self.tell();
         }
-        Ok(())
+    }
+
+    fn tell(&mut self) {
+        let Self { calculator, session, status, outward, .. } = self;
+        outward.tell(&Insight { calculator, session, status });
     }
 
     fn take(&mut self, input: Input) -> Result<ControlFlow<()>, ControlError> {
@@ -125,10 +119,16 @@ impl ControlHalf {
         match news {
             News::Event(event) => {
                 self.unsettled = true;
+                let (kind, begun) = (go_type(&event), Instant::now());
                 self.calculator.on_event(*event);
+                self.status.count().update(kind, begun.elapsed());
             }
             News::Config(event) => {
                 self.unsettled = true;
+                // A list of everything begins with the configuration.
+                if event == ConfigEvent::Begin {
+                    self.status.count().list();
+                }
                 self.calculator.on_config(event);
                 self.configure();
             }
@@ -146,6 +146,7 @@ impl ControlHalf {
 
     fn attach(&mut self, peer: PeerId, hello: &Hello, mut outlet: Box<dyn Outlet>) {
         if self.peer.is_some() {
+            self.status.count().refused(refusal::Reason::Busy);
             outlet.refuse(Refused::new(
                 refusal::Reason::Busy,
                 "another data half is connected, and there can be one only",
@@ -157,7 +158,10 @@ impl ControlHalf {
                 self.peer = Some((peer, outlet));
                 self.status.on_attach(&hello.build);
             }
-            Err(refused) => outlet.refuse(refused),
+            Err(refused) => {
+                self.status.count().refused(refused.reason);
+                outlet.refuse(refused);
+            }
         }
     }
 
@@ -175,6 +179,7 @@ impl ControlHalf {
         let Some((_, outlet)) = self.peer.as_mut().filter(|(id, _)| *id == peer) else {
             return;
         };
+        self.outward.heard();
         match self.session.receive(frame) {
             Ok(Heard::Ack { ack, stamp }) => {
                 log_ack(&ack, stamp);
@@ -188,6 +193,7 @@ impl ControlHalf {
             Ok(Heard::Felix(message)) => debug!(?message, "the data half reports"),
             Ok(Heard::Extension(extension)) => debug!(name = extension.name, "an extension that is not known here"),
             Err(refused) => {
+                self.status.count().refused(refused.reason);
                 outlet.refuse(refused);
                 self.detach();
             }

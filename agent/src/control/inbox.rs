@@ -1,6 +1,7 @@
 //! What the graph's thread is told, by whom.
 
-use std::sync::mpsc::{self, RecvError, TryRecvError};
+use std::sync::mpsc::{self, RecvError, RecvTimeoutError, TryRecvError};
+use std::time::Duration;
 
 use caracal_datastore::{ConfigEvent, Report};
 use caracal_model::Event;
@@ -128,6 +129,14 @@ impl Receiver {
     /// If nobody is left who could send one.
     pub fn recv(&self) -> Result<Input, RecvError> {
         self.inputs.recv().inspect(|input| self.make_room(input))
+    }
+
+    /// The next input; waits for it as long as that.
+    ///
+    /// # Errors
+    /// If none comes, or nobody is left who could send one.
+    pub fn recv_timeout(&self, timeout: Duration) -> Result<Input, RecvTimeoutError> {
+        self.inputs.recv_timeout(timeout).inspect(|input| self.make_room(input))
     }
 
     /// The next input, if one waits.

@@ -5,21 +5,28 @@ use std::collections::BTreeMap;
 use caracal_datastore::{InForce, Problem as SourceProblem};
 use caracal_program::{PolicyId, WorkloadId};
 use caracal_proto::admin::{
-    Datastore, Endpoint, EndpointsResponse, Half, OutcomeCount, PoliciesResponse, Policy, Problem, Revisions,
-    StatusResponse,
+    Component, Datastore, Endpoint, EndpointsResponse, Half, OutcomeCount, PoliciesResponse, Policy, Problem,
+    Revisions, StatusResponse,
 };
 use caracal_proto::sync::endpoint_outcome::Outcome;
 
 use super::{Ledger, Presence, Receipt, Workload};
 use crate::control::Insight;
+use crate::health;
 
 /// The word for an endpoint that the data half was told of and has not answered for.
 const PENDING: &str = "pending";
 
 /// Whether everything is in force, and what is not. `datastore` is as on the command line.
-pub fn status(insight: &Insight<'_>, datastore: String) -> StatusResponse {
+pub fn status(
+    insight: &Insight<'_>,
+    datastore: String,
+    health: &[health::Component],
+    troubles: &[(&str, String)],
+) -> StatusResponse {
     let Insight { calculator, session: _, status } = insight;
-    let problems = problems(insight);
+    let mut problems = problems(insight);
+    problems.extend(troubles.iter().map(|(what, trouble)| of("agent", (*what).to_owned(), trouble.clone())));
     let data_half = status.data_half();
     let control = Half {
         name: "control".into(),
@@ -37,8 +44,7 @@ pub fn status(insight: &Insight<'_>, datastore: String) -> StatusResponse {
         .into(),
         since: data_half.since.unix_seconds(),
     };
-    let is_ready =
-        calculator.is_complete() && data_half.presence == Presence::Here && status.receipts().acknowledged().is_some();
+    let is_ready = health.iter().all(health::Component::is_ready);
     let state = match (is_ready, problems.is_empty()) {
         (false, _) => "not ready",
         (true, false) => "degraded",
@@ -55,7 +61,7 @@ pub fn status(insight: &Insight<'_>, datastore: String) -> StatusResponse {
         revisions: Some(revisions(insight)),
         endpoints: outcomes(insight),
         problems,
-        health: Vec::new(),
+        health: health.iter().map(component).collect(),
     }
 }
 
@@ -84,14 +90,12 @@ fn outcomes(insight: &Insight<'_>) -> Vec<OutcomeCount> {
 fn problems(insight: &Insight<'_>) -> Vec<Problem> {
     let Insight { calculator, session: _, status } = insight;
     let mut problems: Vec<Problem> = status.source_problems().map(source_problem).collect();
-    let of = |source: &str, subject: String, reason: String| Problem {
-        source: source.into(),
-        subject,
-        reason,
-        ..Problem::default()
-    };
     for warning in calculator.configuration().warnings() {
         problems.push(of("configuration", String::new(), warning.to_string()));
+    }
+    if calculator.configuration().settings().metrics_tls {
+        let reason = "the metrics are not served: this build does not serve them over TLS";
+        problems.push(of("configuration", "PrometheusMetricsCertFile, PrometheusMetricsKeyFile".into(), reason.into()));
     }
     for (subject, problem) in calculator.problems() {
         problems.push(Problem { in_force: "nothing".into(), ..of("graph", subject, problem.to_string()) });
@@ -105,6 +109,21 @@ fn problems(insight: &Insight<'_>) -> Vec<Problem> {
     reported.sort();
     problems.extend(reported.into_iter().map(|(subject, reason)| of("data half", subject, reason)));
     problems
+}
+
+fn of(source: &str, subject: String, reason: String) -> Problem {
+    Problem { source: source.into(), subject, reason, ..Problem::default() }
+}
+
+fn component(component: &health::Component) -> Component {
+    let [liveness, readiness] = health::words(component);
+    Component {
+        name: component.name.into(),
+        timeout_seconds: component.timeout.map_or(0.0, |timeout| timeout.as_secs_f64()),
+        liveness: liveness.into(),
+        readiness: readiness.into(),
+        detail: component.detail.clone(),
+    }
 }
 
 fn source_problem(problem: &SourceProblem) -> Problem {

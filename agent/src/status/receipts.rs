@@ -71,6 +71,13 @@ impl Receipts {
         }
     }
 
+    /// The data half is told everything: nothing of it is acknowledged. The
+    /// kernel still holds what it held.
+    pub fn start_over(&mut self) {
+        self.acknowledged = None;
+        self.failure = None;
+    }
+
     /// Forgets the endpoints for which `is_known` is false.
     pub fn retain(&mut self, is_known: impl Fn(&WorkloadId) -> bool) {
         self.endpoints.retain(|id, _| is_known(id));

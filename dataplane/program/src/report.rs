@@ -4,6 +4,7 @@ mod distribution;
 
 use std::time::Duration;
 
+use caracal_proto::sync;
 use smol_str::SmolStr;
 
 pub use distribution::{Distribution, DistributionNames};
@@ -56,6 +57,23 @@ impl Measurement {
     pub fn with(mut self, label: &'static str, value: impl Into<SmolStr>) -> Self {
         self.labels.push((label, value.into()));
         self
+    }
+}
+
+impl From<&Measurement> for sync::Measurement {
+    fn from(measurement: &Measurement) -> Self {
+        let Measurement { name, help, kind, labels, value } = measurement;
+        let kind = match kind {
+            MeasurementKind::Counter => sync::measurement::Kind::Counter,
+            MeasurementKind::Gauge => sync::measurement::Kind::Gauge,
+        };
+        Self {
+            name: (*name).to_owned(),
+            help: (*help).to_owned(),
+            kind: kind.into(),
+            labels: labels.iter().map(|(label, value)| ((*label).to_owned(), value.to_string())).collect(),
+            value: *value,
+        }
     }
 }
 

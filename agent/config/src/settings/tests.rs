@@ -42,6 +42,10 @@ fn defaults() {
         log_severity_screen: Some(LogSeverity::Info),
         health: listener("localhost", 9099),
         metrics: listener("", 9091),
+        metrics_tls: false,
+        process_metrics: true,
+        health_timeouts: BTreeMap::new(),
+        dataplane_watchdog: Some(Duration::from_secs(90)),
     };
     assert_eq!(Settings::default(), expected);
 }

@@ -1,5 +1,7 @@
 //! The loop with a real graph, and data halves that only write down what they get.
 
+mod health;
+
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -12,7 +14,7 @@ use tokio_stream::StreamExt as _;
 
 use super::*;
 use crate::configuration::Configuration;
-use crate::control::{Inbox, SourceInbox, inbox};
+use crate::control::{Followers, Inbox, SourceInbox, inbox};
 use crate::logging::{self, Reader};
 use crate::policysync::{self, EndpointId, JoinId};
 use crate::sync::{Link, VERSIONS};
@@ -20,6 +22,7 @@ use crate::sync::{Link, VERSIONS};
 struct Loop {
     inbox: Inbox,
     source: SourceInbox,
+    followers: Followers,
     thread: Option<std::thread::JoinHandle<Result<(), ControlError>>>,
 }
 
@@ -29,9 +32,9 @@ impl Loop {
         let configuration = Configuration::load(None, Some("node-a")).expect("the node has a name");
         let calculator = Calculator::new(Locality::Node("node-a".into()), configuration);
         let logging = logging::start(Some("off"), Reader::Log).expect("a level");
-        let (prefix, _) = watch::channel(None);
-        let half = ControlHalf::new(inputs, calculator, Retention::Resumable, prefix, logging);
-        Self { inbox, source, thread: Some(std::thread::spawn(move || half.run())) }
+        let (outward, followers) = Outward::new(logging).expect("a thread");
+        let half = ControlHalf::new(inputs, calculator, Retention::Resumable, outward);
+        Self { inbox, source, followers, thread: Some(std::thread::spawn(move || half.run())) }
     }
 
     /// A source that lists nothing.
@@ -174,12 +177,11 @@ impl Peer {
     }
 
     fn ack(&self, revision: u64) {
-        self.inbox.send(Input::Frame {
-            peer: self.id,
-            frame: Box::new(FromData {
-                frame: Some(from_data::Frame::Ack(Ack { epoch: self.epoch, revision, ..Ack::default() })),
-            }),
-        });
+        self.say(from_data::Frame::Ack(Ack { epoch: self.epoch, revision, ..Ack::default() }));
+    }
+
+    fn say(&self, frame: from_data::Frame) {
+        self.inbox.send(Input::Frame { peer: self.id, frame: Box::new(FromData { frame: Some(frame) }) });
     }
 }
 

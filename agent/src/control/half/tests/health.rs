@@ -1,0 +1,126 @@
+//! What probes are told of the loop, and what the metrics page shows of it.
+
+use caracal_proto::sync::{Alive, Measurement, Report, measurement};
+
+use super::*;
+use crate::health::{self, Component, Quality};
+use crate::metrics::Scrapes;
+
+impl Loop {
+    /// One part, once it is as it should be.
+    fn part(&self, name: &str, check: impl Fn(&Component) -> bool) {
+        let deadline = std::time::Instant::now() + Duration::from_secs(10);
+        loop {
+            let components = self.followers.health.components();
+            let part = components.iter().find(|part| part.name == name).expect("it is registered");
+            if check(part) {
+                return;
+            }
+            assert!(std::time::Instant::now() < deadline, "{part:?}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn readiness(&self) -> u16 {
+        health::answer(&self.followers.health, Quality::Readiness).status
+    }
+}
+
+#[test]
+fn ready_is_in_sync_and_acknowledged() {
+    let control = Loop::start();
+    control.followers.health.report(health::DATASTORE, health::Ready::Yes, "");
+    control.list();
+    control.settle();
+    control.part(health::GRAPH, Component::is_ready);
+    control.part(health::DATAPLANE, |part| part.is_live() && !part.is_ready() && part.detail == "not connected");
+    assert_eq!(control.readiness(), 503);
+
+    let mut peer = control.attach(1);
+    peer.welcome();
+    peer.revision();
+    control.part(health::DATAPLANE, |part| part.detail == "nothing is acknowledged");
+    peer.ack(1);
+    control.part(health::DATAPLANE, Component::is_ready);
+    assert_eq!(control.readiness(), 204);
+
+    control.inbox.send(Input::Detach { peer: PeerId(1) });
+    control.part(health::DATAPLANE, |part| part.is_live() && !part.is_ready());
+    control.end().expect("it was told to stop");
+}
+
+#[test]
+fn a_thread_that_hangs_is_not_live() {
+    let control = Loop::start();
+    control.list();
+    control.settle();
+    control.part(health::GRAPH, Component::is_ready);
+    let limit = Duration::from_millis(200);
+    control.followers.health.set_overrides([(health::GRAPH.to_owned(), limit)].into());
+    let (resume, resumed) = mpsc::channel::<()>();
+    control.inbox.send(Input::Ask(Box::new(move |_| drop(resumed.recv()))));
+    control.part(health::GRAPH, |part| !part.is_live() && !part.is_ready());
+    assert_eq!(health::answer(&control.followers.health, Quality::Liveness).status, 503);
+    drop(resume);
+    control.part(health::GRAPH, Component::is_live);
+    control.end().expect("it was told to stop");
+}
+
+#[test]
+fn a_data_half_that_hangs_is_not_live() {
+    let control = Loop::start();
+    control.list();
+    control.settle();
+    let mut peer = control.attach(1);
+    peer.welcome();
+    peer.revision();
+    peer.ack(1);
+    control.part(health::DATAPLANE, Component::is_ready);
+    let limit = Duration::from_millis(200);
+    control.followers.health.set_overrides([(health::DATAPLANE.to_owned(), limit)].into());
+    control.part(health::DATAPLANE, |part| !part.is_live());
+    peer.say(from_data::Frame::Alive(Alive {}));
+    control.part(health::DATAPLANE, Component::is_live);
+    control.end().expect("it was told to stop");
+}
+
+#[test]
+fn the_metrics_page_has_both_halves() {
+    let control = Loop::start();
+    control.list();
+    control.node("n1", 5);
+    control.settle();
+    let mut peer = control.attach(1);
+    peer.welcome();
+    peer.revision();
+    peer.ack(1);
+    let labels = [("what".to_owned(), "rules".to_owned())].into();
+    let measurement = Measurement {
+        name: "caracal_dataplane_retries_total".to_owned(),
+        help: "Retries.".to_owned(),
+        kind: measurement::Kind::Counter.into(),
+        labels,
+        value: 3.0,
+    };
+    peer.say(from_data::Frame::Report(Report { measurements: vec![measurement], problems: Vec::new() }));
+    let scrapes = Scrapes::new(control.inbox.clone());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let page = runtime.block_on(scrapes.page());
+    for line in [
+        "# TYPE caracal_dataplane_retries_total counter",
+        "caracal_dataplane_retries_total{what=\"rules\"} 3",
+        "felix_host{host=\"node-a\"} 1",
+        "felix_resync_state 2",
+        "felix_calc_graph_updates_processed{type=\"ResourceKey\"} 1",
+        "# TYPE felix_calc_graph_update_time_seconds summary",
+        "felix_calc_graph_update_time_seconds_count 1",
+        "# TYPE caracal_event_to_kernel_seconds histogram",
+        "caracal_revision_acknowledged 1",
+        "felix_ipset_errors 0",
+        "caracal_graph_answers 1",
+    ] {
+        assert!(page.lines().any(|found| found == line), "{line} is not on the page:\n{page}");
+    }
+    assert!(page.contains("process_resident_memory_bytes "), "{page}");
+    control.end().expect("it was told to stop");
+}
