@@ -5,9 +5,12 @@ use std::path::Path;
 
 use caracal_agent::{policysync, sync};
 
+/// A target's name, what it runs, and the least number of cases.
+type Target = (&'static str, fn(&[u8]), usize);
+
 #[test]
 fn corpora_hold() {
-    let targets: [(&str, fn(&[u8]), usize); 3] = [
+    let targets: [Target; 3] = [
         ("sync-to-data", sync::fuzz::to_data, 5),
         ("sync-from-data", sync::fuzz::from_data, 4),
         ("policysync", policysync::fuzz::fuzz_one, 5),
