@@ -37,6 +37,8 @@ bench-control: packages ## the calculation graph
 
 bench-nftables: packages ## kernel changes against a hand-written floor (root)
 	$(CARGO) bench --locked --quiet -p caracal-nftables --bench nftables
+	$(CARGO) bench --locked --quiet -p caracal-nftables --bench heal
+	$(CARGO) bench --locked --quiet -p caracal-nftables --bench idle -- L
 
 bench-wire: build ## file write to changed verdict on the wire (root)
 	@$(CARGO) build --release --locked --quiet -p caracal-fv-tests --bin bench-wire

@@ -129,6 +129,27 @@ REVISION is the one that the kernel holds for the endpoint, SINCE when its outco
 Exit status: 0 every endpoint is programmed, 1 the agent cannot be reached, 3 some are not.")]
     Endpoints(AskArgs),
 
+    /// Look at this node's kernel for what keeps policy from being in force
+    #[command(after_help = "\
+Examples:
+  caracal doctor
+  caracal doctor --output json | jq '.findings[] | select(.severity != \"note\")'
+
+It needs CAP_NET_ADMIN and no running agent, and changes nothing. Exit status: 0 nothing is wrong, \
+1 the kernel cannot be asked, 3 there are warnings or errors.")]
+    Doctor(DoctorArgs),
+
+    /// Remove everything of ours from this node, and nothing else
+    #[command(after_help = "\
+Examples:
+  caracal cleanup --dry-run
+  caracal cleanup
+
+Stop the agent first. It needs CAP_NET_ADMIN, and the same configuration as the agent. Removed are the table \
+inet caracal, routes of our protocol into workload interfaces, endpoint status files and policy sync sockets. \
+Sysctls stay as they are: what they were before is not known.")]
+    Cleanup(CleanupArgs),
+
     /// List the policies that apply to endpoints of this node, in the order of evaluation
     #[command(after_help = "\
 Examples:
@@ -190,6 +211,26 @@ pub struct AskArgs {
     pub admin: AdminArgs,
 
     /// How to print the answer
+    #[arg(long, value_enum, default_value_t = Output::Text, value_name = "FORMAT")]
+    pub output: Output,
+}
+
+/// `caracal doctor`.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// How to print the findings
+    #[arg(long, value_enum, default_value_t = Output::Text, value_name = "FORMAT")]
+    pub output: Output,
+}
+
+/// `caracal cleanup`.
+#[derive(Debug, Args)]
+pub struct CleanupArgs {
+    /// Only list what would be removed
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// How to print what is removed
     #[arg(long, value_enum, default_value_t = Output::Text, value_name = "FORMAT")]
     pub output: Output,
 }

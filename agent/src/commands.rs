@@ -2,8 +2,10 @@
 
 mod agent;
 mod calc;
+mod cleanup;
 mod control;
 mod dataplane;
+mod doctor;
 mod endpoints;
 mod half;
 mod policies;
@@ -48,6 +50,8 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let done = match command {
         Command::Status(args) => return Ok(status::run(&args, std::io::stdout().lock())?.into()),
         Command::Endpoints(args) => return Ok(endpoints::run(&args, std::io::stdout().lock())?.into()),
+        Command::Doctor(args) => return Ok(doctor::run(&global, &args, std::io::stdout().lock())?.into()),
+        Command::Cleanup(args) => cleanup::run(&global, &args, std::io::stdout().lock()),
         Command::Policies(args) => policies::run(&args, std::io::stdout().lock()),
         Command::Agent(args) => agent::run(&global, &args),
         Command::Control(args) => control::run(&global, &args),

@@ -5,6 +5,7 @@ mod commit;
 mod drift;
 mod report;
 mod resync;
+mod surroundings;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -17,6 +18,7 @@ use caracal_program::{
 use caracal_sys::nft::{Batch, Features, Monitor, Name, NftSocket, QueryError, TableId};
 use drift::DriftLog;
 use rustc_hash::FxHashMap;
+use surroundings::Surroundings;
 
 use crate::held::{Held, Print};
 use crate::ir::TABLE;
@@ -29,7 +31,7 @@ use crate::settings::{Culprits, Ownership, Settings};
 const OWNED_POLL: Duration = Duration::from_millis(250);
 
 /// How often it is looked at if anybody may change the table.
-const SHARED_POLL: Duration = Duration::from_millis(50);
+const SHARED_POLL: Duration = Duration::from_millis(25);
 
 /// The same for a table so large that making it anew takes longer than finding out.
 const LARGE_POLL: Duration = Duration::from_millis(100);
@@ -101,6 +103,7 @@ pub struct NftablesDriver {
     prints: Vec<Print>,
     audit: Audit,
     drift: DriftLog,
+    surroundings: Surroundings,
     /// The subscription to the kernel's events, if it is wanted.
     monitor: Option<Monitor>,
     /// When the next attempt is due after a failure, and the pause after that.
@@ -136,6 +139,7 @@ impl NftablesDriver {
             prints: Vec::new(),
             audit: Audit::default(),
             drift: DriftLog::default(),
+            surroundings: Surroundings::default(),
             monitor: None,
             retry: None,
             refusals: 0,
@@ -263,6 +267,7 @@ impl Driver for NftablesDriver {
         if self.standing == Standing::Whole && self.model.as_ref().is_some_and(Model::has_garbage) {
             self.apply(store, &[])?;
         }
+        self.surroundings.look(&mut self.socket, self.settings.pass_mark(), now);
         Ok(Finding::Unchanged)
     }
 
@@ -275,7 +280,7 @@ impl Driver for NftablesDriver {
     }
 
     fn report(&self) -> Report {
-        report::report(&self.counts(), &self.drift, &self.outcomes)
+        report::report(&self.counts(), &self.drift, &self.outcomes, self.surroundings.found())
     }
 
     fn remove(&mut self) -> Result<(), DriverError> {

@@ -18,6 +18,7 @@ mod lists;
 mod lower;
 mod model;
 pub mod names;
+mod neighbours;
 mod plan;
 mod readback;
 mod render;
@@ -28,5 +29,6 @@ mod testing;
 mod text;
 
 pub use driver::{Counts, NftablesDriver};
+pub use neighbours::{Matter, Neighbour, Place, Survey, survey};
 pub use render::render_text;
 pub use settings::{Culprits, DenyAction, EndpointToHost, InvalidPackets, Ipv6, Ownership, Settings, SettingsError};

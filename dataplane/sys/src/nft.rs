@@ -40,7 +40,7 @@ pub use object::Counter;
 pub use rule::{Handle, ListedRule, Place, Rule};
 pub use set::{Change, Field, Fields, ListedSet, Set, SetData, SetKind};
 pub use socket::{Commit, Features, NftSocket};
-pub use survey::{SurveyedBase, SurveyedChain};
+pub use survey::{SurveyedBase, SurveyedChain, mark_bits};
 pub use table::{ListedTable, Ownership, Table, TableFamily, TableId};
 pub use value::{Reg, VALUE_MAX, Value, Verdict};
 

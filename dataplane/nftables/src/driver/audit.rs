@@ -87,6 +87,7 @@ impl NftablesDriver {
         let generation = self.socket.generation().map_err(|error| unanswered("the generation", error))?;
         let right = self.audit.right.unwrap_or(now);
         if generation != self.known.generation {
+            self.surroundings.changed();
             if let Some(what) = self.table_drift()? {
                 return Ok(Some(self.blame(what, right, generation)));
             }

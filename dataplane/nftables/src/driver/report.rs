@@ -7,9 +7,15 @@ use caracal_program::{Measurement, MeasurementKind, Outcome, Problem, Report, Wo
 
 use super::Counts;
 use super::drift::DriftLog;
+use crate::neighbours::Neighbour;
 
 /// What the driver tells of itself.
-pub(super) fn report(counts: &Counts, drift: &DriftLog, outcomes: &BTreeMap<WorkloadId, Outcome>) -> Report {
+pub(super) fn report(
+    counts: &Counts,
+    drift: &DriftLog,
+    outcomes: &BTreeMap<WorkloadId, Outcome>,
+    neighbours: &[Neighbour],
+) -> Report {
     let Counts { uncopied_members, repairs, audits, refusals } = *counts;
     let measurements = vec![
         counter(
@@ -47,7 +53,11 @@ pub(super) fn report(counts: &Counts, drift: &DriftLog, outcomes: &BTreeMap<Work
         }
         Outcome::Programmed | Outcome::Shadowed | Outcome::Removed => None,
     });
-    Report { measurements, problems: problems.collect() }
+    let shadows = neighbours.iter().map(|neighbour| Problem {
+        subject: format!("{neighbour} of somebody else"),
+        reason: neighbour.matter.to_string(),
+    });
+    Report { measurements, problems: problems.chain(shadows).collect() }
 }
 
 fn seconds(name: &'static str, help: &'static str, kind: MeasurementKind, value: Duration) -> Measurement {

@@ -5,11 +5,21 @@ use smol_str::SmolStr;
 
 use super::chain::{Hook, Policy, decode_hook};
 use super::error::QueryError;
+use super::expr::{Expr, MetaKey};
 use super::name::Name;
+use super::rule::Rule;
 use super::socket::{NftSocket, Request};
 use super::table::{TableFamily, TableId};
 use super::uapi::{NFTA_ANY_TABLE, NFTA_CHAIN_HOOK, NFTA_CHAIN_NAME, NFTA_CHAIN_POLICY, NFTA_CHAIN_TYPE};
-use crate::wire::{Attrs, Malformed};
+use super::value::Value;
+use crate::wire::{Attrs, Malformed, ne32};
+
+/// `NFTA_MATCH_NAME` and `NFTA_TARGET_NAME` of `linux/netfilter/nf_tables_compat.h`:
+/// what iptables-nft has no expression of nftables for.
+const XT_NAME: u16 = 1;
+
+/// `NFTA_MATCH_INFO` and `NFTA_TARGET_INFO`.
+const XT_INFO: u16 = 3;
 
 /// A chain of any table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,4 +89,55 @@ impl NftSocket {
             Ok((chains, whole))
         })
     }
+}
+
+/// The bits of the packet mark that a rule names: those that it sets, and those that
+/// it tests or changes through a mask. A comparison of the whole mark names none.
+#[must_use]
+pub fn mark_bits(rule: &Rule) -> u32 {
+    let mut named = 0;
+    // The register has the mark, what is in it was computed from it, or a constant.
+    let mut bits = 0;
+    for expr in &rule.exprs {
+        match expr {
+            Expr::Meta { key: MetaKey::Mark, .. } => bits = 0,
+            Expr::Bitwise { mask, xor, .. } => {
+                let (mask, xor) = (word(mask), word(xor));
+                // A test keeps the bits of its mask, a change keeps all others.
+                bits = if mask.count_ones() <= 16 { mask | xor } else { !mask | xor };
+            }
+            Expr::Immediate { value, .. } => bits = word(value),
+            Expr::SetMeta { key: MetaKey::Mark, .. } => named |= std::mem::take(&mut bits),
+            Expr::Cmp { .. } if reads_mark(rule) => named |= std::mem::take(&mut bits),
+            Expr::Raw { name, data: Some(data) } if matches!(name.as_str(), "match" | "target") => {
+                named |= xt_mark(data).unwrap_or(0);
+            }
+            _ => {}
+        }
+    }
+    named
+}
+
+fn reads_mark(rule: &Rule) -> bool {
+    rule.exprs.iter().any(|expr| matches!(expr, Expr::Meta { key: MetaKey::Mark, .. }))
+}
+
+fn word(value: &Value) -> u32 {
+    ne32(value.as_bytes()).unwrap_or(0)
+}
+
+/// The mask of a `mark` match or `MARK` target of iptables, which both begin with the
+/// mark and its mask (`struct xt_mark_mtinfo1`, `struct xt_mark_tginfo2`).
+fn xt_mark(data: &[u8]) -> Option<u32> {
+    let (mut is_mark, mut info) = (false, None);
+    for attr in Attrs(data).flatten() {
+        match attr.kind {
+            XT_NAME => is_mark = matches!(attr.text().ok()?, "mark" | "MARK"),
+            XT_INFO => info = Some(attr.payload),
+            _ => {}
+        }
+    }
+    let mask = ne32(info?.get(4..)?)?;
+    // A whole mask compares or replaces the whole mark.
+    (is_mark && mask != u32::MAX).then_some(mask)
 }
