@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 
 use caracal_config::Settings;
 use caracal_net::Family;
-use caracal_program::{Change, Driver, DriverError, Finding, PolicyStore, Problem, Receipt, Report, Sweep};
+use caracal_program::{
+    Change, Driver, DriverError, Failsafes, Finding, HostView, PolicyStore, Problem, Receipt, Report, Sweep, cut_off,
+};
 use caracal_proto::sync::begin::Kind;
 use caracal_proto::sync::{Ack, EndpointOutcome, FromData, Position, ToData, from_data, to_data};
 use caracal_sys::clock::monotonic_nanos;
@@ -18,6 +20,7 @@ use smol_str::SmolStr;
 use tracing::{debug, error, info, warn};
 
 use crate::host::Host;
+use crate::host_endpoints::HostEndpoints;
 use crate::interfaces::{Interfaces, LinkState, Observed};
 use crate::misunderstood::{Closed, Misunderstood};
 use crate::numbers::{Numbers, Task};
@@ -45,6 +48,7 @@ pub struct DataHalf<D, H> {
     interfaces: Interfaces,
     workloads: Workloads,
     outcomes: Outcomes,
+    hosts: HostEndpoints,
     /// Whether the kernel was read back against a store that the control half filled.
     read_back: bool,
     /// What the driver could not do.
@@ -82,6 +86,7 @@ impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
             interfaces: Interfaces::default(),
             workloads,
             outcomes: Outcomes::default(),
+            hosts: HostEndpoints::default(),
             read_back: false,
             owed: Backoff::default(),
             departed: BTreeSet::new(),
@@ -193,7 +198,7 @@ impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
                 Ok(Finding::Unchanged) => self.blind = None,
                 Ok(Finding::Repaired(receipt)) => {
                     warn!(messages = receipt.messages, "somebody changed our rules; they are as they were again");
-                    self.outcomes.rules(receipt.outcomes);
+                    self.take_outcomes(receipt);
                     self.blind = None;
                 }
                 Err(error) => {
@@ -227,6 +232,7 @@ impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
         let blind = self.blind.as_ref().map(|why| of("rules", format!("cannot be looked at: {why}")));
         report.problems.extend(failure.into_iter().chain(blind).chain(self.closed.problems()));
         report.problems.extend(self.outcomes.problems());
+        report.problems.extend(self.hosts.problems(&self.store));
         report
     }
 
@@ -235,6 +241,7 @@ impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
         self.numbers.revision(*kind);
         if *kind == Kind::Snapshot {
             self.outcomes.forget_sent();
+            self.hosts.forget_sent();
             self.closed.clear();
         }
         self.note_misunderstood(changes, misunderstood);
@@ -265,7 +272,7 @@ impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
             }
             self.audit_routes(now);
         }
-        let outcomes = self.outcomes.take();
+        let outcomes = self.untold();
         self.recovered = false;
         self.ack(outcomes, committed, failure.unwrap_or_default())
     }
@@ -286,6 +293,7 @@ impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
     /// then compared with what is wanted, and after the in-sync what nobody
     /// wants goes.
     fn put_in_force(&mut self, changes: &[Change]) -> Result<Receipt, DriverError> {
+        self.foresee(changes);
         if self.read_back && !changes.contains(&Change::InSync) {
             return self.driver.apply(&self.store, changes);
         }
@@ -303,7 +311,7 @@ impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
                 if receipt.transactions > 0 {
                     debug!(messages = receipt.messages, bytes = receipt.bytes, "the kernel took the rules");
                 }
-                self.outcomes.rules(receipt.outcomes);
+                self.take_outcomes(receipt);
                 self.owed.worked();
                 self.recovered |= self.failure.take().is_some();
                 None
@@ -317,6 +325,39 @@ impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
                 Some(text)
             }
         }
+    }
+
+    fn take_outcomes(&mut self, receipt: Receipt) {
+        self.outcomes.rules(receipt.outcomes);
+        self.hosts.rules(receipt.hosts);
+    }
+
+    /// What the control half does not know yet.
+    fn untold(&mut self) -> Vec<EndpointOutcome> {
+        let mut outcomes = self.outcomes.take();
+        outcomes.extend(self.hosts.take(&self.store, &self.interfaces));
+        outcomes
+    }
+
+    /// Calls out what the policy of host endpoints is about to cut off.
+    fn foresee(&mut self, changes: &[Change]) {
+        let matters = |change: &Change| !matches!(change, Change::Nothing | Change::Endpoint { .. });
+        if !changes.iter().any(matters) {
+            return;
+        }
+        let cut_off = match self.store.hosts().len() {
+            0 => Vec::new(),
+            _ => {
+                let settings = &self.settings;
+                let view = HostView {
+                    store: &self.store,
+                    failsafes: &Failsafes::new(&settings.failsafe_inbound, &settings.failsafe_outbound),
+                    workload_prefixes: &settings.interface_prefixes.iter().map(SmolStr::from).collect::<Vec<_>>(),
+                };
+                cut_off(&view, &self.host.lifelines())
+            }
+        };
+        self.hosts.foresee(cut_off);
     }
 
     fn configure(&mut self, now: Instant) {
@@ -419,7 +460,7 @@ impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
     fn news(&mut self) -> Option<FromData> {
         // Before the first revision there is nobody to tell, and nothing to tell of.
         self.assembler.held()?;
-        let outcomes = self.outcomes.take();
+        let outcomes = self.untold();
         let recovered = std::mem::take(&mut self.recovered);
         if outcomes.is_empty() && !recovered {
             return None;

@@ -9,8 +9,8 @@ use std::time::Duration;
 use caracal_config::Settings;
 use caracal_net::{Family, IfIndex};
 use caracal_program::{
-    AdminState, Change, Driver, DriverError, EndpointOutcome, Finding, Mac, Outcome, PolicyStore, Receipt, Report,
-    Sweep, WorkloadEndpoint, WorkloadId,
+    AdminState, Change, Driver, DriverError, EndpointOutcome, Finding, Lifeline, Mac, Outcome, PolicyStore, Receipt,
+    Report, Sweep, WorkloadEndpoint, WorkloadId,
 };
 use caracal_proto::felix::{self, to_dataplane::Payload};
 
@@ -132,6 +132,10 @@ impl Host for FakeHost {
         let addrs: Vec<String> = addrs.iter().map(ToString::to_string).collect();
         self.0.call(format!("forget {}", addrs.join(" "))).map(|_| addrs.len())
     }
+
+    fn lifelines(&mut self) -> Vec<Lifeline> {
+        vec![Lifeline::Ssh]
+    }
 }
 
 /// A driver that takes everything.
@@ -157,7 +161,7 @@ impl FakeDriver {
         let gone = before.keys().filter(|id| !self.outcomes.contains_key(*id)).map(|id| (id, &Outcome::Removed));
         let news = self.outcomes.iter().filter(|(id, outcome)| before.get(*id) != Some(outcome)).chain(gone);
         let outcomes = news.map(|(id, outcome)| EndpointOutcome { id: id.clone(), outcome: outcome.clone() });
-        Receipt { outcomes: outcomes.collect(), messages: 1, bytes: 1, transactions: 1 }
+        Receipt { outcomes: outcomes.collect(), hosts: Vec::new(), messages: 1, bytes: 1, transactions: 1 }
     }
 }
 

@@ -4,7 +4,7 @@ use std::io;
 use std::net::IpAddr;
 
 use caracal_net::{Family, IfIndex};
-use caracal_program::Mac;
+use caracal_program::{Lifeline, Mac};
 pub use caracal_sys::route::Route;
 pub use caracal_sys::sysctl::SourceCheck;
 
@@ -55,4 +55,8 @@ pub trait Host: Send {
     /// # Errors
     /// When the kernel cannot be asked; entries may be left.
     fn forget_connections(&mut self, addrs: &[IpAddr]) -> io::Result<usize>;
+
+    /// The flows without which the host cannot be looked after, as far as it
+    /// tells of them.
+    fn lifelines(&mut self) -> Vec<Lifeline>;
 }

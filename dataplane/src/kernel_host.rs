@@ -4,13 +4,14 @@ use std::io;
 use std::net::IpAddr;
 
 use caracal_net::{Family, IfIndex};
-use caracal_program::Mac;
+use caracal_program::{Lifeline, Mac};
 use caracal_sys::IfName;
 use caracal_sys::conntrack::ConntrackSocket;
 use caracal_sys::route::RouteSocket;
 use caracal_sys::sysctl;
 
 use crate::host::{Host, Route, SourceCheck};
+use crate::lifelines;
 
 /// The host that is the network namespace of the thread that opened it; to be
 /// used on threads of that namespace only.
@@ -58,6 +59,10 @@ impl Host for KernelHost {
 
     fn forget_connections(&mut self, addrs: &[IpAddr]) -> io::Result<usize> {
         self.connections.forget(addrs)
+    }
+
+    fn lifelines(&mut self) -> Vec<Lifeline> {
+        lifelines::of_this_host()
     }
 }
 

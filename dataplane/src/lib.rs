@@ -9,8 +9,10 @@ mod data_half;
 #[cfg(test)]
 mod fakes;
 mod host;
+mod host_endpoints;
 mod interfaces;
 mod kernel_host;
+mod lifelines;
 mod misunderstood;
 mod numbers;
 mod outcomes;

@@ -133,7 +133,7 @@ impl State {
             workload_id: id.workload.to_string(),
             endpoint_id: id.endpoint.to_string(),
         };
-        Some(sync::EndpointOutcome { id: Some(id), outcome: outcome.into(), reason })
+        Some(sync::EndpointOutcome { id: Some(id), outcome: outcome.into(), reason, host: None })
     }
 }
 

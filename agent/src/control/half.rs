@@ -286,10 +286,11 @@ fn log_ack(ack: &Ack, stamp: u64) {
 
 fn log_outcome(outcome: &EndpointOutcome) {
     use endpoint_outcome::Outcome;
-    let id = outcome
-        .id
-        .as_ref()
-        .map_or(String::new(), |id| format!("{}/{}/{}", id.orchestrator_id, id.workload_id, id.endpoint_id));
+    let id = match (&outcome.id, &outcome.host) {
+        (Some(id), _) => format!("{}/{}/{}", id.orchestrator_id, id.workload_id, id.endpoint_id),
+        (None, Some(host)) => format!("host endpoint {}", host.endpoint_id),
+        (None, None) => String::new(),
+    };
     let reason = outcome.reason.as_str();
     match outcome.outcome() {
         Outcome::Programmed if reason.is_empty() => debug!(endpoint = id, "programmed"),

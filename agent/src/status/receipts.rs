@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use caracal_program::WorkloadId;
+use caracal_program::{HostId, WorkloadId};
 use caracal_proto::sync::{Ack, EndpointOutcome, endpoint_outcome::Outcome};
 
 use super::ledger::workload_id;
@@ -12,6 +12,7 @@ use super::moment::Moment;
 #[derive(Debug, Default)]
 pub struct Receipts {
     endpoints: BTreeMap<WorkloadId, Receipt>,
+    hosts: BTreeMap<HostId, Receipt>,
     acknowledged: Option<Acknowledged>,
     /// Why the last revision could not be programmed, if it could not.
     failure: Option<String>,
@@ -62,12 +63,15 @@ impl Receipts {
     }
 
     fn on_outcome(&mut self, told: &EndpointOutcome, revision: u64, at: Moment) {
-        let Some(id) = told.id.as_ref().map(workload_id) else { return };
         let outcome = told.outcome();
-        if outcome == Outcome::Removed {
-            self.endpoints.remove(&id);
-        } else {
-            self.endpoints.insert(id, Receipt { outcome, reason: told.reason.clone(), revision, at });
+        let receipt = Receipt { outcome, reason: told.reason.clone(), revision, at };
+        let host = told.host.as_ref().map(|host| HostId(host.endpoint_id.as_str().into()));
+        match (told.id.as_ref().map(workload_id), host, outcome) {
+            (Some(id), _, Outcome::Removed) => drop(self.endpoints.remove(&id)),
+            (Some(id), _, _) => drop(self.endpoints.insert(id, receipt)),
+            (None, Some(id), Outcome::Removed) => drop(self.hosts.remove(&id)),
+            (None, Some(id), _) => drop(self.hosts.insert(id, receipt)),
+            (None, None, _) => {}
         }
     }
 
@@ -92,6 +96,11 @@ impl Receipts {
     /// What became of every endpoint that the data half told of, by id.
     pub fn endpoints(&self) -> impl ExactSizeIterator<Item = (&WorkloadId, &Receipt)> {
         self.endpoints.iter()
+    }
+
+    /// What became of every host endpoint that the data half told of, by id.
+    pub fn hosts(&self) -> impl ExactSizeIterator<Item = (&HostId, &Receipt)> {
+        self.hosts.iter()
     }
 
     /// The last revision that the kernel holds.

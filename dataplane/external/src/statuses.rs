@@ -74,7 +74,7 @@ impl Statuses {
             return;
         }
         let (outcome, reason) = outcome(status);
-        let outcome = EndpointOutcome { id: Some(id.clone()), outcome: outcome.into(), reason };
+        let outcome = EndpointOutcome { id: Some(id.clone()), outcome: outcome.into(), reason, host: None };
         if self.outcomes.get(&key) != Some(&outcome) {
             self.outcomes.insert(key.clone(), outcome.clone());
             self.unsent.insert(key, outcome);
@@ -85,7 +85,8 @@ impl Statuses {
         let key = key(id);
         if self.outcomes.remove(&key).is_some() {
             let outcome = Outcome::Removed.into();
-            self.unsent.insert(key, EndpointOutcome { id: Some(id.clone()), outcome, reason: String::new() });
+            self.unsent
+                .insert(key, EndpointOutcome { id: Some(id.clone()), outcome, reason: String::new(), host: None });
         }
     }
 

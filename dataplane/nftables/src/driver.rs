@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 
 use audit::Audit;
 use caracal_program::{
-    Change, Driver, DriverError, EndpointOutcome, Finding, Outcome, PolicyStore, Receipt, Report, Sweep, WorkloadId,
+    Change, Driver, DriverError, EndpointOutcome, Finding, HostId, HostOutcome, Outcome, PolicyStore, Receipt, Report,
+    Sweep, WorkloadId,
 };
 use caracal_sys::nft::{Batch, Features, Monitor, Name, NftSocket, QueryError, TableId};
 use drift::DriftLog;
@@ -22,7 +23,7 @@ use surroundings::Surroundings;
 
 use crate::held::{Held, Print};
 use crate::ir::TABLE;
-use crate::model::{Affected, Model, Object, Update};
+use crate::model::{Affected, HostWork, Model, Object, Update};
 use crate::plan::plan;
 use crate::settings::{Culprits, Ownership, Settings};
 
@@ -96,6 +97,7 @@ pub struct NftablesDriver {
     batch: Batch,
     model: Option<Model>,
     outcomes: BTreeMap<WorkloadId, Outcome>,
+    host_outcomes: BTreeMap<HostId, Outcome>,
     standing: Standing,
     known: Known,
     held: Held,
@@ -133,6 +135,7 @@ impl NftablesDriver {
             table,
             model: None,
             outcomes: BTreeMap::new(),
+            host_outcomes: BTreeMap::new(),
             standing: Standing::Unknown,
             known: Known::default(),
             held: Held::default(),
@@ -218,6 +221,17 @@ impl NftablesDriver {
         news
     }
 
+    /// What became of host endpoints, as far as it is news.
+    fn host_outcomes_of(&mut self, store: &PolicyStore) -> Vec<HostOutcome> {
+        let Some(model) = &self.model else { return Vec::new() };
+        let now: BTreeMap<HostId, Outcome> =
+            store.hosts().map(|host| (host.id.clone(), model.host_outcome(store, &host.id))).collect();
+        let before = std::mem::replace(&mut self.host_outcomes, now);
+        let gone = before.keys().filter(|id| !self.host_outcomes.contains_key(*id)).map(|id| (id, &Outcome::Removed));
+        let news = self.host_outcomes.iter().filter(|(id, outcome)| before.get(*id) != Some(outcome)).chain(gone);
+        news.map(|(id, outcome)| HostOutcome { id: id.clone(), outcome: outcome.clone() }).collect()
+    }
+
     fn sweep_for(store: &PolicyStore) -> Sweep {
         if store.in_sync() { Sweep::Remove } else { Sweep::Keep }
     }
@@ -232,11 +246,14 @@ impl Driver for NftablesDriver {
                 return self.read_back(store, Self::sweep_for(store), FxHashMap::default());
             }
         };
-        let Update { edits, garbage, affected } = model.update(store, changes, Instant::now());
+        let Update { edits, garbage, affected, hosts } = model.update(store, changes, Instant::now());
         let steps = plan(edits, garbage);
         match self.send(&steps) {
             Ok(mut receipt) => {
                 receipt.outcomes = self.outcomes_of(store, &affected);
+                if hosts == HostWork::Due {
+                    receipt.hosts = self.host_outcomes_of(store);
+                }
                 Ok(receipt)
             }
             Err(failure) => self.recover(store, &failure),
@@ -280,7 +297,8 @@ impl Driver for NftablesDriver {
     }
 
     fn report(&self) -> Report {
-        report::report(&self.counts(), &self.drift, &self.outcomes, self.surroundings.found())
+        let neighbours = self.surroundings.found();
+        report::report(&self.counts(), &self.drift, &self.outcomes, &self.host_outcomes, neighbours)
     }
 
     fn remove(&mut self) -> Result<(), DriverError> {

@@ -22,7 +22,8 @@ use smol_str::SmolStr;
 
 pub(crate) use fault::Object;
 use hosts::HostState;
-use work::{HostWork, Work};
+pub(crate) use work::HostWork;
+use work::Work;
 
 use crate::edits::{ChainEdit, Edits};
 use crate::garbage::{Bin, Garbage};
@@ -93,6 +94,8 @@ pub(crate) struct Update {
     /// What earlier updates left without users, and can be deleted now.
     pub(crate) garbage: Garbage,
     pub(crate) affected: Affected,
+    /// Whether outcomes of host endpoints may have changed.
+    pub(crate) hosts: HostWork,
 }
 
 /// The desired state.
@@ -258,15 +261,15 @@ impl Model {
             self.compile_interface(store, &interface, &mut work);
         }
         self.compile_hosts(&mut work);
-        let Work { mut edits, endpoints, faults_changed, .. } = work;
+        let Work { mut edits, endpoints, faults_changed, hosts, .. } = work;
         let garbage = self.bin.ripe(now);
         let (chains, sets) = (std::mem::take(&mut edits.unused_chains), std::mem::take(&mut edits.unused_sets));
         self.bin.throw(Garbage { chains, sets }, now);
-        let affected = match faults_changed {
-            true => Affected::All,
-            false => Affected::These(endpoints),
+        let (affected, hosts) = match faults_changed {
+            true => (Affected::All, HostWork::Due),
+            false => (Affected::These(endpoints), hosts),
         };
-        Update { edits, garbage, affected }
+        Update { edits, garbage, affected, hosts }
     }
 
     /// Finds out which programs an interface needs from now on, so that they are

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{Change, PolicyStore, Report, WorkloadId};
+use crate::{Change, HostId, PolicyStore, Report, WorkloadId};
 
 /// Whether a resync may remove what it finds and nobody wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -38,12 +38,23 @@ pub struct EndpointOutcome {
     pub outcome: Outcome,
 }
 
+/// A host endpoint with what became of it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct HostOutcome {
+    /// The endpoint.
+    pub id: HostId,
+    /// What became of it. One that stands for no interface is shadowed.
+    pub outcome: Outcome,
+}
+
 /// What a driver did for one revision.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Receipt {
     /// Endpoints whose outcome differs from the receipt before; all of them
     /// after a resync.
     pub outcomes: Vec<EndpointOutcome>,
+    /// Host endpoints likewise.
+    pub hosts: Vec<HostOutcome>,
     /// Kernel messages sent.
     pub messages: usize,
     /// Bytes sent to the kernel.

@@ -13,6 +13,7 @@ mod evaluate;
 mod failsafe;
 mod id;
 mod ip_set;
+mod lifeline;
 mod matching;
 #[cfg(test)]
 mod messages;
@@ -28,7 +29,7 @@ mod store;
 mod why;
 
 pub use change::{Change, coalesce};
-pub use driver::{Driver, DriverError, EndpointOutcome, Finding, Outcome, Receipt, Sweep};
+pub use driver::{Driver, DriverError, EndpointOutcome, Finding, HostOutcome, Outcome, Receipt, Sweep};
 pub use endpoint::{
     ALL_INTERFACES, AdminState, EndpointTier, HostEndpoint, HostPrograms, Mac, TierList, WorkloadEndpoint,
 };
@@ -40,6 +41,7 @@ pub use evaluate::{
 pub use failsafe::{FailsafePoint, Failsafes};
 pub use id::{HostId, PolicyId, PoolId, ProfileName, WorkloadId};
 pub use ip_set::{IpSet, SetKind};
+pub use lifeline::{Lifeline, cut_off};
 pub use matching::Field;
 pub use packet::{MixedFamilies, Packet, Transport};
 pub use parse::parse_rule;

@@ -53,6 +53,7 @@ impl NftablesDriver {
                 self.retry = None;
                 Ok(Receipt {
                     outcomes: Vec::new(),
+                    hosts: Vec::new(),
                     messages: commit.messages,
                     bytes: self.batch.len(),
                     transactions: 1,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use caracal_program::{Measurement, MeasurementKind, Outcome, Problem, Report, WorkloadId};
+use caracal_program::{HostId, Measurement, MeasurementKind, Outcome, Problem, Report, WorkloadId};
 
 use super::Counts;
 use super::drift::DriftLog;
@@ -14,6 +14,7 @@ pub(super) fn report(
     counts: &Counts,
     drift: &DriftLog,
     outcomes: &BTreeMap<WorkloadId, Outcome>,
+    hosts: &BTreeMap<HostId, Outcome>,
     neighbours: &[Neighbour],
 ) -> Report {
     let Counts { uncopied_members, repairs, audits, refusals } = *counts;
@@ -53,11 +54,17 @@ pub(super) fn report(
         }
         Outcome::Programmed | Outcome::Shadowed | Outcome::Removed => None,
     });
+    let hosts = hosts.iter().filter_map(|(id, outcome)| match outcome {
+        Outcome::Quarantined { reason } => {
+            Some(Problem { subject: format!("host endpoint {id}"), reason: reason.clone() })
+        }
+        Outcome::Programmed | Outcome::Shadowed | Outcome::Removed => None,
+    });
     let shadows = neighbours.iter().map(|neighbour| Problem {
         subject: format!("{neighbour} of somebody else"),
         reason: neighbour.matter.to_string(),
     });
-    Report { measurements, problems: problems.chain(shadows).collect() }
+    Report { measurements, problems: problems.chain(hosts).chain(shadows).collect() }
 }
 
 fn seconds(name: &'static str, help: &'static str, kind: MeasurementKind, value: Duration) -> Measurement {

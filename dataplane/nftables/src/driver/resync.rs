@@ -60,6 +60,8 @@ impl NftablesDriver {
                     };
                     self.outcomes.retain(|id, _| store.workload(id).is_none());
                     receipt.outcomes = self.outcomes_of(store, &Affected::All);
+                    self.host_outcomes.retain(|id, _| store.host(id).is_none());
+                    receipt.hosts = self.host_outcomes_of(store);
                     return Ok(receipt);
                 }
                 Err(Failure { stale: true, error, .. }) => last = Some(error),
@@ -159,6 +161,7 @@ impl NftablesDriver {
         }
         self.model = None;
         self.outcomes.clear();
+        self.host_outcomes.clear();
         self.known = super::Known::default();
         self.held = Held::default();
         self.standing = Standing::Unknown;

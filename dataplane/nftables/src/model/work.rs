@@ -12,7 +12,7 @@ use crate::names;
 
 /// Whether host endpoints are to be compiled: all of them together, as they are few.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum HostWork {
+pub(crate) enum HostWork {
     /// Nothing changed for them.
     #[default]
     None,

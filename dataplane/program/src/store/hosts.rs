@@ -32,6 +32,12 @@ impl PolicyStore {
         }
     }
 
+    /// Whether any interface of the host has one of these addresses.
+    #[must_use]
+    pub fn has_any_address(&self, addresses: &[IpAddr]) -> bool {
+        self.addresses.values().any(|held| addresses.iter().any(|addr| held.contains(addr)))
+    }
+
     /// The host endpoint of one interface: of those that name it, or name none
     /// and expect one of its addresses, the one with the lowest id. An endpoint
     /// for all interfaces stands back.

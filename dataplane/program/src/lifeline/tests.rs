@@ -1,0 +1,104 @@
+use caracal_proto::felix::{self, to_dataplane::Payload};
+
+use super::*;
+use crate::{Failsafes, PolicyStore};
+
+/// What is called out of a host endpoint with one policy, without failsafe ports.
+fn called_out(
+    interface: &str,
+    inbound: &[felix::Rule],
+    outbound: &[felix::Rule],
+    failsafes: &Failsafes,
+) -> Vec<String> {
+    let mut store = PolicyStore::new();
+    let id = felix::PolicyId { kind: "GlobalNetworkPolicy".into(), namespace: String::new(), name: "p".into() };
+    let policy = felix::Policy {
+        inbound_rules: inbound.to_vec(),
+        outbound_rules: outbound.to_vec(),
+        ..felix::Policy::default()
+    };
+    let tier = felix::TierInfo {
+        name: "default".into(),
+        ingress_policies: vec![id.clone()],
+        egress_policies: vec![id.clone()],
+        default_action: "Deny".into(),
+    };
+    let endpoint = felix::HostEndpoint { name: interface.into(), tiers: vec![tier], ..felix::HostEndpoint::default() };
+    for payload in [
+        Payload::ActivePolicyUpdate(felix::ActivePolicyUpdate { id: Some(id), policy: Some(policy) }),
+        Payload::HostEndpointUpdate(felix::HostEndpointUpdate {
+            id: Some(felix::HostEndpointId { endpoint_id: "h".into() }),
+            endpoint: Some(endpoint),
+        }),
+    ] {
+        let message = felix::ToDataplane { sequence_number: 0, payload: Some(payload) };
+        store.apply(&message).expect("a message that can be understood");
+    }
+    let view = HostView { store: &store, failsafes, workload_prefixes: &["cali".into()] };
+    let addr = |text: &str| text.parse().expect("an address");
+    let lifelines = [
+        Lifeline::ApiServer("192.0.2.10:6443".parse().expect("an address and a port")),
+        Lifeline::NameServer(addr("192.0.2.53")),
+        Lifeline::NameServer(addr("127.0.0.53")),
+        Lifeline::SshSession(addr("192.0.2.99")),
+        Lifeline::Ssh,
+    ];
+    let problems = cut_off(&view, &lifelines);
+    assert!(problems.iter().all(|problem| problem.subject == "host endpoint h"));
+    problems.into_iter().map(|problem| problem.reason).collect()
+}
+
+fn to(action: &str, ports: &[u16], src: &[&str]) -> felix::Rule {
+    let range = |port: &u16| felix::PortRange { first: (*port).into(), last: (*port).into() };
+    felix::Rule {
+        action: action.into(),
+        protocol: (!ports.is_empty())
+            .then(|| felix::Protocol { number_or_name: Some(felix::protocol::NumberOrName::Name("tcp".into())) }),
+        dst_ports: ports.iter().map(range).collect(),
+        src_net: src.iter().map(ToString::to_string).collect(),
+        ..felix::Rule::default()
+    }
+}
+
+/// The lifelines that are cut, in the order of [`called_out`].
+fn check(interface: &str, inbound: &[felix::Rule], outbound: &[felix::Rule], wanted: &[&str]) {
+    let found = called_out(interface, inbound, outbound, &Failsafes::default());
+    for (reason, wanted) in found.iter().zip(wanted) {
+        assert!(reason.contains(wanted), "{reason} should tell of {wanted}");
+    }
+    assert_eq!(found.len(), wanted.len(), "{found:#?}");
+}
+
+#[test]
+fn what_policy_would_cut_is_called_out() {
+    let all = || to("allow", &[], &[]);
+    let (api, dns, session, ssh) = (
+        "the API server at 192.0.2.10:6443",
+        "the name server 192.0.2.53",
+        "the ssh session of 192.0.2.99",
+        "ssh from",
+    );
+    check("eth0", &[], &[], &[ssh, api, dns, session]);
+    check("eth0", &[all()], &[all()], &[]);
+    check("eth0", &[to("allow", &[22], &["192.0.2.0/24"])], &[all()], &[]);
+    check("eth0", &[to("allow", &[22], &["10.0.0.0/8"])], &[all()], &[session]);
+    check("eth0", &[all()], &[to("allow", &[6443], &[])], &[dns]);
+    check("eth0", &[to("deny", &[22], &[]), all()], &[all()], &[ssh, session]);
+    check("lo", &[], &[], &["the name server 127.0.0.53"]);
+    check("cali0", &[], &[], &[]);
+    check("*", &[], &[all()], &[ssh, session]);
+}
+
+#[test]
+fn the_reason_names_the_rule_and_failsafe_ports_count() {
+    let deny = to("deny", &[22], &[]);
+    let reasons = called_out("eth0", &[deny], &[to("allow", &[], &[])], &Failsafes::default());
+    assert_eq!(
+        reasons[1],
+        "its normal policy cuts off the ssh session of 192.0.2.99, if that goes through eth0: rule 0 of GlobalNetworkPolicy p \
+         ingress denies it; allow it by policy or as a failsafe port"
+    );
+    let port = |text: &str| text.parse().expect("a port");
+    let failsafes = Failsafes::new(&[port("22")], &[port("6443"), port("udp:53")]);
+    assert_eq!(called_out("eth0", &[], &[], &failsafes), Vec::<String>::new());
+}
