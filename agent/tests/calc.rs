@@ -75,6 +75,56 @@ fn prints_messages_up_to_in_sync() {
     assert_eq!(lines[last], json!({"sequenceNumber": last.to_string(), "inSync": {}}));
 }
 
+/// Objects that are right alone and cannot be true together.
+const CONFLICTS: &str = "
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: shop}
+spec: {clusterIP: 10.96.0.1, ports: [{port: 80}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: api, namespace: shop}
+spec: {clusterIPs: [10.96.0.1, 'fd00:96::1'], ports: [{port: 443}]}
+---
+apiVersion: crd.projectcalico.org/v1
+kind: IPPool
+metadata: {name: wide}
+spec: {cidr: 10.64.0.0/16}
+---
+apiVersion: projectcalico.org/v3
+kind: IPPool
+metadata: {name: narrow}
+spec: {cidr: 10.64.3.0/24, natOutgoing: true}
+---
+apiVersion: projectcalico.org/v3
+kind: ClusterInformation
+metadata: {name: default}
+spec: {clusterGUID: 0af3, calicoVersion: v3.31.0, datastoreReady: true}
+";
+
+#[test]
+fn of_what_conflicts_one_is_told_and_the_other_named() {
+    let dir = directory(&[("conflicts.yaml", CONFLICTS), ("node.yaml", NODE)]);
+    let output = run(calc(dir.path()));
+    assert!(output.status.success());
+    let lines = lines(&output);
+    let told = |kind: &str, field: &str| -> Vec<&Value> {
+        lines.iter().filter_map(|line| line.get(kind)).map(|payload| &payload[field]).collect()
+    };
+    assert_eq!(told("serviceUpdate", "name"), ["api"]);
+    assert_eq!(told("ipamPoolUpdate", "id"), ["10.64.3.0-24"]);
+    assert_eq!(told("hostMetadataUpdate", "hostname"), ["node-a"]);
+    assert_eq!(lines[0]["configUpdate"]["config"]["ClusterGUID"], "0af3");
+    assert_eq!(lines[0]["configUpdate"]["config"]["CalicoVersion"], "v3.31.0");
+    for problem in [
+        "Service shop/web is not in force: clusterIPs: 10.96.0.1 belongs to the service shop/api",
+        "IpPool wide is not in force: cidr: 10.64.0.0/16 overlaps 10.64.3.0/24 of the pool narrow",
+    ] {
+        assert!(text(&output.stderr).contains(problem), "{}", text(&output.stderr));
+    }
+}
+
 #[test]
 fn what_is_refused_is_named_and_the_rest_goes_on() {
     let dir = directory(&[("broken.yaml", BROKEN), ("node.yaml", NODE)]);
