@@ -4,7 +4,7 @@ CARGO ?= cargo
 RELEASE := target/release/caracal
 export CARACAL ?= $(CURDIR)/$(RELEASE)
 
-.PHONY: help packages test-packages build test demo lint bench bench-nftables bench-wire bench-control fuzz
+.PHONY: help packages test-packages build test demo lint bench bench-nftables bench-wire bench-control fuzz soak
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,3 +46,6 @@ bench-wire: build ## file write to changed verdict on the wire (root)
 
 fuzz: ## run each fuzz target for a minute (needs cargo-fuzz and a nightly toolchain)
 	scripts/fuzz
+
+soak: packages ## random histories of the calculation graph, thirty times those of make test
+	CARACAL_SOAK=30 $(CARGO) test --release --locked -p caracal-calc-graph --test graph -- histories

@@ -1,13 +1,14 @@
 //! Label sets, each stored once.
 //!
 //! Input: [`Labels`] of items and profiles. Output: an id per distinct set.
-//! Memory per distinct set: its values, one length byte each, and about 50
+//! Memory per distinct set: its values, one length byte each, and about 25
 //! bytes; keys are stored once per *shape*, the list of keys that many sets
 //! share. No value is hashed or stored apart from its set: values that no
 //! selector mentions cost their bytes.
 //! Invariant: equal labels have equal ids while anything refers to them.
 
 use std::hash::{BuildHasher, Hash, Hasher};
+use std::num::NonZero;
 
 use caracal_model::Labels;
 use hashbrown::HashTable;
@@ -15,6 +16,7 @@ use rustc_hash::{FxBuildHasher, FxHasher};
 
 use crate::ids::{KeyIx, LabelsIx, ShapeIx};
 use crate::interner::Interner;
+use crate::key_arena::KeyArena;
 use crate::slots::Slots;
 use crate::varint;
 
@@ -28,9 +30,9 @@ struct Shape {
 #[derive(Debug)]
 struct LabelSet {
     shape: ShapeIx,
-    refs: u32,
-    /// Per key of the shape: the value's length as LEB128, the value.
-    values: Box<[u8]>,
+    refs: NonZero<u32>,
+    /// In the arena. Per key of the shape: the value's length as LEB128, the value.
+    values: u32,
 }
 
 #[derive(Debug, Default)]
@@ -40,6 +42,7 @@ pub(crate) struct LabelStore {
     shape_table: HashTable<u32>,
     sets: Slots<LabelSet>,
     set_table: HashTable<u32>,
+    values: KeyArena,
     scratch: Vec<u8>,
 }
 
@@ -55,35 +58,39 @@ impl LabelStore {
         let hash = set_hash(shape, &self.scratch);
         let same = |at: &u32| {
             let set = &self.sets[*at];
-            set.shape == shape && *set.values == *self.scratch
+            set.shape == shape && *self.values.get(set.values) == *self.scratch
         };
         if let Some(at) = self.set_table.find(hash, same).copied() {
-            self.sets[at].refs += 1;
+            let refs = &mut self.sets[at].refs;
+            *refs = refs.checked_add(1).expect("a set has fewer than 2^32 references");
             return LabelsIx(at);
         }
         self.shapes[shape.0].sets += 1;
-        let values = self.scratch.as_slice().into();
-        let at = self.sets.insert(LabelSet { shape, refs: 1, values });
-        let sets = &self.sets;
-        self.set_table.insert_unique(hash, at, |at| set_hash(sets[*at].shape, &sets[*at].values));
+        let values = self.values.push(&self.scratch);
+        let at = self.sets.insert(LabelSet { shape, refs: NonZero::<u32>::MIN, values });
+        let (sets, arena) = (&self.sets, &self.values);
+        self.set_table.insert_unique(hash, at, |at| set_hash(sets[*at].shape, arena.get(sets[*at].values)));
         LabelsIx(at)
     }
 
     pub(crate) fn retain(&mut self, labels: LabelsIx) {
-        self.sets[labels.0].refs += 1;
+        let refs = &mut self.sets[labels.0].refs;
+        *refs = refs.checked_add(1).expect("a set has fewer than 2^32 references");
     }
 
     pub(crate) fn release(&mut self, labels: LabelsIx) {
         let set = &mut self.sets[labels.0];
-        set.refs -= 1;
-        if set.refs > 0 {
+        if let Some(rest) = NonZero::new(set.refs.get() - 1) {
+            set.refs = rest;
             return;
         }
         let set = self.sets.remove(labels.0);
-        let hash = set_hash(set.shape, &set.values);
+        let hash = set_hash(set.shape, self.values.get(set.values));
         if let Ok(entry) = self.set_table.find_entry(hash, |at| *at == labels.0) {
             entry.remove();
         }
+        self.values.free(set.values);
+        self.values.compact(self.sets.iter_mut().map(|set| &mut set.values));
         let shape = &mut self.shapes[set.shape.0];
         shape.sets -= 1;
         if shape.sets == 0 {
@@ -115,7 +122,7 @@ impl LabelStore {
     /// The keys and values of a set, in order of the keys' text.
     pub(crate) fn iter(&self, labels: LabelsIx) -> impl Iterator<Item = (KeyIx, &str)> {
         let set = &self.sets[labels.0];
-        let mut rest = &*set.values;
+        let mut rest = self.values.get(set.values);
         self.shapes[set.shape.0].keys.iter().map(move |key| {
             let len = varint::take(&mut rest);
             let (value, after) = rest.split_at(len);

@@ -75,6 +75,14 @@ impl PackedPolicy {
     }
 }
 
+/// What a rule's first byte says is there, in its upper half; below are two bits
+/// of action and two of IP version.
+const PROTOCOLS: u8 = 1;
+const ICMP: u8 = 1 << 1;
+/// HTTP matches or annotations.
+const MORE: u8 = 1 << 2;
+const SOURCE: u8 = 1 << 3;
+
 /// How many texts of a policy may be named again; more would make long policies slow.
 const REMEMBERED: usize = 32;
 
@@ -118,23 +126,40 @@ impl Writer {
     fn rule(&mut self, rule: &Rule) {
         let Rule { action, ip_version, protocol, not_protocol, icmp, not_icmp, source, destination, http, annotations } =
             rule;
-        self.byte(match action {
+        let action = match action {
             Action::Allow => 0,
             Action::Deny => 1,
             Action::Pass => 2,
             Action::Log => 3,
-        });
-        self.byte(match ip_version {
+        };
+        let ip_version = match ip_version {
             None => 0,
-            Some(Family::V4) => 4,
-            Some(Family::V6) => 6,
-        });
-        self.protocol(*protocol);
-        self.protocol(*not_protocol);
-        self.icmp(*icmp);
-        self.icmp(*not_icmp);
-        self.entity(source);
+            Some(Family::V4) => 1,
+            Some(Family::V6) => 2,
+        };
+        let present = [
+            protocol.is_some() || not_protocol.is_some(),
+            icmp.is_some() || not_icmp.is_some(),
+            http.is_some() || !annotations.is_empty(),
+            *source != Entity::default(),
+        ];
+        let present = (0u8..).zip(present).fold(0, |bits, (bit, present)| bits | u8::from(present) << bit);
+        self.byte(action | ip_version << 2 | present << 4);
+        if present & PROTOCOLS != 0 {
+            self.protocol(*protocol);
+            self.protocol(*not_protocol);
+        }
+        if present & ICMP != 0 {
+            self.icmp(*icmp);
+            self.icmp(*not_icmp);
+        }
+        if present & SOURCE != 0 {
+            self.entity(source);
+        }
         self.entity(destination);
+        if present & MORE == 0 {
+            return;
+        }
         self.byte(u8::from(http.is_some()));
         if let Some(HttpMatch { methods, paths }) = http {
             self.list(methods, |this, method| this.text(method));
@@ -298,36 +323,42 @@ impl Reader<'_> {
     }
 
     fn rule(&mut self) -> Rule {
-        Rule {
-            action: match self.byte() {
-                0 => Action::Allow,
-                1 => Action::Deny,
-                2 => Action::Pass,
-                _ => Action::Log,
-            },
-            ip_version: match self.byte() {
-                0 => None,
-                4 => Some(Family::V4),
-                _ => Some(Family::V6),
-            },
-            protocol: self.protocol(),
-            not_protocol: self.protocol(),
-            icmp: self.icmp(),
-            not_icmp: self.icmp(),
-            source: self.entity(),
-            destination: self.entity(),
-            http: (self.byte() != 0).then(|| HttpMatch {
-                methods: self.list(Self::text),
-                paths: self.list(|this| match this.byte() {
-                    0 => HttpPath::Exact(this.text()),
-                    _ => HttpPath::Prefix(this.text()),
-                }),
-            }),
-            annotations: {
-                let pairs = self.list(|this| (this.text(), this.text()));
-                pairs.into_iter().collect::<BTreeMap<_, _>>()
-            },
+        let head = self.byte();
+        let present = head >> 4;
+        let mut rule = Rule::any(match head & 3 {
+            0 => Action::Allow,
+            1 => Action::Deny,
+            2 => Action::Pass,
+            _ => Action::Log,
+        });
+        rule.ip_version = match head >> 2 & 3 {
+            0 => None,
+            1 => Some(Family::V4),
+            _ => Some(Family::V6),
+        };
+        if present & PROTOCOLS != 0 {
+            (rule.protocol, rule.not_protocol) = (self.protocol(), self.protocol());
         }
+        if present & ICMP != 0 {
+            (rule.icmp, rule.not_icmp) = (self.icmp(), self.icmp());
+        }
+        if present & SOURCE != 0 {
+            rule.source = self.entity();
+        }
+        rule.destination = self.entity();
+        if present & MORE == 0 {
+            return rule;
+        }
+        rule.http = (self.byte() != 0).then(|| HttpMatch {
+            methods: self.list(Self::text),
+            paths: self.list(|this| match this.byte() {
+                0 => HttpPath::Exact(this.text()),
+                _ => HttpPath::Prefix(this.text()),
+            }),
+        });
+        let pairs = self.list(|this| (this.text(), this.text()));
+        rule.annotations = pairs.into_iter().collect::<BTreeMap<_, _>>();
+        rule
     }
 
     fn protocol(&mut self) -> Option<RuleProtocol> {

@@ -10,9 +10,14 @@ use caracal_model::{
 use caracal_net::{Cidr, PortRange, Protocol};
 use smol_str::{SmolStr, format_smolstr};
 
+// Written out because a test takes this file too.
+#[path = "workloads/changes.rs"]
 mod changes;
+#[path = "workloads/customers.rs"]
 mod customers;
+#[path = "workloads/index.rs"]
 mod index;
+#[path = "workloads/markers.rs"]
 mod markers;
 
 pub(crate) use self::customers::Customers;

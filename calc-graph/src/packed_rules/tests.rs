@@ -92,12 +92,23 @@ proptest! {
         let packed = PackedRules::pack(&inbound, &outbound);
         prop_assert_eq!(packed.unpack(), Rules { inbound, outbound });
     }
+
+    #[test]
+    fn a_policy_comes_back_with_its_selector(
+        selector in text(),
+        inbound in prop::collection::vec(rule(), 0..3),
+        outbound in prop::collection::vec(rule(), 0..3),
+    ) {
+        let packed = PackedPolicy::pack(&selector, &inbound, &outbound);
+        prop_assert_eq!(packed.selector(), selector);
+        prop_assert_eq!(packed.rules(), Rules { inbound, outbound });
+    }
 }
 
 /// The size is what the policies that no endpoint needs cost.
 #[test]
-fn a_plain_rule_takes_a_dozen_bytes() {
+fn a_plain_rule_takes_three_bytes() {
     let packed = PackedRules::pack(&[Rule::any(Action::Allow)], &[]);
-    assert_eq!(packed.0.len(), 14);
+    assert_eq!(packed.0.len(), 5);
     assert!(PackedRules::pack(&[], &[]).0.is_empty());
 }
