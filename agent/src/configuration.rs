@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use caracal_calc_graph as graph;
-use caracal_config::{ConfigSources, FileError, NftablesMode, Resolved, Settings, Source, SourceSpoofing, Warning};
+use caracal_config::{
+    ConfigSources, Effective, FileError, NftablesMode, Param, Resolved, Settings, Source, SourceSpoofing, Warning,
+};
 use caracal_datastore::{ConfigEvent, convert};
 use caracal_model::Labels;
 use caracal_proto::felix;
@@ -143,6 +145,11 @@ impl Configuration {
         self.resolved.warnings()
     }
 
+    /// Every parameter with its value, where that comes from, and what is made of it.
+    pub fn parameters(&self) -> impl Iterator<Item = (&'static Param, &Effective)> {
+        self.resolved.iter()
+    }
+
     /// The message that tells the data half.
     #[must_use]
     pub fn message(&self) -> felix::ConfigUpdate {
@@ -187,7 +194,7 @@ impl Configuration {
             let annotations = annotations.map(|(name, text)| (name.as_str(), text.as_str()));
             self.sources.set_resource(source, &spec, annotations);
         }
-        self.resolved = self.sources.resolve();
+        self.resolved = self.sources.resolve_after(Some(&self.resolved));
         self.warn();
     }
 

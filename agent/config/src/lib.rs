@@ -20,7 +20,7 @@ mod warning;
 
 pub use field::FieldError;
 pub use kind::{BadText, Kind, Value};
-pub use parameter::{Param, Scope, parameter, parameter_of_field};
+pub use parameter::{Disposition, Param, Scope, parameter, parameter_of_field};
 pub use resolve::{Effective, RawLayer, Resolved};
 pub use settings::{
     DenyAction, EndpointToHostAction, HttpListener, LogSeverity, NftablesMode, Settings, SourceSpoofing,

@@ -18,6 +18,41 @@ pub struct Param {
     pub scope: Scope,
     /// Whether it must have a value: then the text `none` is refused.
     pub required: bool,
+    /// What this build makes of it.
+    pub disposition: Disposition,
+}
+
+/// What this build makes of a parameter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Disposition {
+    /// It does what the parameter says: [`Settings`](crate::Settings) has it.
+    ActedOn,
+    /// It reads the value, passes it on, and does nothing with it, for this reason.
+    Ignored(&'static str),
+    /// It cannot do what a value other than the default asks for, for this
+    /// reason, and warns about one.
+    Refused(&'static str),
+}
+
+impl Disposition {
+    /// One word for it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::ActedOn => "acted on",
+            Self::Ignored(_) => "ignored",
+            Self::Refused(_) => "refused",
+        }
+    }
+
+    /// Why it is not acted on; empty if it is.
+    #[must_use]
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::ActedOn => "",
+            Self::Ignored(reason) | Self::Refused(reason) => reason,
+        }
+    }
 }
 
 /// Which sources a parameter may come from.
@@ -30,7 +65,13 @@ pub enum Scope {
 }
 
 impl Param {
-    pub(crate) const fn new(name: &'static str, field: &'static str, kind: Kind, default: &'static str) -> Self {
+    pub(crate) const fn new(
+        name: &'static str,
+        field: &'static str,
+        kind: Kind,
+        default: &'static str,
+        disposition: Disposition,
+    ) -> Self {
         Self {
             name,
             field: if field.is_empty() { None } else { Some(field) },
@@ -38,6 +79,7 @@ impl Param {
             default,
             scope: Scope::Anywhere,
             required: false,
+            disposition,
         }
     }
 

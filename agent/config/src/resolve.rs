@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::kind::Value;
-use crate::parameter::{Param, Scope, parameter};
+use crate::parameter::{Disposition, Param, Scope, parameter};
 use crate::source::{ConfigSources, Source};
 use crate::table::PARAMETERS;
 use crate::warning::Warning;
@@ -50,8 +50,15 @@ impl ConfigSources {
     /// has a good one. Empty texts say nothing.
     #[must_use]
     pub fn resolve(&self) -> Resolved {
+        self.resolve_after(None)
+    }
+
+    /// Like [`resolve`](Self::resolve), while values are in force already: a
+    /// source whose value counted and cannot be read any more keeps it.
+    #[must_use]
+    pub fn resolve_after(&self, previous: Option<&Resolved>) -> Resolved {
         let mut warnings: Vec<Warning> = self.layers.values().flat_map(|l| l.warnings.clone()).collect();
-        let values = PARAMETERS.iter().map(|p| self.effective(p, &mut warnings)).collect();
+        let values = PARAMETERS.iter().map(|p| self.effective(p, previous, &mut warnings)).collect();
         let mut unknown = BTreeMap::new();
         for (&source, name, text) in self.texts() {
             if parameter(name).is_some() {
@@ -73,21 +80,38 @@ impl ConfigSources {
         })
     }
 
-    fn effective(&self, parameter: &'static Param, warnings: &mut Vec<Warning>) -> Effective {
+    fn effective(
+        &self,
+        parameter: &'static Param,
+        previous: Option<&Resolved>,
+        warnings: &mut Vec<Warning>,
+    ) -> Effective {
         let name = parameter.name;
+        let previous = previous.and_then(|resolved| resolved.get(name));
         let mut effective =
             Effective { value: parameter.default_value(), text: parameter.default.to_owned(), source: Source::Default };
-        for (&source, _, text) in self.texts().filter(|(_, said, _)| *said == name) {
+        for (&source, layer) in &self.layers {
+            let kept = previous.filter(|held| held.source == source && source != Source::Default);
+            if layer.has_unreadable_field(parameter) && !layer.texts.contains_key(name) {
+                effective = kept.cloned().unwrap_or(effective);
+            }
+            let Some(text) = layer.texts.get(name).filter(|text| !text.is_empty()) else { continue };
             if parameter.scope == Scope::Local && source.is_datastore() {
                 warnings.push(Warning::LocalOnly { name, source });
                 continue;
             }
             match parameter.parse(text) {
-                Ok(value) => {
-                    effective = Effective { value, text: text.to_owned(), source };
+                Ok(value) => effective = Effective { value, text: text.clone(), source },
+                Err(reason) => {
+                    effective = kept.cloned().unwrap_or(effective);
+                    warnings.push(Warning::Invalid { name, source, text: text.clone(), reason });
                 }
-                Err(reason) => warnings.push(Warning::Invalid { name, source, text: text.to_owned(), reason }),
             }
+        }
+        if let Disposition::Refused(reason) = parameter.disposition
+            && effective.value != parameter.default_value()
+        {
+            warnings.push(Warning::Refused { name, source: effective.source, text: effective.text.clone(), reason });
         }
         effective
     }

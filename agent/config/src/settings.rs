@@ -120,17 +120,12 @@ pub struct Settings {
     /// `InterfacePrefix`: how the names of workload interfaces begin. One or
     /// more; new names use the first.
     pub interface_prefixes: Vec<String>,
-    /// `InterfaceExclude`: interfaces that are nobody's endpoint: names, and
-    /// regular expressions between slashes.
-    pub interface_exclude: Vec<String>,
     /// `Ipv6Support`.
     pub ipv6: bool,
     /// `NFTablesMode`.
     pub nftables_mode: NftablesMode,
     /// `NftablesMarkMask`.
     pub nftables_mark_mask: MarkMask,
-    /// `IptablesMarkMask`.
-    pub iptables_mark_mask: MarkMask,
     /// `NftablesFilterDenyAction`.
     pub filter_deny_action: DenyAction,
     /// `DefaultEndpointToHostAction`.
@@ -155,12 +150,8 @@ pub struct Settings {
     pub ipv4_route_priority: u32,
     /// `IPv6NormalRoutePriority`: the metric of IPv6 routes to workloads.
     pub ipv6_route_priority: u32,
-    /// `NftablesRefreshInterval`: how often the ruleset is read back.
-    pub nftables_refresh_interval: Option<Duration>,
     /// `RouteRefreshInterval`: how often routes are read back.
     pub route_refresh_interval: Option<Duration>,
-    /// `InterfaceRefreshInterval`: how often interfaces are listed anew.
-    pub interface_refresh_interval: Option<Duration>,
     /// `EndpointStatusPathPrefix`: the folder of endpoint status files; `None`
     /// for no such files.
     pub endpoint_status_path_prefix: Option<PathBuf>,
@@ -212,11 +203,9 @@ impl Resolved {
         Settings {
             hostname: self.text("FelixHostname"),
             interface_prefixes: self.list("InterfacePrefix"),
-            interface_exclude: self.list("InterfaceExclude"),
             ipv6: self.switch("Ipv6Support"),
             nftables_mode: self.option("NFTablesMode", &NftablesMode::WORDS).unwrap_or(NftablesMode::Auto),
             nftables_mark_mask: self.mark_mask("NftablesMarkMask"),
-            iptables_mark_mask: self.mark_mask("IptablesMarkMask"),
             filter_deny_action: self.option("NftablesFilterDenyAction", &DenyAction::WORDS).unwrap_or(DenyAction::Drop),
             endpoint_to_host_action: self
                 .option("DefaultEndpointToHostAction", &EndpointToHostAction::WORDS)
@@ -231,9 +220,7 @@ impl Resolved {
             remove_external_routes: self.switch("RemoveExternalRoutes"),
             ipv4_route_priority: self.number("IPv4NormalRoutePriority"),
             ipv6_route_priority: self.number("IPv6NormalRoutePriority"),
-            nftables_refresh_interval: self.interval("NftablesRefreshInterval"),
             route_refresh_interval: self.interval("RouteRefreshInterval"),
-            interface_refresh_interval: self.interval("InterfaceRefreshInterval"),
             endpoint_status_path_prefix: self.path("EndpointStatusPathPrefix"),
             policy_sync_path_prefix: self.path("PolicySyncPathPrefix"),
             external_driver: if self.switch("UseInternalDataplaneDriver") {

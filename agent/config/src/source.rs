@@ -6,7 +6,7 @@ use std::fmt;
 use config::{FileFormat, Source as _};
 use serde_json::{Map, Value as Json};
 
-use crate::parameter::{parameter, parameter_of_field};
+use crate::parameter::{Param, parameter, parameter_of_field};
 use crate::warning::Warning;
 
 /// Where a value comes from. A later one wins over an earlier one.
@@ -95,6 +95,13 @@ impl Layer {
             layer.insert(source, name.as_ref(), text.into());
         }
         layer
+    }
+
+    /// Whether its resource says something of a parameter in a form that no one knows.
+    pub(crate) fn has_unreadable_field(&self, parameter: &Param) -> bool {
+        self.warnings.iter().any(
+            |warning| matches!(warning, Warning::InvalidField { field, .. } if parameter.field == Some(field.as_str())),
+        )
     }
 
     fn insert(&mut self, source: Source, name: &str, text: String) {

@@ -8,7 +8,8 @@ use crate::source::Source;
 /// Something in a configuration that does not count, or not as it might seem.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Warning {
-    /// A text is not of the parameter's kind. What a lower source says counts.
+    /// A text is not of the parameter's kind. What this source said before
+    /// counts, or else what a lower one says.
     Invalid {
         /// The parameter.
         name: &'static str,
@@ -46,6 +47,17 @@ pub enum Warning {
         /// Where the text comes from.
         source: Source,
     },
+    /// A value asks for what this build cannot do.
+    Refused {
+        /// The parameter.
+        name: &'static str,
+        /// Where the value comes from.
+        source: Source,
+        /// The value's text.
+        text: String,
+        /// Why it cannot.
+        reason: &'static str,
+    },
     /// `CARACAL_*` and `FELIX_*` differ; the first counts.
     EnvironmentsDiffer {
         /// The name, as in `CARACAL_*`.
@@ -81,6 +93,9 @@ impl fmt::Display for Warning {
             Self::Unknown { name, source, nearest: None } => write!(f, "unknown parameter {name} from {source}"),
             Self::LocalOnly { name, source } => {
                 write!(f, "{name} from {source} is ignored: only the node itself can set it")
+            }
+            Self::Refused { name, source, text, reason } => {
+                write!(f, "{name} {text:?} from {source} is refused: {reason}")
             }
             Self::EnvironmentsDiffer { name, caracal, felix } => {
                 write!(f, "CARACAL_{name} is {caracal:?} and FELIX_{name} is {felix:?}: the first counts")

@@ -275,3 +275,52 @@ fn what_is_sent_resolves_to_the_same() {
     assert_eq!(sources, [Source::Default, Source::Global, Source::Environment]);
     assert_eq!(resolved.layers()[1].texts["Ipv6Support"], "bad");
 }
+
+#[test]
+fn a_source_whose_value_goes_bad_keeps_its_last_good_one() {
+    let states: [(&[(Source, &[(&str, &str)])], &str, Source); 6] = [
+        (&[(Source::Global, &[("RouteRefreshInterval", "x")])], "90", Source::Default),
+        (&[(Source::Global, &[("RouteRefreshInterval", "7")])], "7", Source::Global),
+        (&[(Source::Global, &[("RouteRefreshInterval", "x")])], "7", Source::Global),
+        (&[(Source::Global, &[("RouteRefreshInterval", "y")])], "7", Source::Global),
+        (
+            &[(Source::Global, &[("RouteRefreshInterval", "y")]), (Source::Node, &[("RouteRefreshInterval", "8")])],
+            "8",
+            Source::Node,
+        ),
+        (&[], "90", Source::Default),
+    ];
+    let mut held: Option<Resolved> = None;
+    for (i, (layers, text, source)) in states.into_iter().enumerate() {
+        let mut sources = ConfigSources::new();
+        for (source, texts) in layers {
+            sources.set(*source, texts.iter().copied());
+        }
+        let resolved = sources.resolve_after(held.as_ref());
+        assert_eq!(text_and_source(&resolved, "RouteRefreshInterval"), (text, source), "state {i}");
+        held = Some(resolved);
+    }
+}
+
+#[test]
+fn a_field_that_goes_bad_keeps_its_last_good_value() {
+    let after = |previous: Option<&Resolved>, value: serde_json::Value| {
+        let mut sources = ConfigSources::new();
+        let spec = json!({ "routeRefreshInterval": value });
+        sources.set_resource(Source::Global, spec.as_object().expect("an object"), []);
+        sources.resolve_after(previous)
+    };
+    let good = after(None, json!("7s"));
+    let bad = after(Some(&good), json!({ "seconds": 8 }));
+    assert_eq!(text_and_source(&bad, "RouteRefreshInterval"), ("7", Source::Global));
+    assert_eq!(warnings(&bad).len(), 1, "{:?}", warnings(&bad));
+}
+
+#[test]
+fn what_this_build_cannot_do_is_warned_about() {
+    assert_eq!(warnings(&resolve(&[(Source::Global, &[("BPFEnabled", "false")])])), [""; 0]);
+    let [warning] = &warnings(&resolve(&[(Source::Global, &[("BPFEnabled", "true")])]))[..] else {
+        panic!("one warning");
+    };
+    assert!(warning.starts_with("BPFEnabled \"true\" from datastore (global) is refused: "), "{warning}");
+}

@@ -1,5 +1,8 @@
+use std::collections::BTreeSet;
+
 use super::*;
 use crate::kind::Kind;
+use crate::parameter::{Disposition, Param, parameter};
 use crate::table::PARAMETERS;
 
 fn settings(texts: &[(&str, &str)]) -> Settings {
@@ -17,11 +20,9 @@ fn defaults() {
     let expected = Settings {
         hostname: String::new(),
         interface_prefixes: vec!["cali".into()],
-        interface_exclude: vec!["kube-ipvs0".into()],
         ipv6: true,
         nftables_mode: NftablesMode::Auto,
         nftables_mark_mask: MarkMask::FELIX_DEFAULT,
-        iptables_mark_mask: MarkMask::FELIX_DEFAULT,
         filter_deny_action: DenyAction::Drop,
         endpoint_to_host_action: EndpointToHostAction::Drop,
         failsafe_inbound: ports("22,udp:68,179,2379,2380,5473,6443,6666,6667"),
@@ -32,9 +33,7 @@ fn defaults() {
         remove_external_routes: true,
         ipv4_route_priority: 1024,
         ipv6_route_priority: 1024,
-        nftables_refresh_interval: Some(Duration::from_secs(180)),
         route_refresh_interval: Some(Duration::from_secs(90)),
-        interface_refresh_interval: Some(Duration::from_secs(90)),
         endpoint_status_path_prefix: Some("/var/run/calico".into()),
         policy_sync_path_prefix: None,
         external_driver: None,
@@ -55,7 +54,6 @@ fn texts() {
     let settings = settings(&[
         ("FelixHostname", "node-1"),
         ("InterfacePrefix", "cali,tap"),
-        ("InterfaceExclude", "kube-ipvs0, /^x/"),
         ("NFTablesMode", "disabled"),
         ("NftablesMarkMask", "0xff00"),
         ("NftablesFilterDenyAction", "Reject"),
@@ -63,7 +61,6 @@ fn texts() {
         ("WorkloadSourceSpoofing", "Any"),
         ("DeviceRouteProtocol", "80"),
         ("RouteRefreshInterval", "0"),
-        ("NftablesRefreshInterval", "0.5"),
         ("EndpointStatusPathPrefix", "none"),
         ("PolicySyncPathPrefix", "/var/run/nodeagent"),
         ("UseInternalDataplaneDriver", "false"),
@@ -75,7 +72,6 @@ fn texts() {
     let expected = Settings {
         hostname: "node-1".into(),
         interface_prefixes: vec!["cali".into(), "tap".into()],
-        interface_exclude: vec!["kube-ipvs0".into(), "/^x/".into()],
         nftables_mode: NftablesMode::Disabled,
         nftables_mark_mask: MarkMask(0xff00),
         filter_deny_action: DenyAction::Reject,
@@ -83,7 +79,6 @@ fn texts() {
         source_spoofing: SourceSpoofing::Any,
         device_route_protocol: 80,
         route_refresh_interval: None,
-        nftables_refresh_interval: Some(Duration::from_millis(500)),
         endpoint_status_path_prefix: None,
         policy_sync_path_prefix: Some("/var/run/nodeagent".into()),
         external_driver: Some("/usr/bin/vpp-driver".into()),
@@ -106,6 +101,21 @@ fn extremes() {
         for text in texts {
             assert!(parameter.required || parameter.parse(&text).is_ok(), "{} {text}", parameter.name);
             settings(&[(parameter.name, &text)]);
+        }
+    }
+}
+
+/// What the table says is acted on is what the settings are made of.
+#[test]
+fn the_settings_have_what_is_acted_on_and_nothing_that_is_ignored() {
+    let read: BTreeSet<&str> =
+        include_str!("../settings.rs").split('"').filter_map(|text| Some(parameter(text)?.name)).collect();
+    for Param { name, disposition, .. } in &PARAMETERS {
+        match disposition {
+            Disposition::ActedOn => assert!(read.contains(name), "{name} is said to be acted on, and nobody reads it"),
+            Disposition::Ignored(_) => assert!(!read.contains(name), "{name} is said to be ignored, and is read"),
+            // What refuses a value may have to know it.
+            Disposition::Refused(_) => {}
         }
     }
 }
