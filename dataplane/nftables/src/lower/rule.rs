@@ -84,11 +84,9 @@ impl<S: SetObjects> Lowering<'_, S> {
     fn rule(&mut self, index: usize, rule: &PolicyRule) {
         let comment = names::comment(&format!("{} {index}", self.list.title));
         if let Some(unknown) = self.tests.unknown_set(rule) {
-            self.main.push(deny_all(
-                self.list.stage,
-                self.settings,
-                &format!("{} {index}: set {unknown} is unknown", self.list.title),
-            ));
+            let fault = format!("{} {index}: set {unknown} is unknown", self.list.title);
+            self.main.push(deny_all(self.list.stage, self.settings, &fault));
+            self.faults.push(fault);
             return;
         }
         let families: &[Option<Family>] = match rule.family {

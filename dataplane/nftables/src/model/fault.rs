@@ -125,6 +125,7 @@ impl Model {
 
     fn fault_of(&self, key: &ListKey) -> Option<&String> {
         let sets = || self.lists.get(key)?.sets.iter().find_map(|id| self.refused.get(&Object::Set(id.clone())));
-        self.faults.get(key).or_else(|| self.refused.get(&Object::List(key.clone()))).or_else(sets)
+        // A set that was refused is unknown to the rules: why it was says more.
+        self.refused.get(&Object::List(key.clone())).or_else(sets).or_else(|| self.faults.get(key))
     }
 }

@@ -168,3 +168,23 @@ fn a_refused_message_blames_the_object_that_it_is_about() {
         .map(|(name, what)| (name, &what[..what.len().min(19)]))
     );
 }
+
+/// The policy closes who has it; everybody else is as before, and it opens when the set comes.
+#[test]
+fn a_policy_about_a_set_that_was_not_sent_closes_its_endpoints_only() {
+    let mut world = small();
+    world.policy("default/db", &[allow_from("s:missing", "5432"), rule("allow")], &[]);
+    world.endpoint("default/db-0", "cali1", &[("default", "Deny", &["default/db"], &[])], &[]);
+    in_namespace(|| {
+        let mut driver = driver();
+        let receipt = apply(&mut driver, &mut world);
+        assert_eq!(outcome_of(&receipt, "default/web-0"), Some(&Outcome::Programmed));
+        let told = reason(outcome_of(&receipt, "default/db-0")).to_owned();
+        assert_eq!(told, "NetworkPolicy default/db ingress 0: set s:missing is unknown");
+        let problems = driver.report().problems;
+        assert!(problems.iter().any(|problem| problem.subject.contains("default/db-0")), "{problems:?}");
+        world.set("s:missing", &["10.0.0.1/32"]);
+        let receipt = apply(&mut driver, &mut world);
+        assert_eq!(outcome_of(&receipt, "default/db-0"), Some(&Outcome::Programmed));
+    });
+}
