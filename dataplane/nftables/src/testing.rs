@@ -1,6 +1,7 @@
 //! Stores for tests, and namespaces to load them in.
 
 pub(crate) mod faults;
+pub(crate) mod host;
 pub(crate) mod random;
 pub(crate) mod sim;
 pub(crate) mod wire;

@@ -10,6 +10,7 @@ use crate::garbage::WALK;
 use crate::lower::NEIGHBOUR_DISCOVERY;
 use crate::plan::{Step, plan};
 use crate::settings::EndpointToHost;
+use crate::testing::host::check_hosts;
 use crate::testing::random::{INTERFACES, everything, packet, rule_of_choices, told};
 use crate::testing::sim::Sim;
 use crate::testing::{Tier, World, rule};
@@ -110,6 +111,8 @@ proptest! {
             let steps = plan(update.edits, update.garbage);
             prop_assert_eq!(sim.commit(&steps), Ok(()), "{:?}", revision);
             check(&sim, &world, &packets)?;
+            let pairs: Vec<_> = packets.iter().take(2).map(|packet| (*packet, None)).collect();
+            check_hosts(&sim, &world, &Settings::default(), &pairs)?;
         }
         // What is not used any more goes with the next transaction, and then nothing is left to do.
         let update = model.update(&world.store, &[], later());

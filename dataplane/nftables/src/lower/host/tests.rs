@@ -1,4 +1,4 @@
-use caracal_program::{HostView, Packet, Passage, Tracking, Verdict as Decided, Way};
+use caracal_program::Packet;
 use proptest::prelude::*;
 
 use super::*;
@@ -7,83 +7,10 @@ use crate::model::Model;
 use crate::plan::plan;
 use crate::render::render_text;
 use crate::settings::DenyAction;
+use crate::testing::host::check_hosts;
 use crate::testing::random::{everything, packet};
-use crate::testing::sim::{self, Sim};
+use crate::testing::sim::Sim;
 use crate::testing::{World, in_namespace, nft, rule};
-
-/// A mark of somebody else.
-const FOREIGN: caracal_net::Mark = caracal_net::Mark(0xff);
-
-const NAMES: [&str; 4] = ["eth0", "eth1", "lo", "cali0"];
-
-/// A packet's way through the base chains of host endpoints, hook by hook.
-struct Walk<'a> {
-    sim: &'a Sim,
-    passage: Passage<'a>,
-    fate: sim::Fate,
-}
-
-impl<'a> Walk<'a> {
-    fn to_the_end(sim: &'a Sim, passage: Passage<'a>) -> sim::Fate {
-        let fate = sim::Fate { allowed: true, mark: FOREIGN, logged: 0, untracked: false };
-        let mut walk = Walk { sim, passage, fate };
-        for point in HostPoint::ALL {
-            walk.point(point);
-        }
-        walk.fate
-    }
-
-    fn point(&mut self, point: HostPoint) {
-        let (incoming, outgoing) = match (self.passage.way, point) {
-            (Way::ToHost { from } | Way::Through { from, .. }, HostPoint::UntrackedIngress | HostPoint::PreDnat)
-            | (Way::ToHost { from }, HostPoint::Input) => (Some(from), None),
-            (
-                Way::Through { from, to },
-                HostPoint::ForwardIngress | HostPoint::ForwardEgress | HostPoint::Translated,
-            ) => (Some(from), Some(to)),
-            (Way::FromHost { to }, HostPoint::UntrackedEgress | HostPoint::Output | HostPoint::Translated) => {
-                (None, Some(to))
-            }
-            _ => return,
-        };
-        let is_early = matches!(point, HostPoint::UntrackedIngress | HostPoint::UntrackedEgress | HostPoint::PreDnat);
-        let translated = self.passage.translated.filter(|_| !is_early && !self.fate.untracked);
-        let way = sim::Way { incoming, outgoing, translated: translated.is_some() };
-        let base = names::host(point);
-        if !self.fate.allowed || !self.sim.has_base(&base) {
-            return;
-        }
-        let untracked = self.fate.untracked;
-        let packet = translated.unwrap_or(self.passage.original);
-        self.fate = self.sim.walk_on(&base, way, packet, self.fate.mark);
-        self.fate.untracked |= untracked;
-    }
-}
-
-fn check(world: &World, settings: &Settings, packets: &[(Packet, Option<Packet>)]) -> Result<(), TestCaseError> {
-    let (_, edits) = Model::build(&world.store, settings, rustc_hash::FxHashMap::default(), |_| 0);
-    let mut sim = Sim::default();
-    prop_assert_eq!(sim.commit(&plan(edits, Garbage::default())), Ok(()));
-    let view = HostView {
-        store: &world.store,
-        failsafes: &settings.failsafes,
-        workload_prefixes: settings.interface_prefixes(),
-    };
-    let pairs = NAMES.iter().flat_map(|from| NAMES.iter().map(move |to| Way::Through { from, to }));
-    let ways = NAMES.iter().flat_map(|name| [Way::ToHost { from: name }, Way::FromHost { to: name }]).chain(pairs);
-    for (way, (original, translated)) in ways.flat_map(|way| packets.iter().map(move |packet| (way, packet))) {
-        let passage = Passage { way, original, translated: translated.as_ref() };
-        let wanted = view.evaluate(&passage);
-        let fate = Walk::to_the_end(&sim, passage);
-        let wanted_verdict = wanted.verdict == Decided::Allow;
-        prop_assert_eq!(fate.allowed, wanted_verdict, "{:?}\n{:#?}\n{:#?}", passage, wanted, sim);
-        if fate.allowed {
-            prop_assert_eq!(fate.untracked, wanted.tracking == Tracking::Untracked, "{:?}\n{:#?}", passage, wanted);
-            prop_assert_eq!(fate.mark, FOREIGN, "{:?}\n{:#?}", passage, wanted);
-        }
-    }
-    Ok(())
-}
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
@@ -102,7 +29,10 @@ proptest! {
             (original, translated.filter(|packet| packet.family() == original.family()))
         };
         let packets: Vec<_> = packets.into_iter().map(of_one_family).collect();
-        check(&world, &settings, &packets)?;
+        let (_, edits) = Model::build(&world.store, &settings, rustc_hash::FxHashMap::default(), |_| 0);
+        let mut sim = Sim::default();
+        prop_assert_eq!(sim.commit(&plan(edits, Garbage::default())), Ok(()));
+        check_hosts(&sim, &world, &settings, &packets)?;
     }
 }
 
