@@ -208,6 +208,8 @@ fn failsafe_ports_change_while_the_agent_runs() -> anyhow::Result<()> {
     to_node("no longer open", tcp(22), false, false)?;
     world.cluster.write("felix.yaml", &felix(", failsafeInboundHostPorts: [], failsafeOutboundHostPorts: []"))?;
     to_node("none", tcp(81), false, false)?;
+    let log = world.agent.log()?;
+    assert!(log.contains("host endpoint hep: its normal policy cuts off ssh from anywhere"), "it is called out: {log}");
     world
         .check("none outwards either", &[("node", "outside", tcp(6443), false), ("node", "outside", udp(53), false)])?;
     world.agent.stop()
