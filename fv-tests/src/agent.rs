@@ -87,6 +87,11 @@ impl Process {
 
     /// Ends the process as `kill -9` does.
     pub fn kill(mut self) -> anyhow::Result<()> {
+        self.end()
+    }
+
+    /// As [`Process::kill`], for a process that is followed by another one in its place.
+    pub fn end(&mut self) -> anyhow::Result<()> {
         self.child.kill()?;
         self.child.wait()?;
         Ok(())

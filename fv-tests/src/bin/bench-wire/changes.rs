@@ -1,0 +1,72 @@
+//! Changes while the agent runs: policies, labels, pods.
+
+use std::time::{Duration, Instant};
+
+use caracal_fv_tests::cluster::Cluster;
+use caracal_fv_tests::pod::pod;
+use caracal_fv_tests::stream::Stream;
+
+use crate::PATIENCE;
+use crate::scale::edit;
+
+/// What a kind of change took.
+pub(crate) struct Took {
+    /// To the first probe that got through.
+    pub(crate) opened: Vec<Duration>,
+    /// To the first probe that did not.
+    pub(crate) closed: Vec<Duration>,
+}
+
+/// A rule of a policy becomes wider and narrower.
+pub(crate) fn of_policy(cluster: &Cluster, changes: usize) -> anyhow::Result<Took> {
+    let stream = probes(cluster)?;
+    alternate(changes, &stream, |open| edit(cluster, open))
+}
+
+/// A pod's label joins it to a rule's set, and takes it away.
+pub(crate) fn of_label(cluster: &mut Cluster, changes: usize) -> anyhow::Result<Took> {
+    let stream = probes(cluster)?;
+    alternate(changes, &stream, |friend| {
+        cluster.relabel("bench/pod-1", &[("group", "g1"), ("friend", if friend { "yes" } else { "no" })])
+    })
+}
+
+/// From the write of a pod's object to its first packet; the interface is up before.
+pub(crate) fn of_pods(cluster: &mut Cluster, starts: usize) -> anyhow::Result<Vec<Duration>> {
+    let mut took = Vec::new();
+    for n in 0..starts {
+        let name = cluster.plug(pod(&format!("bench/new-{n}"), &[("group", "g1"), ("friend", "yes")]))?;
+        cluster.make_ready(&name)?;
+        let stream = Stream::start(&cluster.peers[&name], &cluster.peers["bench/pod-0"])?;
+        let write = Instant::now();
+        cluster.announce(&name)?;
+        took.push(stream.changed(write, true, PATIENCE)?);
+        drop(stream);
+        cluster.stop_pod(&name)?;
+    }
+    Ok(took)
+}
+
+/// Probes that the cluster's policies deny at first.
+pub(crate) fn probes(cluster: &Cluster) -> anyhow::Result<Stream> {
+    let stream = Stream::start(&cluster.peers["bench/pod-1"], &cluster.peers["bench/pod-0"])?;
+    stream.changed(Instant::now(), false, PATIENCE)?;
+    Ok(stream)
+}
+
+/// Times `step(true)` and `step(false)` in turn.
+fn alternate(
+    changes: usize,
+    stream: &Stream,
+    mut step: impl FnMut(bool) -> anyhow::Result<()>,
+) -> anyhow::Result<Took> {
+    let mut took = Took { opened: Vec::new(), closed: Vec::new() };
+    for n in 0..changes * 2 {
+        let want = n % 2 == 0;
+        let write = Instant::now();
+        step(want)?;
+        let time = stream.changed(write, want, PATIENCE)?;
+        if want { took.opened.push(time) } else { took.closed.push(time) }
+    }
+    Ok(took)
+}
