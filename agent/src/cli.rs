@@ -159,6 +159,15 @@ Examples:
 It asks the running agent. With counters in the kernel, what each rule has matched follows it.")]
     Policies(AskArgs),
 
+    /// List the parameters: value, where it comes from, and whether this build acts on it
+    #[command(after_help = "\
+Examples:
+  caracal config --datastore file:./manifests --node worker-1
+  caracal config --datastore file:./manifests --output json | jq '.parameters[] | select(.source != \"default\")'
+
+It reads the datastore, the configuration file and the environment as the agent would, and asks no agent.")]
+    Config(ConfigArgs),
+
     /// Say what happens to a packet, and why
     #[command(after_help = EXPLAIN_HELP)]
     Explain(ExplainArgs),
@@ -300,6 +309,18 @@ pub struct RenderArgs {
 pub enum DataplaneKind {
     /// The kernel's nf_tables.
     Nftables,
+}
+
+/// `caracal config`.
+#[derive(Debug, Args)]
+pub struct ConfigArgs {
+    /// The datastore and the node.
+    #[command(flatten)]
+    pub source: SourceArgs,
+
+    /// How to print the answer
+    #[arg(long, value_enum, default_value_t = Output::Text, value_name = "FORMAT")]
+    pub output: Output,
 }
 
 /// `caracal version`.

@@ -2,6 +2,7 @@
 
 mod agent;
 mod calc;
+mod config;
 mod cleanup;
 mod control;
 mod dataplane;
@@ -58,6 +59,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Dataplane(args) => dataplane::run(&global, &args),
         Command::Calc(args) => calc::run(&global, &args, BufWriter::new(std::io::stdout().lock())),
         Command::Render(args) => render::run(&global, &args, std::io::stdout().lock()),
+        Command::Config(args) => config::run(&global, &args, std::io::stdout().lock()),
         Command::Explain(args) => {
             logging::start(global.log_level.as_deref(), Reader::Person)?;
             finished(explain::run(&global, &args, std::io::stdin().lock(), std::io::stdout().lock()))
