@@ -14,6 +14,9 @@ const ALL_SOURCES: [Source; 7] = [
     Source::Override,
 ];
 
+/// What a source says: texts by name.
+type Said = (Source, &'static [(&'static str, &'static str)]);
+
 /// What each source says, and what counts then.
 fn resolve(layers: &[(Source, &[(&str, &str)])]) -> Resolved {
     let mut sources = ConfigSources::new();
@@ -278,7 +281,7 @@ fn what_is_sent_resolves_to_the_same() {
 
 #[test]
 fn a_source_whose_value_goes_bad_keeps_its_last_good_one() {
-    let states: [(&[(Source, &[(&str, &str)])], &str, Source); 6] = [
+    let states: [(&[Said], &str, Source); 6] = [
         (&[(Source::Global, &[("RouteRefreshInterval", "x")])], "90", Source::Default),
         (&[(Source::Global, &[("RouteRefreshInterval", "7")])], "7", Source::Global),
         (&[(Source::Global, &[("RouteRefreshInterval", "x")])], "7", Source::Global),
