@@ -8,6 +8,7 @@ mod answer;
 mod cluster;
 mod edit;
 mod facts;
+mod live;
 mod pick;
 mod question;
 mod report;
@@ -20,7 +21,7 @@ mod yaml;
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use caracal_net::Port;
@@ -32,15 +33,20 @@ pub use cluster::{Cluster, JudgeError};
 pub use question::{LineError, Party, Question, QuestionError, SOURCE_PORT, Service};
 pub use world::World;
 
-use crate::cli::{Datastore, Global, Output};
+use crate::admin::call;
+use crate::cli::{AdminArgs, Datastore, Global, Output};
 
 /// `caracal explain`.
 #[derive(Debug, Args)]
 pub struct ExplainArgs {
     /// Where policy and endpoints come from: `file:DIR`, a directory of manifests (YAML or JSON,
-    /// subfolders too)
+    /// subfolders too). Without it, the running agent is asked
     #[arg(long, value_name = "URL")]
-    pub datastore: Datastore,
+    pub datastore: Option<Datastore>,
+
+    /// The agent to ask if no datastore is named.
+    #[command(flatten)]
+    pub admin: AdminArgs,
 
     /// Who sends: a pod, or an address; an address that a pod has means that pod
     #[arg(long, value_name = "NAMESPACE/POD|IP", required_unless_present = "batch")]
@@ -72,6 +78,7 @@ pub struct ExplainArgs {
 pub const EXPLAIN_HELP: &str = "\
 Examples:
   caracal explain --datastore file:./manifests --from shop/web --to shop/db --port 5432/tcp
+  caracal explain --from shop/web --to shop/db --port 5432/tcp
   caracal explain --datastore file:./manifests --from 192.0.2.7 --to shop/web --port 80/tcp --output json
   echo '{\"from\": \"shop/web\", \"to\": \"10.0.0.3\", \"port\": \"53/udp\"}' | caracal explain --datastore file:./manifests --batch -
 
@@ -90,10 +97,12 @@ Exit status: 0 if there is an answer, whatever the verdict, 1 if there is none."
 /// If the datastore cannot be read, or the single question has no answer. A line
 /// of a batch without an answer is no failure.
 pub fn run(global: &Global, args: &ExplainArgs, input: impl BufRead, mut output: impl Write) -> anyhow::Result<()> {
-    let ExplainArgs { datastore, from, to, port, source_port, batch, output: format } = args;
-    let Datastore::File(directory) = datastore;
-    let mut world = World::read(directory, global.config_file.as_deref())?;
+    let ExplainArgs { datastore, admin, from, to, port, source_port, batch, output: format } = args;
     if let Some(file) = batch {
+        let Some(Datastore::File(directory)) = datastore else {
+            anyhow::bail!("a batch is answered from manifests; name them with --datastore");
+        };
+        let mut world = World::read(directory, global.config_file.as_deref())?;
         return if file.as_os_str() == "-" {
             answer_lines(&mut world, input, output)
         } else {
@@ -105,8 +114,41 @@ pub fn run(global: &Global, args: &ExplainArgs, input: impl BufRead, mut output:
         anyhow::bail!("give --from, --to and --port, or --batch");
     };
     let question = Question { from: from.clone(), to: to.clone(), service: *service, source_port: *source_port };
-    output.write_all(report::report(&mut world, &question, *format)?.as_bytes())?;
+    match datastore {
+        Some(Datastore::File(directory)) => {
+            let Explained { text, json, workloads: _ } = explain(directory, global.config_file.as_deref(), &question)?;
+            let answer = match format {
+                Output::Text => text,
+                Output::Json => json,
+            };
+            output.write_all(answer.as_bytes())?;
+        }
+        None => {
+            let request = question.request();
+            let answer = call(&admin.admin_socket, |mut agent| async move { agent.explain(request).await })?;
+            live::print(*format, &answer, &mut output)?;
+        }
+    }
     Ok(output.flush()?)
+}
+
+/// The answer to one question in both forms.
+#[derive(Clone, Debug)]
+pub struct Explained {
+    /// For people.
+    pub text: String,
+    /// For programs: one line of JSON.
+    pub json: String,
+    /// The ids of the ends that are workloads, `ORCHESTRATOR/WORKLOAD/ENDPOINT`.
+    pub workloads: Vec<String>,
+}
+
+/// Reads the manifests below a directory, and answers one question from them.
+///
+/// # Errors
+/// If the datastore cannot be read, or the question has no answer.
+pub fn explain(directory: &Path, config_file: Option<&Path>, question: &Question) -> anyhow::Result<Explained> {
+    report::report(&mut World::read(directory, config_file)?, question)
 }
 
 fn answer_lines(world: &mut World, input: impl BufRead, mut output: impl Write) -> anyhow::Result<()> {

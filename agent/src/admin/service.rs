@@ -1,12 +1,17 @@
 //! The calls of the admin API, each a question to the graph's thread.
 
+use std::path::PathBuf;
+
 use caracal_proto::admin::admin_server::Admin;
 use caracal_proto::admin::{
-    EndpointsRequest, EndpointsResponse, PoliciesRequest, PoliciesResponse, StatusRequest, StatusResponse,
+    EndpointsRequest, EndpointsResponse, ExplainRequest, ExplainResponse, PoliciesRequest, PoliciesResponse,
+    StatusRequest, StatusResponse,
 };
 use tonic::{Request, Response, Status};
 
+use crate::cli::Datastore;
 use crate::control::{Inbox, Insight, Unanswered};
+use crate::explain::{self, Explained, Question};
 use crate::health::Health;
 use crate::http::Troubles;
 use crate::status::answer;
@@ -16,7 +21,9 @@ use crate::status::answer;
 pub struct Service {
     graph: Inbox,
     /// As on the command line.
-    datastore: String,
+    datastore: Datastore,
+    /// The file of parameters, if one was named.
+    config_file: Option<PathBuf>,
     health: Health,
     troubles: Troubles,
 }
@@ -24,8 +31,14 @@ pub struct Service {
 impl Service {
     /// A service that asks the graph's thread behind `graph`, which reads `datastore`.
     #[must_use]
-    pub fn new(graph: Inbox, datastore: String, health: Health, troubles: Troubles) -> Self {
-        Self { graph, datastore, health, troubles }
+    pub fn new(graph: Inbox, datastore: Datastore, health: Health, troubles: Troubles) -> Self {
+        Self { graph, datastore, config_file: None, health, troubles }
+    }
+
+    /// The same with a file of parameters, which has a say in what `explain` answers.
+    #[must_use]
+    pub fn with_config_file(self, config_file: Option<PathBuf>) -> Self {
+        Self { config_file, ..self }
     }
 
     async fn ask<T: Send + 'static>(
@@ -43,7 +56,7 @@ impl Service {
 #[tonic::async_trait]
 impl Admin for Service {
     async fn status(&self, _: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
-        let datastore = self.datastore.clone();
+        let datastore = self.datastore.to_string();
         let (health, troubles) = (self.health.components(), self.troubles.all());
         self.ask(move |insight| answer::status(insight, datastore, &health, &troubles)).await
     }
@@ -54,5 +67,22 @@ impl Admin for Service {
 
     async fn policies(&self, _: Request<PoliciesRequest>) -> Result<Response<PoliciesResponse>, Status> {
         self.ask(answer::policies).await
+    }
+
+    async fn explain(&self, request: Request<ExplainRequest>) -> Result<Response<ExplainResponse>, Status> {
+        let question =
+            Question::from_request(request.get_ref()).map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let (Datastore::File(directory), config_file) = (self.datastore.clone(), self.config_file.clone());
+        // The datastore is read beside the graph's thread, which goes on meanwhile.
+        let explained =
+            tokio::task::spawn_blocking(move || explain::explain(&directory, config_file.as_deref(), &question));
+        let Explained { text, json, workloads } = match explained.await {
+            Ok(Ok(explained)) => explained,
+            Ok(Err(error)) => return Err(Status::failed_precondition(format!("{error:#}"))),
+            Err(error) => return Err(Status::internal(error.to_string())),
+        };
+        let EndpointsResponse { mut endpoints } = self.ask(answer::endpoints).await?.into_inner();
+        endpoints.retain(|endpoint| workloads.contains(&endpoint.id));
+        Ok(Response::new(ExplainResponse { text, json, endpoints }))
     }
 }

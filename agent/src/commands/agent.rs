@@ -34,7 +34,7 @@ pub(super) fn run(global: &Global, args: &AgentArgs) -> anyhow::Result<()> {
     let guard = EndGuard::new(end.clone(), "the data half");
     let data = data::start(settings, move |reply| replies.take(reply), guard)?;
     line.attach(data.frames())?;
-    let admin = control.serve_admin(&args.admin, &args.source, end)?;
+    let admin = control.serve_admin(global, &args.admin, &args.source, end)?;
 
     let result = ended.recv().context("every thread has ended")?;
     drop(admin);

@@ -26,7 +26,7 @@ pub(super) fn run(global: &Global, args: &ControlArgs) -> anyhow::Result<()> {
     let socket = Socket::bind(&args.socket)?;
     let control = ControlThread::start(prepared, Retention::Resumable, logging, end.clone())?;
     let server = serve::spawn(socket, control.inbox(), EndGuard::new(end.clone(), "the sync server"))?;
-    let admin = control.serve_admin(&args.admin, &args.source, end)?;
+    let admin = control.serve_admin(global, &args.admin, &args.source, end)?;
     info!(socket = %args.socket.display(), "serving the data half");
 
     let result = ended.recv().context("every thread has ended")?;

@@ -7,7 +7,7 @@ use anyhow::anyhow;
 
 use super::source::Prepared;
 use crate::admin;
-use crate::cli::{AdminArgs, SourceArgs};
+use crate::cli::{AdminArgs, Global, SourceArgs};
 use crate::control::{Calculator, ControlHalf, Feed, Followers, Inbox, Input, Outward, inbox};
 use crate::health::{self, Ready};
 use crate::logging::Logging;
@@ -59,12 +59,14 @@ impl ControlThread {
     /// probes and scrapes where the configuration says. If the thread for that ends, `end` is told.
     pub(super) fn serve_admin(
         &self,
+        global: &Global,
         admin: &AdminArgs,
         source: &SourceArgs,
         end: Sender<End>,
     ) -> std::io::Result<admin::Server> {
         let Followers { health, health_listener, metrics_listener, troubles, .. } = &self.followers;
-        let service = admin::Service::new(self.inbox(), source.datastore.to_string(), health.clone(), troubles.clone());
+        let service = admin::Service::new(self.inbox(), source.datastore.clone(), health.clone(), troubles.clone())
+            .with_config_file(global.config_file.clone());
         let listeners = admin::Listeners {
             health: (health_listener.clone(), health.clone()),
             metrics: (metrics_listener.clone(), Scrapes::new(self.inbox())),

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use caracal_net::{Port, Protocol, ProtocolError};
 use caracal_program::Transport;
+use caracal_proto::admin::ExplainRequest;
 use serde::Deserialize;
 use smol_str::SmolStr;
 
@@ -197,6 +198,36 @@ pub enum LineError {
 }
 
 impl Question {
+    /// Reads a question that came over the admin API.
+    ///
+    /// # Errors
+    /// What is wrong with the request.
+    pub fn from_request(request: &ExplainRequest) -> Result<Self, LineError> {
+        let ExplainRequest { from, to, port, source_port } = request;
+        let field = |field| move |error| LineError::Field { field, error };
+        let source = Port::try_from(*source_port);
+        Ok(Self {
+            from: from.parse().map_err(field("from"))?,
+            to: to.parse().map_err(field("to"))?,
+            service: port.parse().map_err(field("port"))?,
+            source_port: source
+                .map_err(|_| QuestionError::Port(source_port.to_string()))
+                .map_err(field("source_port"))?,
+        })
+    }
+
+    /// The question for the admin API.
+    #[must_use]
+    pub fn request(&self) -> ExplainRequest {
+        let Self { from, to, service, source_port } = self;
+        ExplainRequest {
+            from: from.to_string(),
+            to: to.to_string(),
+            port: service.to_string(),
+            source_port: (*source_port).into(),
+        }
+    }
+
     /// Reads a line such as `{"from": "shop/web", "to": "10.0.0.3", "port": "80/tcp"}`.
     ///
     /// # Errors

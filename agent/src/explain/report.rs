@@ -1,15 +1,12 @@
 //! The whole answer: the verdict, what would be if staged policies were
 //! enforced, and what to change.
 
-use std::io;
-
 use serde::Serialize;
 
 use super::answer::Answer;
 use super::edit::{self, Proposal};
 use super::staged::{self, Staged};
-use super::{Question, World, text};
-use crate::cli::Output;
+use super::{Explained, Question, World, text};
 
 /// What `caracal explain` answers to one question, as programs read it.
 #[derive(Serialize)]
@@ -24,26 +21,25 @@ struct Report<'a> {
     to_allow: Option<Proposal>,
 }
 
-/// Answers a question, as text for people or as one line of JSON.
+/// Answers a question.
 ///
 /// # Errors
 /// If the packet cannot exist, or the datastore cannot be calculated.
-pub(super) fn report(world: &mut World, question: &Question, format: Output) -> anyhow::Result<String> {
+pub(super) fn report(world: &mut World, question: &Question) -> anyhow::Result<Explained> {
     world.prepare(question)?;
     // What cannot be judged is said before anything is calculated for it.
-    world.cluster().judge(question)?;
+    world.cluster().verdict(question)?;
     let staged = staged::judge(world, question)?;
     let to_allow = edit::propose(world, question)?;
     let cluster = world.cluster();
     let answer = cluster.explain(question)?;
-    match format {
-        Output::Json => Ok(serde_json::to_string(&Report { answer, staged, to_allow })? + "\n"),
-        Output::Text => {
-            let mut output = Vec::new();
-            let printed: io::Result<()> =
-                text::print(cluster, &answer, staged.as_ref(), to_allow.as_ref(), &mut output);
-            printed?;
-            Ok(String::from_utf8(output)?)
-        }
-    }
+    let (from, to, _) = cluster.resolve(question)?;
+    let workloads = [from, to].into_iter().filter_map(|end| Some(end.workload?.id.to_string()));
+    let mut text = Vec::new();
+    text::print(cluster, &answer, staged.as_ref(), to_allow.as_ref(), &mut text)?;
+    Ok(Explained {
+        text: String::from_utf8(text)?,
+        workloads: workloads.collect(),
+        json: serde_json::to_string(&Report { answer, staged, to_allow })? + "\n",
+    })
 }

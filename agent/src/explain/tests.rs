@@ -186,8 +186,8 @@ fn a_line_without_an_answer_does_not_end_the_batch() {
 
 #[test]
 fn the_answer_for_programs() {
-    let answer = report::report(&mut world(SHOP), &question("shop/web", "shop/db", "5432/tcp"), Output::Json);
-    let value: serde_json::Value = serde_json::from_str(&answer.expect("an answer")).expect("JSON");
+    let answer = report::report(&mut world(SHOP), &question("shop/web", "shop/db", "5432/tcp"));
+    let value: serde_json::Value = serde_json::from_str(&answer.expect("an answer").json).expect("JSON");
     insta::assert_snapshot!("the-answer-for-programs", serde_json::to_string_pretty(&value).expect("text"));
 }
 
@@ -201,8 +201,8 @@ fn the_answer_for_people() {
         ("to-itself", "shop/db", "shop/db", "53/udp"),
         ("to-the-own-host", "shop/web", "192.168.0.1", "53/udp"),
     ] {
-        let answer = report::report(&mut world(SHOP), &question(from, to, port), Output::Text);
-        insta::assert_snapshot!(name, answer.expect("an answer"));
+        let answer = report::report(&mut world(SHOP), &question(from, to, port));
+        insta::assert_snapshot!(name, answer.expect("an answer").text);
     }
 }
 
@@ -210,8 +210,8 @@ fn the_answer_for_people() {
 #[test]
 fn staged_policies() {
     let staged = |manifests: &str, from: &str, to: &str| {
-        let answer = report::report(&mut world(manifests), &question(from, to, "5432/tcp"), Output::Json);
-        let value: serde_json::Value = serde_json::from_str(&answer.expect("an answer")).expect("JSON");
+        let answer = report::report(&mut world(manifests), &question(from, to, "5432/tcp"));
+        let value: serde_json::Value = serde_json::from_str(&answer.expect("an answer").json).expect("JSON");
         let side = &value["staged"]["ingress"];
         let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
         [&value["verdict"], &value["staged"]["verdict"], &side["policy"]["kind"], &side["policy"]["name"]].map(text)
@@ -254,7 +254,7 @@ spec:
   ingress: [{action: Deny, from: [{namespaces: {}}]}]
 ";
     let asked = question("shop/web", "shop/api", "80/tcp");
-    let answer = report::report(&mut world(&format!("{SHOP}{policy}")), &asked, Output::Json).expect("an answer");
+    let answer = report::report(&mut world(&format!("{SHOP}{policy}")), &asked).expect("an answer").json;
     let answer: serde_json::Value = serde_json::from_str(&answer).expect("JSON");
     let decided = &answer["ingress"]["policy"];
     let want = serde_json::json!({
