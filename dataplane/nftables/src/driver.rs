@@ -6,6 +6,7 @@ mod drift;
 mod report;
 mod resync;
 mod surroundings;
+mod thread_time;
 
 use std::collections::BTreeMap;
 use std::io;

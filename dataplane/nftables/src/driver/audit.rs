@@ -14,6 +14,7 @@ use caracal_sys::nft::{self, Name, QueryError};
 use nix::errno::Errno;
 
 use super::drift::{Drift, What};
+use super::thread_time::thread_time;
 use super::{NftablesDriver, unanswered};
 use crate::encode;
 use crate::held::Print;
@@ -112,8 +113,9 @@ impl NftablesDriver {
         if slice.is_zero() {
             return Ok(None);
         }
+        let before = thread_time();
         let found = self.look_for(slice);
-        self.audit.spend(now, now.elapsed());
+        self.audit.spend(now, thread_time().saturating_sub(before));
         found
     }
 

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use caracal_net::Mark;
 use caracal_sys::nft::{NftSocket, QueryError};
 
+use super::thread_time::thread_time;
 use crate::neighbours::{Neighbour, Survey};
 
 /// The part of a core that looking may take: one in this many.
@@ -50,9 +51,9 @@ impl Surroundings {
         if !(self.stale || self.survey.is_some()) || self.due.is_some_and(|due| now < due) {
             return;
         }
-        let start = Instant::now();
-        match self.go_on(socket, ours, start) {
-            Ok(()) => self.due = self.due.max(Some(now + start.elapsed() * SHARE)),
+        let before = thread_time();
+        match self.go_on(socket, ours, Instant::now()) {
+            Ok(()) => self.due = self.due.max(Some(now + thread_time().saturating_sub(before) * SHARE)),
             Err(error) => {
                 tracing::debug!(%error, "cannot look at the rules of others");
                 self.survey = None;

@@ -51,7 +51,7 @@ fn poll_until_healed(driver: &mut NftablesDriver, world: &World, damage: &str) -
     loop {
         match driver.poll(&world.store).expect("the kernel answers") {
             Finding::Repaired(receipt) => return receipt,
-            Finding::Unchanged => assert!(start.elapsed() < Duration::from_secs(20), "not found: {damage}"),
+            Finding::Unchanged => assert!(start.elapsed() < Duration::from_secs(60), "not found: {damage}"),
         }
         sleep(Duration::from_millis(5));
     }
