@@ -2,6 +2,7 @@ use super::*;
 
 mod edits;
 mod random;
+mod transcripts;
 
 /// `shop/web` and `shop/db` on two nodes; db lets in what carries `app=api` or
 /// comes from 192.0.2.0/24, on port 5432; `lab/probe` has an IPv6 address only.
