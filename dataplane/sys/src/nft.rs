@@ -11,6 +11,7 @@ mod chain;
 mod element;
 mod error;
 mod expr;
+mod glance;
 mod list;
 mod monitor;
 mod name;
@@ -32,8 +33,9 @@ pub use element::{Data, Element, Key, SetHeader};
 pub use error::{CommitError, QueryError, Refused};
 pub use expr::{
     CmpOp, CtDirection, CtKey, CtState, CtStatus, Expr, FibInput, FibResult, IcmpxCode, LimitUnit, LimitWhen,
-    LogTarget, Lookup, MetaKey, ObjectKind, PayloadBase, RangeOp, Reject,
+    LogTarget, Lookup, MetaKey, NatFlags, ObjectKind, PayloadBase, RangeOp, Reject,
 };
+pub use glance::Glance;
 pub use monitor::{Commits, Culprit, Monitor};
 pub use name::{Comment, LogPrefix, Name, TextError};
 pub use object::Counter;

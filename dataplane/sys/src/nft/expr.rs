@@ -4,7 +4,8 @@ mod bits;
 mod codes;
 mod decode;
 
-pub use bits::{CtState, CtStatus, FibInput};
+pub use bits::{CtState, CtStatus, FibInput, NatFlags};
+use caracal_net::Family;
 pub use codes::{
     CmpOp, CtDirection, CtKey, FibResult, IcmpxCode, LimitUnit, LimitWhen, MetaKey, ObjectKind, PayloadBase, RangeOp,
 };
@@ -200,6 +201,25 @@ pub enum Expr {
     },
     /// Keeps the packet out of connection tracking.
     Notrack,
+    /// Gives the connection the address of the interface that it leaves by as
+    /// its source. Only in a chain of the kind [`super::ChainType::Nat`].
+    Masquerade {
+        /// Where the first and the last of the ports are that it may get; any if `None`.
+        ports: Option<(Reg, Reg)>,
+        /// How.
+        flags: NatFlags,
+    },
+    /// Gives the connection another source. Only in a chain of that kind too.
+    SourceNat {
+        /// Of the address.
+        family: Family,
+        /// Where the address is.
+        address: Reg,
+        /// Where the first and the last of the ports are that it may get; any if `None`.
+        ports: Option<(Reg, Reg)>,
+        /// How.
+        flags: NatFlags,
+    },
     /// An expression that has no variant here, as the kernel listed it.
     Raw {
         /// The expression's name.
@@ -232,6 +252,8 @@ impl Expr {
             Self::Object { .. } => "objref",
             Self::Fib { .. } => "fib",
             Self::Notrack => "notrack",
+            Self::Masquerade { .. } => "masq",
+            Self::SourceNat { .. } => "nat",
             Self::Raw { name, .. } => name,
         }
     }
@@ -347,9 +369,39 @@ impl Expr {
                 out.be32(fib::DREG, dreg.number());
             }
             Self::Notrack => {}
+            Self::Masquerade { ports, flags } => {
+                if flags.bits() != 0 {
+                    out.be32(masq::FLAGS, flags.bits());
+                }
+                if let Some((first, last)) = ports {
+                    out.be32(masq::FIRST, first.number());
+                    out.be32(masq::LAST, last.number());
+                }
+            }
+            Self::SourceNat { family, address, ports, flags } => {
+                out.be32(nat::TYPE, nat::SOURCE);
+                out.be32(nat::FAMILY, nfproto(*family));
+                out.be32(nat::ADDRESS, address.number());
+                if let Some((first, last)) = ports {
+                    out.be32(nat::FIRST, first.number());
+                    out.be32(nat::LAST, last.number());
+                }
+                if flags.bits() != 0 {
+                    out.be32(nat::FLAGS, flags.bits());
+                }
+            }
             Self::Raw { data, .. } => out.raw(data.as_deref().unwrap_or_default()),
         }
     }
+}
+
+/// `NFPROTO_*` of `linux/netfilter.h`.
+const fn nfproto(family: Family) -> u32 {
+    (match family {
+        Family::V4 => libc::NFPROTO_IPV4,
+        Family::V6 => libc::NFPROTO_IPV6,
+    })
+    .cast_unsigned()
 }
 
 fn encode_log(out: &mut Writer, prefix: Option<&LogPrefix>, target: &LogTarget) {
@@ -370,10 +422,14 @@ fn encode_log(out: &mut Writer, prefix: Option<&LogPrefix>, target: &LogTarget) 
     }
 }
 
-/// Attribute numbers of each expression: `enum nft_<name>_attributes`.
+/// Attribute numbers of each expression: `enum nft_<name>_attributes`. A value
+/// of one of them stands behind the semicolon (`enum nft_nat_types`).
 macro_rules! attributes {
-    ($($name:ident { $($attribute:ident = $number:literal),+ })+) => {
-        $(mod $name { $(pub(super) const $attribute: u16 = $number;)+ })+
+    ($($name:ident { $($attribute:ident = $number:literal),+ $(; $value:ident = $code:literal)? })+) => {
+        $(mod $name {
+            $(pub(super) const $attribute: u16 = $number;)+
+            $(pub(super) const $value: u32 = $code;)?
+        })+
     };
 }
 
@@ -391,4 +447,6 @@ attributes! {
     reject { TYPE = 1, CODE = 2 }
     objref { TYPE = 1, NAME = 2 }
     fib { DREG = 1, RESULT = 2, FLAGS = 3 }
+    masq { FLAGS = 1, FIRST = 2, LAST = 3 }
+    nat { TYPE = 1, FAMILY = 2, ADDRESS = 3, LAST_ADDRESS = 4, FIRST = 5, LAST = 6, FLAGS = 7; SOURCE = 0 }
 }

@@ -156,6 +156,29 @@ fn in_their_terms(expr: &Expr) -> (CString, Attributes<'static>) {
             (sys::NFTNL_EXPR_FIB_RESULT, word(result.code())),
             (sys::NFTNL_EXPR_FIB_DREG, reg(dreg)),
         ],
+        Expr::Masquerade { ports, flags } => {
+            let ports = ports.iter().flat_map(|(first, last)| {
+                [(sys::NFTNL_EXPR_MASQ_REG_PROTO_MIN, reg(first)), (sys::NFTNL_EXPR_MASQ_REG_PROTO_MAX, reg(last))]
+            });
+            let flags = (flags.bits() != 0).then(|| (sys::NFTNL_EXPR_MASQ_FLAGS, word(flags.bits())));
+            flags.into_iter().chain(ports).collect()
+        }
+        Expr::SourceNat { family, address, ports, flags } => {
+            let number = match family {
+                caracal_net::Family::V4 => libc::NFPROTO_IPV4,
+                caracal_net::Family::V6 => libc::NFPROTO_IPV6,
+            };
+            let mut attributes = vec![
+                (sys::NFTNL_EXPR_NAT_TYPE, word(0)),
+                (sys::NFTNL_EXPR_NAT_FAMILY, word(number.cast_unsigned())),
+                (sys::NFTNL_EXPR_NAT_REG_ADDR_MIN, reg(address)),
+            ];
+            attributes.extend(ports.iter().flat_map(|(first, last)| {
+                [(sys::NFTNL_EXPR_NAT_REG_PROTO_MIN, reg(first)), (sys::NFTNL_EXPR_NAT_REG_PROTO_MAX, reg(last))]
+            }));
+            attributes.extend((flags.bits() != 0).then(|| (sys::NFTNL_EXPR_NAT_FLAGS, word(flags.bits()))));
+            attributes
+        }
         Expr::Notrack | Expr::Raw { .. } => vec![],
     };
     (CString::new(expr.name()).expect("no NUL inside"), attributes)

@@ -2,12 +2,13 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use caracal_net::{Mark, Port, Protocol};
+use caracal_net::{Family, Mark, Port, Protocol};
 use caracal_sys::IfName;
 use caracal_sys::nft::{
     Base, Chain, ChainType, Change, CmpOp, Comment, Counter, CtDirection, CtKey, CtState, CtStatus, Element, Expr,
     FibInput, FibResult, Field, Hook, IcmpxCode, Key, LimitUnit, LimitWhen, LogPrefix, LogTarget, Lookup, MetaKey,
-    ObjectKind, PayloadBase, Place, Policy, RangeOp, Reg, Reject, Rule, Set, SetData, SetKind, Table, Value, Verdict,
+    NatFlags, ObjectKind, PayloadBase, Place, Policy, RangeOp, Reg, Reject, Rule, Set, SetData, SetKind, Table, Value,
+    Verdict,
 };
 
 use crate::sandbox::{Operations, Sandbox, addresses, dispatch, ip, name, range};
@@ -166,6 +167,48 @@ fn every_expression_comes_back_as_it_was_sent() {
         assert!(!listed.iter().any(raw));
         assert_eq!(listed.len(), rules().len());
         sandbox.nft(&["list", "ruleset"]);
+    });
+}
+
+#[test]
+fn a_source_is_translated_after_routing() {
+    Sandbox::run(|sandbox| {
+        let base = Base { kind: ChainType::Nat, hook: Hook::Postrouting, priority: 110, policy: Policy::Accept };
+        let load = |n, value: Value| Expr::Immediate { dreg: word(n), value };
+        let random = NatFlags::RANDOM_FULLY;
+        let ported = random | NatFlags::PROTO_SPECIFIED;
+        let tcp = || vec![meta(MetaKey::L4Proto), is(Protocol::TCP)];
+        let v4 = || vec![meta(MetaKey::NfProto), is(Value::bytes(&[2]))];
+        let ports = || vec![load(4, 1000u16.into()), load(8, 2000u16.into())];
+        let source = |ports, flags| Expr::SourceNat { family: Family::V4, address: R0, ports, flags };
+        let address = || load(0, Ipv4Addr::new(192, 0, 2, 1).into());
+        let rules = [
+            vec![Expr::Masquerade { ports: None, flags: random }],
+            [tcp(), ports(), vec![Expr::Masquerade { ports: Some((word(4), word(8))), flags: ported }]].concat(),
+            [tcp(), ports(), vec![Expr::Masquerade { ports: Some((word(4), word(4))), flags: ported }]].concat(),
+            [v4(), vec![address(), source(None, random | NatFlags::MAP_IPS)]].concat(),
+            [tcp(), v4(), vec![address()], ports(), vec![source(Some((word(4), word(8))), ported | NatFlags::MAP_IPS)]]
+                .concat(),
+        ];
+        sandbox.must(|batch| {
+            batch.add_chain(&Chain::base(name("base"), base)).expect("short");
+            for exprs in &rules {
+                batch.add_rule(&name("base"), Place::Last, &Rule::new(exprs.clone())).expect("short");
+            }
+        });
+        let listed = sandbox.socket.rules(&sandbox.table).expect("a listing");
+        let listed: Vec<_> = listed.into_iter().map(|listed| listed.rule.exprs).collect();
+        assert_eq!(listed, rules);
+        let text = sandbox.nft(&["list", "ruleset"]);
+        for statement in [
+            "masquerade fully-random",
+            "masquerade to :1000-2000 fully-random",
+            "masquerade to :1000 fully-random",
+            "snat ip to 192.0.2.1 fully-random",
+            "snat ip to 192.0.2.1:1000-2000 fully-random",
+        ] {
+            assert!(text.contains(statement), "{statement}\n{text}");
+        }
     });
 }
 

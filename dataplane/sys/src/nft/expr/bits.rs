@@ -86,3 +86,17 @@ bits! {
         PRESENT = 1 << 5,
     }
 }
+
+bits! {
+    /// How an address is translated (`NF_NAT_RANGE_*` of `linux/netfilter/nf_nat.h`).
+    /// Newer kernels add the first two themselves, so that a rule that lacks them
+    /// is listed with them.
+    NatFlags {
+        /// An address is given.
+        MAP_IPS = 1 << 0,
+        /// Ports are given.
+        PROTO_SPECIFIED = 1 << 1,
+        /// The port is drawn at random, even where the old one is free.
+        RANDOM_FULLY = 1 << 4,
+    }
+}

@@ -1,18 +1,19 @@
 //! Expressions as the kernel lists them.
 
+use caracal_net::Family;
 use libc::{NFT_REJECT_ICMP_UNREACH, NFT_REJECT_ICMPX_UNREACH, NFT_REJECT_TCP_RST};
 
 use super::{
     CmpOp, CtDirection, CtKey, Expr, FibInput, FibResult, IcmpxCode, LimitUnit, LimitWhen, LogTarget, Lookup, MetaKey,
-    ObjectKind, PayloadBase, RangeOp, Reject, bitwise, cmp, ct, fib, immediate, limit, log, lookup, meta, objref,
-    payload, range, reject,
+    NatFlags, ObjectKind, PayloadBase, RangeOp, Reject, bitwise, cmp, ct, fib, immediate, limit, log, lookup, masq,
+    meta, nat, nfproto, objref, payload, range, reject,
 };
 use crate::nft::name::{LogPrefix, Name};
 use crate::nft::uapi::{NFTA_COUNTER_BYTES, NFTA_COUNTER_PACKETS, NFTA_DATA_VERDICT, NFTA_EXPR_DATA, NFTA_EXPR_NAME};
 use crate::nft::value::{Reg, Value, Verdict};
 use crate::wire::{Attr, Attrs, Malformed};
 
-/// The attributes of one expression by number; the highest number is 6.
+/// The attributes of one expression by number; the highest number is 7.
 struct Fields<'a>([Option<Attr<'a>>; 8]);
 
 impl<'a> Fields<'a> {
@@ -47,6 +48,19 @@ impl<'a> Fields<'a> {
 
     fn value(&self, kind: u16) -> Result<Value, Malformed> {
         Value::decode(self.must(kind)?.nested())
+    }
+
+    /// The registers of a range of ports, if there is one.
+    fn ports(&self, first: u16, last: u16) -> Result<Option<(Reg, Reg)>, Malformed> {
+        if self.get(first).is_none() {
+            return Ok(None);
+        }
+        let first = self.reg(first)?;
+        Ok(Some((first, if self.get(last).is_some() { self.reg(last)? } else { first })))
+    }
+
+    fn nat_flags(&self, kind: u16) -> Result<NatFlags, Malformed> {
+        self.get(kind).map_or(Ok(0), |attr| attr.be32()).map(NatFlags::from_bits)
     }
 
     fn name(&self, kind: u16) -> Result<Name, Malformed> {
@@ -96,6 +110,8 @@ impl Expr {
             "objref" => decode_object(attrs),
             "fib" => decode_fib(attrs),
             "notrack" => Ok(Some(Self::Notrack)),
+            "masq" => decode_masquerade(attrs),
+            "nat" => decode_nat(attrs),
             _ => Ok(None),
         }
     }
@@ -274,4 +290,27 @@ fn decode_fib(attrs: Attrs<'_>) -> Decoded {
     let Some(fields) = Fields::read(attrs, &[fib::DREG, fib::RESULT, fib::FLAGS])? else { return Ok(None) };
     let Some(result) = FibResult::from_code(fields.u32(fib::RESULT)?) else { return Ok(None) };
     Ok(Some(Expr::Fib { input: FibInput::from_bits(fields.u32(fib::FLAGS)?), result, dreg: fields.reg(fib::DREG)? }))
+}
+
+fn decode_masquerade(attrs: Attrs<'_>) -> Decoded {
+    let Some(fields) = Fields::read(attrs, &[masq::FLAGS, masq::FIRST, masq::LAST])? else { return Ok(None) };
+    let ports = fields.ports(masq::FIRST, masq::LAST)?;
+    Ok(Some(Expr::Masquerade { ports, flags: fields.nat_flags(masq::FLAGS)? }))
+}
+
+/// Only for a source, and one address.
+fn decode_nat(attrs: Attrs<'_>) -> Decoded {
+    let known = [nat::TYPE, nat::FAMILY, nat::ADDRESS, nat::LAST_ADDRESS, nat::FIRST, nat::LAST, nat::FLAGS];
+    let Some(fields) = Fields::read(attrs, &known)? else { return Ok(None) };
+    let number = fields.u32(nat::FAMILY)?;
+    let family = Family::ALL.into_iter().find(|family| nfproto(*family) == number);
+    let (Some(family), nat::SOURCE, Some(_)) = (family, fields.u32(nat::TYPE)?, fields.get(nat::ADDRESS)) else {
+        return Ok(None);
+    };
+    let address = fields.reg(nat::ADDRESS)?;
+    if fields.get(nat::LAST_ADDRESS).is_some() && fields.reg(nat::LAST_ADDRESS)? != address {
+        return Ok(None);
+    }
+    let ports = fields.ports(nat::FIRST, nat::LAST)?;
+    Ok(Some(Expr::SourceNat { family, address, ports, flags: fields.nat_flags(nat::FLAGS)? }))
 }

@@ -1,5 +1,6 @@
 //! Random rules and elements, of every variant.
 
+use caracal_net::Family;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -111,7 +112,15 @@ fn act() -> impl Strategy<Value = Expr> {
         reject(),
         (select(ObjectKind::ALL), name()).prop_map(|(kind, name)| Expr::Object { kind, name }),
         Just(Expr::Notrack),
+        (ports(), any::<u32>()).prop_map(|(ports, bits)| Expr::Masquerade { ports, flags: NatFlags::from_bits(bits) }),
+        (select(&Family::ALL[..]), reg(), ports(), any::<u32>()).prop_map(|(family, address, ports, bits)| {
+            Expr::SourceNat { family, address, ports, flags: NatFlags::from_bits(bits) }
+        }),
     ]
+}
+
+fn ports() -> impl Strategy<Value = Option<(Reg, Reg)>> {
+    option::of((reg(), reg()))
 }
 
 pub(super) fn rule() -> impl Strategy<Value = Rule> {
