@@ -6,7 +6,8 @@
 //! the winning texts go to the data half in a `ConfigUpdate`, which makes the
 //! same [`Settings`] of them. Nothing here reads a file, the environment or a
 //! clock, and a bad value never ends the program: it is reported in a
-//! [`Warning`] and the next source that has a good one counts.
+//! [`Warning`], and the last good one of its source counts, or else the next
+//! lower source that has one.
 
 mod duration;
 mod field;
@@ -27,4 +28,4 @@ pub use settings::{
 };
 pub use source::{ConfigSources, FileError, Source};
 pub use table::PARAMETERS;
-pub use warning::Warning;
+pub use warning::{InForce, Reason, Warning};

@@ -6,7 +6,7 @@ use crate::kind::Value;
 use crate::parameter::{Disposition, Param, Scope, parameter};
 use crate::source::{ConfigSources, Source};
 use crate::table::PARAMETERS;
-use crate::warning::Warning;
+use crate::warning::{InForce, Reason, Warning};
 
 #[cfg(test)]
 mod tests;
@@ -40,9 +40,19 @@ pub struct RawLayer {
 pub struct Resolved {
     /// In the order of [`PARAMETERS`].
     values: Vec<Effective>,
+    /// What each source last said that could be read, of those that say
+    /// something. Values that a higher source hides are among them.
+    good: BTreeMap<(Source, &'static str), Good>,
     unknown: BTreeMap<String, String>,
     layers: Vec<RawLayer>,
     warnings: Vec<Warning>,
+}
+
+/// A value with the text that it was read from.
+#[derive(Clone, Debug, PartialEq)]
+struct Good {
+    value: Value,
+    text: String,
 }
 
 impl ConfigSources {
@@ -54,23 +64,39 @@ impl ConfigSources {
     }
 
     /// Like [`resolve`](Self::resolve), while values are in force already: a
-    /// source whose value counted and cannot be read any more keeps it.
+    /// source whose value cannot be read any more keeps its last good one,
+    /// hidden by a higher source or not.
     #[must_use]
     pub fn resolve_after(&self, previous: Option<&Resolved>) -> Resolved {
-        let mut warnings: Vec<Warning> = self.layers.values().flat_map(|l| l.warnings.clone()).collect();
-        let values = PARAMETERS.iter().map(|p| self.effective(p, previous, &mut warnings)).collect();
-        let mut unknown = BTreeMap::new();
+        let mut resolved = Resolved {
+            values: Vec::with_capacity(PARAMETERS.len()),
+            good: BTreeMap::new(),
+            unknown: BTreeMap::new(),
+            layers: Vec::new(),
+            warnings: self.layers.values().flat_map(|layer| layer.warnings.clone()).collect(),
+        };
+        for parameter in &PARAMETERS {
+            let effective = self.effective(parameter, previous, &mut resolved);
+            resolved.values.push(effective);
+        }
         for (&source, name, text) in self.texts() {
             if parameter(name).is_some() {
                 continue;
             }
-            unknown.insert(name.to_owned(), text.to_owned());
+            resolved.unknown.insert(name.to_owned(), text.to_owned());
             if !UNDOCUMENTED.iter().any(|known| known.eq_ignore_ascii_case(name)) {
-                warnings.push(Warning::Unknown { name: name.to_owned(), source, nearest: nearest(name) });
+                resolved.warnings.push(Warning {
+                    name: name.to_owned(),
+                    source,
+                    value: text.to_owned(),
+                    reason: Reason::Unknown { nearest: nearest(name) },
+                    in_force: None,
+                });
             }
         }
         let layers = self.layers.iter().map(|(&source, layer)| RawLayer { source, texts: layer.texts.clone() });
-        Resolved { values, unknown, layers: layers.collect(), warnings }
+        resolved.layers = layers.collect();
+        resolved
     }
 
     fn texts(&self) -> impl Iterator<Item = (&Source, &str, &str)> {
@@ -80,38 +106,61 @@ impl ConfigSources {
         })
     }
 
-    fn effective(
-        &self,
-        parameter: &'static Param,
-        previous: Option<&Resolved>,
-        warnings: &mut Vec<Warning>,
-    ) -> Effective {
+    /// The value of a parameter that counts. What is good, and what is wrong, goes to `resolved`.
+    fn effective(&self, parameter: &'static Param, previous: Option<&Resolved>, resolved: &mut Resolved) -> Effective {
         let name = parameter.name;
-        let previous = previous.and_then(|resolved| resolved.get(name));
         let mut effective =
             Effective { value: parameter.default_value(), text: parameter.default.to_owned(), source: Source::Default };
+        let mut kept = None;
+        let mut bad: Vec<(Source, String, Reason)> = Vec::new();
         for (&source, layer) in &self.layers {
-            let kept = previous.filter(|held| held.source == source && source != Source::Default);
-            if layer.has_unreadable_field(parameter) && !layer.texts.contains_key(name) {
-                effective = kept.cloned().unwrap_or(effective);
+            let text = layer.texts.get(name).filter(|text| !text.is_empty());
+            let unreadable = layer.unreadable.get(name);
+            if let Some((value, reason)) = unreadable {
+                bad.push((source, value.clone(), reason.clone()));
             }
-            let Some(text) = layer.texts.get(name).filter(|text| !text.is_empty()) else { continue };
-            if parameter.scope == Scope::Local && source.is_datastore() {
-                warnings.push(Warning::LocalOnly { name, source });
-                continue;
-            }
-            match parameter.parse(text) {
-                Ok(value) => effective = Effective { value, text: text.clone(), source },
-                Err(reason) => {
-                    effective = kept.cloned().unwrap_or(effective);
-                    warnings.push(Warning::Invalid { name, source, text: text.clone(), reason });
+            let read = match text {
+                Some(text) if parameter.scope == Scope::Local && source.is_datastore() => {
+                    bad.push((source, text.clone(), Reason::LocalOnly));
+                    continue;
                 }
+                Some(text) => match parameter.parse(text) {
+                    Ok(value) => Some(Good { value, text: text.clone() }),
+                    Err(reason) => {
+                        bad.push((source, text.clone(), Reason::Text(reason)));
+                        None
+                    }
+                },
+                None if unreadable.is_some() => None,
+                None => continue,
+            };
+            let is_kept = read.is_none();
+            let held = || previous.and_then(|previous| previous.good.get(&(source, name)).cloned());
+            if let Some(good) = read.or_else(held) {
+                let Good { value, text } = good.clone();
+                effective = Effective { value, text, source };
+                kept = is_kept.then_some(source);
+                resolved.good.insert((source, name), good);
             }
+        }
+        for (source, value, reason) in bad {
+            let in_force = if kept == Some(source) {
+                InForce::LastGood(effective.text.clone())
+            } else {
+                InForce::Said { text: effective.text.clone(), source: effective.source }
+            };
+            resolved.warnings.push(Warning { name: name.to_owned(), source, value, reason, in_force: Some(in_force) });
         }
         if let Disposition::Refused(reason) = parameter.disposition
             && effective.value != parameter.default_value()
         {
-            warnings.push(Warning::Refused { name, source: effective.source, text: effective.text.clone(), reason });
+            resolved.warnings.push(Warning {
+                name: name.to_owned(),
+                source: effective.source,
+                value: effective.text.clone(),
+                reason: Reason::Refused(reason),
+                in_force: None,
+            });
         }
         effective
     }

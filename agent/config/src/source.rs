@@ -6,8 +6,8 @@ use std::fmt;
 use config::{FileFormat, Source as _};
 use serde_json::{Map, Value as Json};
 
-use crate::parameter::{Param, parameter, parameter_of_field};
-use crate::warning::Warning;
+use crate::parameter::{parameter, parameter_of_field};
+use crate::warning::{InForce, Reason, Warning};
 
 /// Where a value comes from. A later one wins over an earlier one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -85,6 +85,8 @@ pub enum FileError {
 pub(crate) struct Layer {
     /// Texts by parameter name, or by a name that no parameter has.
     pub(crate) texts: BTreeMap<String, String>,
+    /// Values of fields that have no text form, by parameter name.
+    pub(crate) unreadable: BTreeMap<&'static str, (String, Reason)>,
     pub(crate) warnings: Vec<Warning>,
 }
 
@@ -97,17 +99,12 @@ impl Layer {
         layer
     }
 
-    /// Whether its resource says something of a parameter in a form that no one knows.
-    pub(crate) fn has_unreadable_field(&self, parameter: &Param) -> bool {
-        self.warnings.iter().any(
-            |warning| matches!(warning, Warning::InvalidField { field, .. } if parameter.field == Some(field.as_str())),
-        )
-    }
-
     fn insert(&mut self, source: Source, name: &str, text: String) {
         let name = parameter(name).map_or(name, |p| p.name).to_owned();
-        if self.texts.get(&name).is_some_and(|held| *held != text) {
-            self.warnings.push(Warning::Repeated { name: name.clone(), source, text: text.clone() });
+        if let Some(held) = self.texts.get(&name).filter(|held| **held != text) {
+            let in_force = Some(InForce::Said { text: text.clone(), source });
+            let value = held.clone();
+            self.warnings.push(Warning { name: name.clone(), source, value, reason: Reason::Repeated, in_force });
         }
         self.texts.insert(name, text);
     }
@@ -149,10 +146,12 @@ impl ConfigSources {
         layer.warnings.extend(caracal.warnings);
         for (name, text) in caracal.texts {
             if let Some(felix) = layer.texts.get(&name).filter(|felix| **felix != text) {
-                layer.warnings.push(Warning::EnvironmentsDiffer {
+                layer.warnings.push(Warning {
                     name: name.clone(),
-                    caracal: text.clone(),
-                    felix: felix.clone(),
+                    source: Source::Environment,
+                    value: felix.clone(),
+                    reason: Reason::EnvironmentsDiffer,
+                    in_force: Some(InForce::Said { text: text.clone(), source: Source::Environment }),
                 });
             }
             layer.texts.insert(name, text);
@@ -195,12 +194,10 @@ impl ConfigSources {
             match parameter.text_of_field(value) {
                 Ok(None) => {}
                 Ok(Some(text)) => layer.insert(source, parameter.name, text),
-                Err(reason) => layer.warnings.push(Warning::InvalidField {
-                    field: field.clone(),
-                    source,
-                    value: value.to_string(),
-                    reason,
-                }),
+                Err(reason) => {
+                    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                    layer.unreadable.insert(parameter.name, (text, Reason::Field { field: field.clone(), reason }));
+                }
             }
         }
         let annotations = annotations

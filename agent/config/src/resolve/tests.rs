@@ -60,7 +60,7 @@ fn the_table_is_sound() {
         let upper = name.to_uppercase();
         assert_eq!(crate::parameter(&upper).map(|p| p.name), Some(*name), "{upper}");
     }
-    assert_eq!(PARAMETERS.len(), 209);
+    assert_eq!(PARAMETERS.len(), 210);
     let local = PARAMETERS.iter().filter(|p| p.scope == Scope::Local).count();
     assert_eq!(local, 19);
 }
@@ -95,7 +95,10 @@ fn names_in_any_case() {
     assert_eq!(text_and_source(&resolved, "hEALTHpORT"), ("2", Source::Environment));
     let twice = resolve(&[(Source::File, &[("healthport", "1"), ("HealthPort", "2")])]);
     assert_eq!(text_and_source(&twice, "HealthPort"), ("2", Source::File));
-    assert_eq!(warnings(&twice), ["HealthPort is set more than once by config file: \"2\" counts"]);
+    assert_eq!(
+        warnings(&twice),
+        ["HealthPort \"1\" from config file: set more than once; \"2\" from config file is in force"]
+    );
 }
 
 #[test]
@@ -126,7 +129,7 @@ fn none_is_the_zero_value() {
     assert_eq!(text_and_source(&required, "InterfacePrefix"), ("cali", Source::Default));
     assert_eq!(
         warnings(&required),
-        ["InterfacePrefix from config file is ignored: \"none\": none is not allowed here"]
+        ["InterfacePrefix \"none\" from config file: none is not allowed here; the default \"cali\" is in force"]
     );
 }
 
@@ -142,9 +145,11 @@ fn a_bad_text_leaves_the_next_source_in_force() {
     assert_eq!(
         warnings(&resolved),
         [
-            "HealthPort from config file is ignored: \"http\": expected a whole number from 0 to 65535",
-            "HealthPort from environment variable is ignored: \"70000\": expected a whole number from 0 to 65535",
-            "Ipv6Support from environment variable is ignored: \"maybe\": expected true or false",
+            "HealthPort \"http\" from config file: expected a whole number from 0 to 65535; \
+             \"9100\" from datastore (global) is in force",
+            "HealthPort \"70000\" from environment variable: expected a whole number from 0 to 65535; \
+             \"9100\" from datastore (global) is in force",
+            "Ipv6Support \"maybe\" from environment variable: expected true or false; the default \"true\" is in force",
         ]
     );
 }
@@ -156,7 +161,9 @@ fn the_datastore_does_not_say_which_node_this_is() {
         let warnings = warnings(&resolved);
         if source.is_datastore() {
             assert_eq!(text_and_source(&resolved, "FelixHostname").0, "");
-            let warning = format!("FelixHostname from {source} is ignored: only the node itself can set it");
+            let warning = format!(
+                "FelixHostname \"elsewhere\" from {source}: only the node itself can set it; the default \"\" is in force"
+            );
             assert_eq!(warnings, [warning]);
         } else {
             assert_eq!(text_and_source(&resolved, "FelixHostname").0, "elsewhere");
@@ -174,9 +181,9 @@ fn unknown_names_are_reported_and_passed_on() {
     assert_eq!(
         warnings(&resolved),
         [
-            "unknown parameter MyDriverOption from datastore (global)",
-            "unknown parameter InterfacePrefx from config file, did you mean InterfacePrefix?",
-            "unknown parameter MyDriverOption from config file",
+            "MyDriverOption \"low\" from datastore (global): no parameter has this name",
+            "InterfacePrefx \"cali\" from config file: no parameter has this name, InterfacePrefix has",
+            "MyDriverOption \"high\" from config file: no parameter has this name",
         ]
     );
     let map = resolved.to_config_map();
@@ -201,7 +208,11 @@ fn our_variables_win_over_felix_ones() {
     for (name, text) in [("HealthPort", "2"), ("HealthHost", "::1"), ("Ipv6Support", "false"), ("LogPrefix", "kept")] {
         assert_eq!(text_and_source(&resolved, name), (text, Source::Environment));
     }
-    assert_eq!(warnings(&resolved), ["CARACAL_HealthPort is \"2\" and FELIX_HealthPort is \"1\": the first counts"]);
+    assert_eq!(
+        warnings(&resolved),
+        ["HealthPort \"1\" from environment variable: CARACAL_ and FELIX_ variables differ; \
+          \"2\" from environment variable is in force"]
+    );
 }
 
 #[test]
@@ -256,8 +267,10 @@ fn resources() {
     assert_eq!(
         warnings(&resolved),
         [
-            "spec.netlinkTimeout from datastore (per host) is ignored: \"soon\": expected a duration such as 1m30s",
-            "unknown parameter interfacePrefixes from datastore (per host), did you mean InterfacePrefix?",
+            "NetlinkTimeoutSecs \"soon\" from datastore (per host): spec.netlinkTimeout: \
+             expected a duration such as 1m30s; the default \"10\" is in force",
+            "interfacePrefixes \"[\\\"x\\\"]\" from datastore (per host): no parameter has this name, \
+             InterfacePrefix has",
         ]
     );
 }
@@ -281,26 +294,33 @@ fn what_is_sent_resolves_to_the_same() {
 
 #[test]
 fn a_source_whose_value_goes_bad_keeps_its_last_good_one() {
-    let states: [(&[Said], &str, Source); 6] = [
-        (&[(Source::Global, &[("RouteRefreshInterval", "x")])], "90", Source::Default),
-        (&[(Source::Global, &[("RouteRefreshInterval", "7")])], "7", Source::Global),
-        (&[(Source::Global, &[("RouteRefreshInterval", "x")])], "7", Source::Global),
-        (&[(Source::Global, &[("RouteRefreshInterval", "y")])], "7", Source::Global),
-        (
-            &[(Source::Global, &[("RouteRefreshInterval", "y")]), (Source::Node, &[("RouteRefreshInterval", "8")])],
-            "8",
-            Source::Node,
-        ),
-        (&[], "90", Source::Default),
+    const NAME: &str = "RouteRefreshInterval";
+    let (global, node) = (Source::Global, Source::Node);
+    let states: [(&[Said], (&str, Source), &[&str]); 10] = [
+        (&[(global, &[(NAME, "x")])], ("90", Source::Default), &["the default \"90\""]),
+        (&[(global, &[(NAME, "7")])], ("7", global), &[]),
+        (&[(global, &[(NAME, "x")])], ("7", global), &["the last good value \"7\""]),
+        (&[(global, &[(NAME, "y")])], ("7", global), &["the last good value \"7\""]),
+        // What is hidden while it goes bad is not forgotten, nor what goes bad while it is hidden.
+        (&[(global, &[(NAME, "y")]), (node, &[(NAME, "8")])], ("8", node), &["\"8\" from datastore (per host)"]),
+        (&[(global, &[(NAME, "y")])], ("7", global), &["the last good value \"7\""]),
+        (&[(global, &[(NAME, "9")]), (node, &[(NAME, "8")])], ("8", node), &[]),
+        (&[(global, &[(NAME, "z")]), (node, &[(NAME, "8")])], ("8", node), &["\"8\" from datastore (per host)"]),
+        (&[(global, &[(NAME, "z")])], ("9", global), &["the last good value \"9\""]),
+        // Silence is no value that went bad.
+        (&[], ("90", Source::Default), &[]),
     ];
     let mut held: Option<Resolved> = None;
-    for (i, (layers, text, source)) in states.into_iter().enumerate() {
+    for (i, (layers, expected, in_force)) in states.into_iter().enumerate() {
         let mut sources = ConfigSources::new();
         for (source, texts) in layers {
             sources.set(*source, texts.iter().copied());
         }
         let resolved = sources.resolve_after(held.as_ref());
-        assert_eq!(text_and_source(&resolved, "RouteRefreshInterval"), (text, source), "state {i}");
+        assert_eq!(text_and_source(&resolved, NAME), expected, "state {i}");
+        let told: Vec<String> =
+            resolved.warnings().iter().filter_map(|w| Some(w.in_force.as_ref()?.to_string())).collect();
+        assert_eq!(told, in_force, "state {i}");
         held = Some(resolved);
     }
 }
@@ -316,7 +336,9 @@ fn a_field_that_goes_bad_keeps_its_last_good_value() {
     let good = after(None, json!("7s"));
     let bad = after(Some(&good), json!({ "seconds": 8 }));
     assert_eq!(text_and_source(&bad, "RouteRefreshInterval"), ("7", Source::Global));
-    assert_eq!(warnings(&bad).len(), 1, "{:?}", warnings(&bad));
+    let [warning] = &warnings(&bad)[..] else { panic!("one warning") };
+    assert!(warning.starts_with("RouteRefreshInterval \"{"), "{warning}");
+    assert!(warning.ends_with("; the last good value \"7\" is in force"), "{warning}");
 }
 
 #[test]
@@ -325,5 +347,5 @@ fn what_this_build_cannot_do_is_warned_about() {
     let [warning] = &warnings(&resolve(&[(Source::Global, &[("BPFEnabled", "true")])]))[..] else {
         panic!("one warning");
     };
-    assert!(warning.starts_with("BPFEnabled \"true\" from datastore (global) is refused: "), "{warning}");
+    assert!(warning.starts_with("BPFEnabled \"true\" from datastore (global): this build has no eBPF"), "{warning}");
 }
