@@ -50,5 +50,5 @@ pub use pool::{IpPool, TunnelMode};
 pub use program::{Direction, EndOfTier, Program, ProgramKey, ProgramKind, ProgramTier};
 pub use report::{Distribution, DistributionNames, Measurement, MeasurementKind, Problem, Report};
 pub use rule::{Action, IcmpMatch, Member, Rule, SetId, SideMatch};
-pub use store::PolicyStore;
+pub use store::{PolicyStore, Stamp};
 pub use why::{NearMiss, near_misses};

@@ -2,6 +2,7 @@
 
 mod diff;
 mod hosts;
+mod stamp;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -10,6 +11,8 @@ use std::sync::Arc;
 use caracal_proto::felix::{self, to_dataplane::Payload};
 use rustc_hash::{FxHashMap, FxHashSet};
 use smol_str::SmolStr;
+pub use stamp::Stamp;
+use stamp::Stamped;
 
 use crate::parse::{self, Subject};
 use crate::{
@@ -36,6 +39,7 @@ pub struct PolicyStore {
     pools: BTreeMap<PoolId, IpPool>,
     config: BTreeMap<String, String>,
     in_sync: bool,
+    stamped: Stamped,
 }
 
 impl PolicyStore {
@@ -58,6 +62,7 @@ impl PolicyStore {
                 Subject { message: "ToDataplane", object: &format_args!("message {}", message.sequence_number) };
             return Err(subject.error(None, ("payload", Fault::Missing)));
         };
+        self.stamped.change();
         match payload {
             Payload::InSync(felix::InSync {}) => {
                 let before = std::mem::replace(&mut self.in_sync, true);
@@ -155,6 +160,12 @@ impl PolicyStore {
             | Payload::ServiceUpdate(_)
             | Payload::ServiceRemove(_) => Ok(Change::Nothing),
         }
+    }
+
+    /// Changes whenever the store may have changed.
+    #[must_use]
+    pub const fn stamp(&self) -> Stamp {
+        self.stamped.stamp()
     }
 
     /// An IP set by its id.

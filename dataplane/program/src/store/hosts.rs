@@ -12,12 +12,14 @@ use crate::{Change, HostEndpoint};
 impl PolicyStore {
     /// Takes over the addresses of interfaces that another store of the same host knows.
     pub fn take_addresses(&mut self, other: &Self) {
+        self.stamped.change();
         self.addresses.clone_from(&other.addresses);
     }
 
     /// Takes note of the addresses of one of the host's own interfaces, none if
     /// it is gone.
     pub fn set_addresses(&mut self, interface: &SmolStr, addresses: BTreeSet<IpAddr>) -> Change {
+        self.stamped.change();
         let now = addresses.clone();
         let before = match addresses.is_empty() {
             true => self.addresses.remove(interface),

@@ -20,7 +20,7 @@ use crate::netlink::Whole;
 use crate::wire::{Attrs, Malformed, Writer};
 
 /// Whether the attributes of a chain, rule, set or object say that it is in a table.
-fn is_in(table: &TableId, attrs: Attrs<'_>) -> Result<bool, Malformed> {
+pub(super) fn is_in(table: &TableId, attrs: Attrs<'_>) -> Result<bool, Malformed> {
     for attr in attrs {
         let attr = attr?;
         if attr.kind == NFTA_ANY_TABLE {
@@ -28,6 +28,23 @@ fn is_in(table: &TableId, attrs: Attrs<'_>) -> Result<bool, Malformed> {
         }
     }
     Err(Malformed("an object without its table"))
+}
+
+/// Hands over the elements in a message of a listing.
+pub(super) fn each_element(attrs: Attrs<'_>, visit: &mut impl FnMut(Element)) -> Result<(), Malformed> {
+    for list in attrs {
+        let list = list?;
+        if list.kind != NFTA_SET_ELEM_LIST_ELEMENTS {
+            continue;
+        }
+        for element in list.nested() {
+            let element = element?;
+            if element.kind == NFTA_LIST_ELEM {
+                visit(Element::decode(element.nested())?);
+            }
+        }
+    }
+    Ok(())
 }
 
 impl NftSocket {
@@ -137,21 +154,8 @@ impl NftSocket {
                 out.text(NFTA_ANY_TABLE, &table.name);
                 out.text(NFTA_SET_ELEM_LIST_SET, set);
             };
-            let whole = socket.ask(request, fill, |attrs| {
-                for list in attrs {
-                    let list = list?;
-                    if list.kind != NFTA_SET_ELEM_LIST_ELEMENTS {
-                        continue;
-                    }
-                    for element in list.nested() {
-                        let element = element?;
-                        if element.kind == NFTA_LIST_ELEM {
-                            elements.push(Element::decode(element.nested())?);
-                        }
-                    }
-                }
-                Ok(())
-            })?;
+            let whole =
+                socket.ask(request, fill, |attrs| each_element(attrs, &mut |element| elements.push(element)))?;
             // A hash set that grows moves its elements in the background. A page of
             // the listing then skips others than the earlier pages had, and for
             // each element that is left out another one comes twice.

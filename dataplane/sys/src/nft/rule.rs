@@ -91,13 +91,21 @@ pub struct ListedRule {
 
 impl ListedRule {
     pub(super) fn decode(attrs: Attrs<'_>) -> Result<Self, Malformed> {
-        let mut chain = None;
-        let mut handle = None;
         let mut rule = Rule::default();
+        let (chain, handle) = Self::decode_into(attrs, &mut rule)?;
+        let chain = Name::new(chain).map_err(|_| Malformed("a rule without its chain"))?;
+        Ok(Self { chain, handle, rule })
+    }
+
+    /// Decodes a rule in the memory of another one, and gives its chain and its number.
+    pub(super) fn decode_into<'a>(attrs: Attrs<'a>, rule: &mut Rule) -> Result<(&'a str, Handle), Malformed> {
+        rule.exprs.clear();
+        rule.comment = None;
+        let (mut chain, mut handle) = (None, None);
         for attr in attrs {
             let attr = attr?;
             match attr.kind {
-                NFTA_RULE_CHAIN => chain = Name::new(attr.text()?).ok(),
+                NFTA_RULE_CHAIN => chain = Some(attr.text()?),
                 NFTA_RULE_HANDLE => handle = Some(Handle(attr.be64()?)),
                 NFTA_RULE_EXPRESSIONS => {
                     for element in attr.nested() {
@@ -111,10 +119,7 @@ impl ListedRule {
                 _ => {}
             }
         }
-        Ok(Self {
-            chain: chain.ok_or(Malformed("a rule without its chain"))?,
-            handle: handle.ok_or(Malformed("a rule without a handle"))?,
-            rule,
-        })
+        let chain = chain.ok_or(Malformed("a rule without its chain"))?;
+        Ok((chain, handle.ok_or(Malformed("a rule without a handle"))?))
     }
 }

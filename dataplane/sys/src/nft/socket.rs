@@ -254,7 +254,7 @@ impl NftSocket {
 
     /// Waits until the kernel has finished a commit that it is at: an empty batch
     /// does nothing, but stands in line like any other.
-    fn wait_for_commit(&mut self) -> io::Result<()> {
+    pub(super) fn wait_for_commit(&mut self) -> io::Result<()> {
         self.question.clear();
         put_empty(&mut self.question);
         self.netlink.send(self.question.bytes())
