@@ -60,6 +60,13 @@ pub(crate) enum Whole {
     No,
 }
 
+/// Whether an answer was read to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    Reached,
+    Ahead,
+}
+
 /// An error that the kernel reports of a request (`struct nlmsgerr`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Report {
@@ -153,37 +160,65 @@ impl NetlinkSocket {
         request: &[u8],
         mut take: impl FnMut(&Message<'_>) -> Result<(), Unanswered>,
     ) -> Result<Whole, Unanswered> {
-        let seq = self.seq;
         self.send(request)?;
-        let mut whole = Whole::Yes;
-        let mut taken = Ok(());
+        let (mut whole, mut taken) = (Whole::Yes, Ok(()));
         loop {
-            let page = match self.receive() {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    let lost = io::Error::new(io::ErrorKind::UnexpectedEof, "the kernel's answer was lost");
-                    return Err(lost.into());
+            let end = self.read_page(&mut whole, |message| {
+                // Its first error is kept, and the rest of the answer read away.
+                if taken.is_ok() {
+                    taken = take(message);
                 }
-                page => page?,
-            };
-            for message in Messages(page) {
-                let message = message?;
-                if message.head.seq != seq {
-                    // Left over from a request that failed half way.
-                    continue;
-                }
-                if i32::from(message.head.flags) & libc::NLM_F_DUMP_INTR != 0 {
-                    whole = Whole::No;
-                }
-                if !matches!(i32::from(message.head.kind), libc::NLMSG_DONE | libc::NLMSG_ERROR) {
-                    taken = taken.and_then(|()| take(&message));
-                    continue;
-                }
-                return match report(&message)? {
-                    Some(report) => Err(Unanswered::Refused(report)),
-                    None => taken.map(|()| whole),
-                };
+                Ok(())
+            })?;
+            if end == End::Reached {
+                return taken.map(|()| whole);
             }
         }
+    }
+
+    /// As [`NetlinkSocket::ask`], but reads one datagram of the answer only: a
+    /// listing may be read piece by piece, with other work between. The request
+    /// that was sent last is the one that is answered.
+    pub(crate) fn page(&mut self, take: impl FnMut(&Message<'_>) -> Result<(), Unanswered>) -> Result<End, Unanswered> {
+        let page = self.read_page(&mut Whole::Yes, take);
+        if matches!(page, Err(Unanswered::Malformed(_) | Unanswered::Io(_))) {
+            self.discard();
+        }
+        page
+    }
+
+    fn read_page(
+        &mut self,
+        whole: &mut Whole,
+        mut take: impl FnMut(&Message<'_>) -> Result<(), Unanswered>,
+    ) -> Result<End, Unanswered> {
+        let seq = self.seq;
+        let page = match self.receive() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                let lost = io::Error::new(io::ErrorKind::UnexpectedEof, "the kernel's answer was lost");
+                return Err(lost.into());
+            }
+            page => page?,
+        };
+        for message in Messages(page) {
+            let message = message?;
+            if message.head.seq != seq {
+                // Left over from a request that failed half way.
+                continue;
+            }
+            if i32::from(message.head.flags) & libc::NLM_F_DUMP_INTR != 0 {
+                *whole = Whole::No;
+            }
+            if !matches!(i32::from(message.head.kind), libc::NLMSG_DONE | libc::NLMSG_ERROR) {
+                take(&message)?;
+                continue;
+            }
+            return match report(&message)? {
+                Some(report) => Err(Unanswered::Refused(report)),
+                None => Ok(End::Reached),
+            };
+        }
+        Ok(End::Ahead)
     }
 
     /// Hands the reports of what failed in the requests sent last to `take`, with

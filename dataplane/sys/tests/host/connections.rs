@@ -6,7 +6,7 @@ use caracal_sys::conntrack::ConntrackSocket;
 use super::*;
 
 /// A namespace that tracks connections between addresses of its own.
-fn tracking(work: impl FnOnce() + Send) {
+pub(super) fn tracking(work: impl FnOnce() + Send) {
     in_namespace(|| {
         run("ip link set lo up");
         for last in 1..=5 {
@@ -20,12 +20,12 @@ fn tracking(work: impl FnOnce() + Send) {
     });
 }
 
-fn addr(text: &str) -> IpAddr {
+pub(super) fn addr(text: &str) -> IpAddr {
     text.parse().expect("an address")
 }
 
 /// Sends one datagram to port 53.
-fn flow(from: &str, to: &str) {
+pub(super) fn flow(from: &str, to: &str) {
     let socket = UdpSocket::bind(SocketAddr::new(addr(from), 0)).expect("an address of this host");
     socket.send_to(b"x", SocketAddr::new(addr(to), 53)).expect("sent");
 }

@@ -1,0 +1,125 @@
+//! A connection as policy sees it.
+
+use std::net::IpAddr;
+
+use caracal_net::{Port, Protocol};
+
+use super::{
+    CTA_IP_V4_DST, CTA_IP_V4_SRC, CTA_IP_V6_DST, CTA_IP_V6_SRC, CTA_LABELS, CTA_TUPLE_IP, CTA_TUPLE_MASTER, REVOKED,
+    address,
+};
+use crate::wire::{Attr, Malformed, Message};
+
+/// `enum ctattr_tuple`.
+const CTA_TUPLE_PROTO: u16 = 2;
+/// `enum ctattr_l4proto`.
+const CTA_PROTO_NUM: u16 = 1;
+const CTA_PROTO_SRC_PORT: u16 = 2;
+const CTA_PROTO_DST_PORT: u16 = 3;
+const CTA_PROTO_ICMP_TYPE: u16 = 5;
+const CTA_PROTO_ICMP_CODE: u16 = 6;
+const CTA_PROTO_ICMPV6_TYPE: u16 = 8;
+const CTA_PROTO_ICMPV6_CODE: u16 = 9;
+
+/// A connection by its first packet, as the forward and input hooks saw it: from
+/// whom it came before SNAT, to whom it went after DNAT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flow {
+    /// Who opened it.
+    pub source: IpAddr,
+    /// Who answers.
+    pub destination: IpAddr,
+    /// The protocol.
+    pub protocol: Protocol,
+    /// What else tells it from others.
+    pub key: FlowKey,
+    /// Whether it bears the label [`REVOKED`].
+    pub revoked: bool,
+    /// Whether another connection called for it: it passes with that one,
+    /// whatever policy says of itself.
+    pub related: bool,
+}
+
+/// What tells connections between two hosts apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FlowKey {
+    /// Ports, of a protocol that has them.
+    Ports {
+        /// Of who opened it.
+        source: Port,
+        /// Of who answers.
+        destination: Port,
+    },
+    /// The ICMP or ICMPv6 type and code of the first packet.
+    Icmp {
+        /// The type.
+        icmp_type: u8,
+        /// The code.
+        code: u8,
+    },
+    /// Nothing that the kernel tells of.
+    Opaque,
+}
+
+#[derive(Default)]
+struct Tuple {
+    source: Option<IpAddr>,
+    destination: Option<IpAddr>,
+    protocol: u8,
+    source_port: Option<Port>,
+    destination_port: Option<Port>,
+    icmp_type: Option<u8>,
+    icmp_code: Option<u8>,
+}
+
+impl Tuple {
+    fn of(attr: Attr<'_>) -> Result<Self, Malformed> {
+        let mut tuple = Self::default();
+        for part in attr.nested() {
+            let part = part?;
+            for field in part.nested() {
+                let field = field?;
+                match (part.kind, field.kind) {
+                    (CTA_TUPLE_IP, CTA_IP_V4_SRC | CTA_IP_V6_SRC) => tuple.source = Some(address(field)?),
+                    (CTA_TUPLE_IP, CTA_IP_V4_DST | CTA_IP_V6_DST) => tuple.destination = Some(address(field)?),
+                    (CTA_TUPLE_PROTO, CTA_PROTO_NUM) => tuple.protocol = field.u8()?,
+                    (CTA_TUPLE_PROTO, CTA_PROTO_SRC_PORT) => tuple.source_port = Some(field.be16()?),
+                    (CTA_TUPLE_PROTO, CTA_PROTO_DST_PORT) => tuple.destination_port = Some(field.be16()?),
+                    (CTA_TUPLE_PROTO, CTA_PROTO_ICMP_TYPE | CTA_PROTO_ICMPV6_TYPE) => {
+                        tuple.icmp_type = Some(field.u8()?);
+                    }
+                    (CTA_TUPLE_PROTO, CTA_PROTO_ICMP_CODE | CTA_PROTO_ICMPV6_CODE) => {
+                        tuple.icmp_code = Some(field.u8()?);
+                    }
+                    _ => {}
+                }
+            }
+        }
+        Ok(tuple)
+    }
+}
+
+impl Flow {
+    /// Reads a listed entry; `None` if it is of no family that has addresses, or of protocol 0.
+    pub(super) fn of(message: &Message<'_>, original: Attr<'_>, reply: Attr<'_>) -> Result<Option<Self>, Malformed> {
+        let (original, reply) = (Tuple::of(original)?, Tuple::of(reply)?);
+        let (Some(source), Some(destination)) = (original.source, reply.source) else { return Ok(None) };
+        let Ok(protocol) = Protocol::from_number(original.protocol.into()) else { return Ok(None) };
+        let key = match (original.source_port, reply.source_port, original.icmp_type, original.icmp_code) {
+            (Some(source), Some(destination), _, _) => FlowKey::Ports { source, destination },
+            (_, _, Some(icmp_type), Some(code)) => FlowKey::Icmp { icmp_type, code },
+            _ => FlowKey::Opaque,
+        };
+        let (mut revoked, mut related) = (false, false);
+        let (_, attrs) = message.netfilter()?;
+        for attr in attrs {
+            let attr = attr?;
+            match attr.kind {
+                CTA_TUPLE_MASTER => related = true,
+                CTA_LABELS => revoked = attr.payload.iter().zip(REVOKED).any(|(held, bit)| held & bit != 0),
+                _ => {}
+            }
+        }
+        Ok(Some(Self { source, destination, protocol, key, revoked, related }))
+    }
+}

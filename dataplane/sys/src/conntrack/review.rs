@@ -1,0 +1,236 @@
+//! Looking through the connections, and labelling those that policy denies now.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::time::{Duration, Instant};
+
+use netlink_sys::protocols::NETLINK_NETFILTER;
+use nix::errno::Errno;
+
+use super::{BATCH, CT_GET, CT_NEW, CTA_LABELS, CTA_LABELS_MASK, CTA_TUPLE_ORIG, Entry, Flow, REVOKED, flags};
+use crate::netlink::{End, NetlinkSocket, Unanswered};
+use crate::wire::{Head, Writer};
+
+/// What is to become of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Judgement {
+    /// It stays as it is.
+    Leave,
+    /// It is labelled: policy denies it now.
+    Cut,
+    /// The label is taken off: policy allows it again.
+    Restore,
+    /// Its entry is deleted.
+    Forget,
+}
+
+/// What a review found and did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Connections that were looked at.
+    pub seen: usize,
+    /// Those that were labelled.
+    pub cut: usize,
+    /// Those that could not be labelled because they began before any rule of the
+    /// namespace set labels. Their entries were deleted: the next packet makes a
+    /// new entry, which policy judges. With `nf_conntrack_tcp_loose` set, which is
+    /// the kernel's default, that packet may be one of the side that answers, and
+    /// is judged as if that side opened the connection.
+    pub unlabelled: usize,
+    /// Those that lost the label.
+    pub restored: usize,
+    /// Those whose entries were deleted.
+    pub forgotten: usize,
+    /// Those that bear the label now.
+    pub labelled: usize,
+}
+
+/// How far a review is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// There are connections that it did not reach yet.
+    Ahead,
+    /// It is over.
+    Done(Tally),
+}
+
+/// A review of all connections, made piece by piece so that it may be long.
+///
+/// Connections of conntrack zones other than the default one are other programs'
+/// (Open vSwitch, for one, with labels of its own) and are left alone.
+#[derive(Debug)]
+pub struct Review {
+    listing: NetlinkSocket,
+    labelling: NetlinkSocket,
+    running: Option<Tally>,
+    requests: Writer,
+    /// The requests that may be refused, with what to do then.
+    asked: BTreeMap<u32, Asked>,
+}
+
+#[derive(Debug)]
+enum Asked {
+    /// The deletion of the entry that cannot be labelled.
+    Cut(Vec<u8>),
+    Restore,
+    Forget,
+}
+
+impl Review {
+    /// Opens the sockets, in the network namespace of the calling thread.
+    ///
+    /// # Errors
+    /// When the system has no room for other sockets.
+    pub fn open() -> io::Result<Self> {
+        Ok(Self {
+            listing: NetlinkSocket::open(NETLINK_NETFILTER)?,
+            labelling: NetlinkSocket::open(NETLINK_NETFILTER)?,
+            running: None,
+            requests: Writer::default(),
+            asked: BTreeMap::new(),
+        })
+    }
+
+    /// Goes on with the review, or begins one, for about as long as `budget`; does
+    /// what `judge` says of each connection. A connection that began meanwhile may
+    /// be missed: the rules of its time judged it.
+    ///
+    /// # Errors
+    /// When the kernel has no connection tracking or refuses. The review is over
+    /// then, and part of it is done.
+    pub fn step(&mut self, budget: Duration, judge: &mut dyn FnMut(&Flow) -> Judgement) -> io::Result<Progress> {
+        let outcome = self.advance(budget, judge);
+        if !matches!(outcome, Ok(Progress::Ahead)) {
+            self.running = None;
+            self.requests.clear();
+            self.asked.clear();
+        }
+        outcome
+    }
+
+    fn advance(&mut self, budget: Duration, judge: &mut dyn FnMut(&Flow) -> Judgement) -> io::Result<Progress> {
+        let began = Instant::now();
+        let mut tally = match self.running {
+            Some(tally) => tally,
+            None => {
+                self.list()?;
+                Tally::default()
+            }
+        };
+        loop {
+            let Self { listing, labelling, requests, asked, .. } = self;
+            let end = listing.page(|message| {
+                if message.head.kind != CT_NEW {
+                    return Ok(());
+                }
+                let Some(entry) = Entry::of(message)? else { return Ok(()) };
+                if entry.zone.is_some() {
+                    return Ok(());
+                }
+                let Some(flow) = Flow::of(message, entry.original, entry.reply)? else { return Ok(()) };
+                tally.seen += 1;
+                tally.labelled += usize::from(flow.revoked);
+                let seq = labelling.next_seq();
+                match judge(&flow) {
+                    Judgement::Cut if !flow.revoked => {
+                        let mut deletion = Writer::default();
+                        entry.delete(&mut deletion, seq);
+                        asked.insert(seq, Asked::Cut(deletion.bytes().to_vec()));
+                        label(&entry, &REVOKED, requests, seq);
+                        tally.cut += 1;
+                        tally.labelled += 1;
+                    }
+                    Judgement::Restore if flow.revoked => {
+                        asked.insert(seq, Asked::Restore);
+                        label(&entry, &[0; 16], requests, seq);
+                        tally.restored += 1;
+                        tally.labelled -= 1;
+                    }
+                    Judgement::Forget => {
+                        asked.insert(seq, Asked::Forget);
+                        entry.delete(requests, seq);
+                        tally.forgotten += 1;
+                        tally.labelled -= usize::from(flow.revoked);
+                    }
+                    Judgement::Leave | Judgement::Cut | Judgement::Restore => {}
+                }
+                Ok::<(), Unanswered>(())
+            })?;
+            if end == End::Reached || self.requests.len() >= BATCH || began.elapsed() >= budget {
+                self.flush(&mut tally)?;
+            }
+            if end == End::Reached {
+                return Ok(Progress::Done(tally));
+            }
+            if began.elapsed() >= budget {
+                self.running = Some(tally);
+                return Ok(Progress::Ahead);
+            }
+        }
+    }
+
+    fn list(&mut self) -> io::Result<()> {
+        let head =
+            Head { kind: CT_GET, flags: flags(libc::NLM_F_REQUEST | libc::NLM_F_DUMP), seq: self.listing.next_seq() };
+        let mut question = Writer::default();
+        let family = u8::try_from(libc::AF_UNSPEC).expect("address families are small numbers");
+        let open = question.begin(head, family, 0);
+        question.end(open).expect("a message without attributes is short");
+        self.listing.send(question.bytes())
+    }
+
+    /// Sends what was collected, and deletes what cannot be labelled.
+    fn flush(&mut self, tally: &mut Tally) -> io::Result<()> {
+        let Self { labelling, requests, asked, .. } = self;
+        if requests.len() == 0 {
+            return Ok(());
+        }
+        let sent = labelling.send(requests.bytes());
+        requests.clear();
+        sent?;
+        let mut deletions = Vec::new();
+        labelling.failures(|seq, report| match (report.errno, asked.remove(&seq)) {
+            (Errno::ENOSPC, Some(Asked::Cut(deletion))) => {
+                deletions.extend(deletion);
+                tally.cut -= 1;
+                tally.labelled -= 1;
+                tally.unlabelled += 1;
+                Ok(())
+            }
+            // It ended by itself meanwhile.
+            (Errno::ENOENT, Some(Asked::Cut(_))) => {
+                tally.cut -= 1;
+                tally.labelled -= 1;
+                Ok(())
+            }
+            (Errno::ENOENT, Some(Asked::Restore)) => {
+                tally.restored -= 1;
+                Ok(())
+            }
+            (Errno::ENOENT, Some(Asked::Forget)) => {
+                tally.forgotten -= 1;
+                Ok(())
+            }
+            (errno, _) => Err(errno.into()),
+        })?;
+        asked.clear();
+        if deletions.is_empty() {
+            return Ok(());
+        }
+        labelling.send(&deletions)?;
+        labelling.failures(|_, report| match report.errno {
+            Errno::ENOENT => Ok(()),
+            errno => Err(errno.into()),
+        })
+    }
+}
+
+/// Asks for our bit of a connection's labels, and for no other bit.
+fn label(entry: &Entry<'_>, bits: &[u8; 16], requests: &mut Writer, seq: u32) {
+    let head = Head { kind: CT_NEW, flags: flags(libc::NLM_F_REQUEST), seq };
+    let open = requests.begin(head, entry.family, 0);
+    requests.nest(CTA_TUPLE_ORIG, |w| w.raw(entry.original.payload));
+    requests.attr(CTA_LABELS, bits);
+    requests.attr(CTA_LABELS_MASK, &REVOKED);
+    requests.end(open).expect("a tuple that came in one message fits into another");
+}

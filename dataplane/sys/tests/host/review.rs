@@ -1,0 +1,146 @@
+use std::collections::BTreeSet;
+use std::net::{SocketAddr, UdpSocket};
+use std::time::Duration;
+
+use caracal_sys::conntrack::{Flow, FlowKey, Judgement, Progress, Review, Tally};
+
+use super::connections::{addr, flow, tracking};
+use super::*;
+
+const LONG: Duration = Duration::from_secs(10);
+
+/// From here on entries can be labelled.
+fn label_entries() {
+    run("nft add chain inet t labels");
+    run("nft add rule inet t labels ct label set 127");
+}
+
+/// Reviews everything in steps of this length, at least.
+fn review(budget: Duration, mut judge: impl FnMut(&Flow) -> Judgement) -> (Tally, usize) {
+    let mut review = Review::open().expect("sockets");
+    for steps in 1.. {
+        if let Progress::Done(tally) = review.step(budget, &mut judge).expect("the table can be read") {
+            return (tally, steps);
+        }
+    }
+    unreachable!("a review ends")
+}
+
+/// The last bytes of the sources of entries with our label.
+fn labelled() -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    review(LONG, |flow| {
+        if flow.revoked {
+            found.insert(flow.source.to_string());
+        }
+        Judgement::Leave
+    });
+    found
+}
+
+fn texts(texts: &[&str]) -> BTreeSet<String> {
+    texts.iter().map(|text| (*text).to_owned()).collect()
+}
+
+fn cut(sources: &'static [&'static str]) -> impl FnMut(&Flow) -> Judgement {
+    move |flow| match sources.contains(&flow.source.to_string().as_str()) {
+        true => Judgement::Cut,
+        false => Judgement::Restore,
+    }
+}
+
+#[test]
+fn connections_are_labelled_and_lose_the_label_and_others_are_left_alone() {
+    tracking(|| {
+        label_entries();
+        for (from, to) in [("10.0.0.1", "10.0.0.2"), ("10.0.0.3", "10.0.0.4"), ("fd00::1", "fd00::2")] {
+            flow(from, to);
+        }
+        let (tally, _) = review(LONG, cut(&["10.0.0.1", "fd00::1"]));
+        assert_eq!(tally, Tally { seen: 3, cut: 2, labelled: 2, ..Tally::default() });
+        assert_eq!(labelled(), texts(&["10.0.0.1", "fd00::1"]));
+        let (tally, _) = review(LONG, cut(&["10.0.0.3", "fd00::1"]));
+        assert_eq!(tally, Tally { seen: 3, cut: 1, restored: 1, labelled: 2, ..Tally::default() });
+        assert_eq!(labelled(), texts(&["10.0.0.3", "fd00::1"]));
+    });
+}
+
+#[test]
+fn labels_of_others_stay() {
+    tracking(|| {
+        label_entries();
+        run("nft add counter inet t theirs");
+        run("nft insert rule inet t input ip saddr 10.0.0.1 ct label set 3");
+        run("nft add chain inet t leaving { type filter hook output priority 0; }");
+        run("nft add rule inet t leaving udp dport 53 ct label 3 counter name theirs");
+        let socket = UdpSocket::bind(SocketAddr::new(addr("10.0.0.1"), 5000)).expect("an address of this host");
+        let send = || socket.send_to(b"x", SocketAddr::new(addr("10.0.0.2"), 53)).expect("sent");
+        send();
+        review(LONG, cut(&["10.0.0.1"]));
+        assert_eq!(labelled(), texts(&["10.0.0.1"]));
+        run("nft flush chain inet t input");
+        send();
+        review(LONG, cut(&[]));
+        assert_eq!(labelled(), texts(&[]));
+        send();
+        let counted = run("nft list counter inet t theirs");
+        assert!(counted.contains("packets 2"), "{counted}");
+    });
+}
+
+#[test]
+fn an_entry_that_cannot_be_labelled_is_deleted() {
+    tracking(|| {
+        flow("10.0.0.1", "10.0.0.2");
+        label_entries();
+        flow("10.0.0.3", "10.0.0.2");
+        let (tally, _) = review(LONG, cut(&["10.0.0.1", "10.0.0.3"]));
+        assert_eq!(tally, Tally { seen: 2, cut: 1, unlabelled: 1, labelled: 1, ..Tally::default() });
+        assert_eq!(run("conntrack -L -s 10.0.0.1"), "");
+        assert_eq!(labelled(), texts(&["10.0.0.3"]));
+    });
+}
+
+#[test]
+fn a_review_in_many_steps_reaches_every_connection_once() {
+    tracking(|| {
+        label_entries();
+        let socket = UdpSocket::bind(SocketAddr::new(addr("10.0.0.1"), 5000)).expect("an address of this host");
+        for port in 1..=4000 {
+            socket.send_to(b"x", SocketAddr::new(addr("10.0.0.2"), port)).expect("sent");
+        }
+        let mut ports = BTreeSet::new();
+        let (tally, steps) = review(Duration::ZERO, |flow| {
+            let FlowKey::Ports { source: 5000, destination } = flow.key else { return Judgement::Leave };
+            assert!(ports.insert(destination), "{destination} was seen twice");
+            match destination % 100 {
+                0 => Judgement::Cut,
+                1 => Judgement::Forget,
+                _ => Judgement::Leave,
+            }
+        });
+        assert!(steps > 10, "{steps} steps");
+        assert_eq!(ports, (1..=4000).collect());
+        assert_eq!(tally, Tally { seen: 4000, cut: 40, forgotten: 40, labelled: 40, ..Tally::default() });
+    });
+}
+
+#[test]
+fn a_connection_is_told_as_policy_saw_it() {
+    tracking(|| {
+        run("nft add chain inet t output { type nat hook output priority -100; }");
+        run("nft add rule inet t output ip daddr 10.0.0.9 udp dport 53 dnat ip to 10.0.0.2:5353");
+        run("nft add chain inet t leaving { type nat hook postrouting priority 100; }");
+        run("nft add rule inet t leaving ip daddr 10.0.0.2 udp dport 5353 snat ip to 10.0.0.5");
+        run("ip addr add 10.0.0.9/32 dev lo");
+        flow("10.0.0.1", "10.0.0.9");
+        let mut seen = Vec::new();
+        review(LONG, |flow| {
+            seen.push(*flow);
+            Judgement::Leave
+        });
+        let [flow] = seen.as_slice() else { panic!("{seen:?}") };
+        assert_eq!((flow.source, flow.destination), (addr("10.0.0.1"), addr("10.0.0.2")));
+        assert!(matches!(flow.key, FlowKey::Ports { destination: 5353, .. }), "{flow:?}");
+    });
+}
