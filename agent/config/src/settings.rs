@@ -141,6 +141,9 @@ pub struct Settings {
     /// `DisableConntrackInvalidCheck`: let packets through to policy that
     /// conntrack finds invalid.
     pub disable_conntrack_invalid_check: bool,
+    /// `RevokeEstablishedConnections`: cut the connections that policy allowed
+    /// once and denies now. Felix has no such parameter.
+    pub revoke_established: bool,
     /// `DeviceRouteProtocol`: `rtm_protocol` of our routes.
     pub device_route_protocol: u8,
     /// `RemoveExternalRoutes`: remove routes to workload interfaces that are
@@ -216,6 +219,7 @@ impl Resolved {
                 .option("WorkloadSourceSpoofing", &SourceSpoofing::WORDS)
                 .unwrap_or(SourceSpoofing::Disabled),
             disable_conntrack_invalid_check: self.switch("DisableConntrackInvalidCheck"),
+            revoke_established: self.switch("RevokeEstablishedConnections"),
             device_route_protocol: self.number("DeviceRouteProtocol"),
             remove_external_routes: self.switch("RemoveExternalRoutes"),
             ipv4_route_priority: self.number("IPv4NormalRoutePriority"),

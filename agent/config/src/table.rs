@@ -55,10 +55,10 @@ const fn local(name: &'static str, kind: Kind, default: &'static str, dispositio
 }
 
 /// Every parameter that Felix documents (`felix/docs/config-params.json`), in
-/// its order: its name, the field of FelixConfiguration that sets it, how its
+/// its order, and then ours: its name, the field of FelixConfiguration that sets it, how its
 /// text is read, its default, and what this build makes of it.
 #[rustfmt::skip]
-pub static PARAMETERS: [Param; 209] = [
+pub static PARAMETERS: [Param; 210] = [
     local("DatastoreType", OneOf(&["etcdv3", "kubernetes"]), "etcdv3", DATASTORE).required(),
     local("EtcdAddr", HOST_AND_PORT, "127.0.0.1:2379", DATASTORE),
     local("EtcdCaFile", Text, "", DATASTORE),
@@ -268,4 +268,6 @@ pub static PARAMETERS: [Param; 209] = [
     param("UsageReportingEnabled", "usageReportingEnabled", Bool, "true", REPORTS),
     param("UsageReportingInitialDelaySecs", "usageReportingInitialDelay", Seconds, "300", REPORTS),
     param("UsageReportingIntervalSecs", "usageReportingInterval", Seconds, "86400", REPORTS),
+    // Ours alone: FelixConfiguration has no field for it.
+    param("RevokeEstablishedConnections", "", Bool, "true", ACTS),
 ];
