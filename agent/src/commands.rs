@@ -2,8 +2,8 @@
 
 mod agent;
 mod calc;
-mod config;
 mod cleanup;
+mod config;
 mod control;
 mod dataplane;
 mod doctor;

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use caracal_calc_graph::{
-    ActivePolicy, ActiveProfile, Delta, HostPolicyLists, IpSetKind, Member, PolicyList, ScannedRule, TierPolicies,
+    ActivePolicy, ActiveProfile, Delta, Encapsulation, HostPolicyLists, IpSetKind, Member, PolicyList, ScannedRule, TierPolicies,
 };
 use caracal_model::{
     Action, Entity, HostEndpoint, HostEndpointKey, HttpMatch, HttpPath, Icmp, IpPool, Labels, Nat, Node, PolicyKey,
@@ -483,6 +483,10 @@ fn labels_nodes_and_in_sync() {
             }}),
         ),
         (Delta::HostMetadataRemove { hostname: &hostname }, json!({"hostMetadataRemove": {"hostname": "node-a"}})),
+        (
+            Delta::Encapsulation { encapsulation: Encapsulation { ipip: true, vxlan: false, vxlan_v6: true } },
+            json!({"encapsulation": {"ipipEnabled": true, "vxlanEnabledV6": true}}),
+        ),
         (Delta::InSync, json!({"inSync": {}})),
     ] {
         check(&delta, want);
@@ -518,10 +522,7 @@ fn pools_and_services() {
                 "allowedUses": ["Workload", "Tunnel"],
             }}}),
         ),
-        (
-            Delta::IpPoolRemove { cidr: net("fd00:64::/64") },
-            json!({"ipamPoolRemove": {"id": "fd00:64::-64"}}),
-        ),
+        (Delta::IpPoolRemove { cidr: net("fd00:64::/64") }, json!({"ipamPoolRemove": {"id": "fd00:64::-64"}})),
         (
             Delta::ServiceUpdate { key: &service_key, service: &service },
             json!({"serviceUpdate": {

@@ -212,10 +212,9 @@ impl<'a> Side<'a> {
         // What the conversion of a Kubernetes policy puts first is not its author's.
         let selector = self.selector.strip_prefix(KUBERNETES_PREFIX).unwrap_or(self.selector);
         let is_met = |labels| Selector::parse(self.selector).is_ok_and(|parsed| parsed.matches(labels));
-        if parts.is_empty() || !labels.is_some_and(is_met) {
-            if !selector.is_empty() {
-                parts.push(format!("selector {selector}"));
-            }
+        let says_nothing_new = !parts.is_empty() && labels.is_some_and(is_met);
+        if !selector.is_empty() && !says_nothing_new {
+            parts.push(format!("selector {selector}"));
         }
         if !self.not_selector.is_empty() {
             parts.push(format!("everything but {}", self.not_selector));
