@@ -34,6 +34,11 @@ impl PolicyStore {
         }
     }
 
+    /// The addresses of the host's own interfaces.
+    pub fn host_addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.addresses.values().flatten().copied()
+    }
+
     /// Whether any interface of the host has one of these addresses.
     #[must_use]
     pub fn has_any_address(&self, addresses: &[IpAddr]) -> bool {

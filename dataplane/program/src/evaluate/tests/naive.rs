@@ -406,4 +406,28 @@ proptest! {
             }
         }
     }
+
+    /// What sets may do to verdicts is foreseen, in either direction.
+    #[test]
+    fn a_verdict_changes_only_as_its_effect_says(world in worlds(), then in sets()) {
+        let mut store = PolicyStore::new();
+        for message in world.messages() {
+            store.apply(&message).expect("an understood message");
+        }
+        let before = store.clone();
+        let changes = then.into_iter().map(|set| store.apply(&wrap(Payload::IpsetUpdate(set))).expect("a set"));
+        let changes = crate::coalesce(changes.collect::<Vec<_>>());
+        let endpoint = store.workloads().next().expect("the endpoint");
+        let effect = crate::Effects::of(&store, &changes).on(endpoint);
+        for packet in packets() {
+            for direction in Direction::ALL {
+                let judge = |store| evaluate_endpoint(endpoint, direction, store, &packet).verdict;
+                match (judge(&before), judge(&store)) {
+                    (Verdict::Allow, Verdict::Deny) => prop_assert!(effect.tightens, "{:?} {:?}", direction, packet),
+                    (Verdict::Deny, Verdict::Allow) => prop_assert!(effect.loosens, "{:?} {:?}", direction, packet),
+                    (Verdict::Allow, Verdict::Allow) | (Verdict::Deny, Verdict::Deny) => {}
+                }
+            }
+        }
+    }
 }
