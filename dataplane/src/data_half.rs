@@ -394,6 +394,9 @@ impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
 
     /// Workloads need a host that forwards; without any there is no reason to touch it.
     fn enable_forwarding(&mut self) {
+        if !self.settings.ip_forwarding {
+            return;
+        }
         let families = if self.settings.ipv6 { &Family::ALL[..] } else { &Family::ALL[..1] };
         for family in families {
             if self.forwarding.contains(family) || self.store.workloads().len() == 0 {
@@ -488,6 +491,7 @@ fn changed_interfaces(changes: &[Change]) -> BTreeSet<SmolStr> {
         | Change::HostEndpoint(_)
         | Change::HostAddresses
         | Change::IpPool(_)
+        | Change::Cluster
         | Change::Config
         | Change::InSync => &[],
     });

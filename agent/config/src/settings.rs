@@ -144,6 +144,8 @@ pub struct Settings {
     /// `RevokeEstablishedConnections`: cut the connections that policy allowed
     /// once and denies now. Felix has no such parameter.
     pub revoke_established: bool,
+    /// `IPForwarding`: make the host forward packets while it has workloads.
+    pub ip_forwarding: bool,
     /// `DeviceRouteProtocol`: `rtm_protocol` of our routes.
     pub device_route_protocol: u8,
     /// `RemoveExternalRoutes`: remove routes to workload interfaces that are
@@ -220,6 +222,7 @@ impl Resolved {
                 .unwrap_or(SourceSpoofing::Disabled),
             disable_conntrack_invalid_check: self.switch("DisableConntrackInvalidCheck"),
             revoke_established: self.switch("RevokeEstablishedConnections"),
+            ip_forwarding: self.text("IPForwarding") == "Enabled",
             device_route_protocol: self.number("DeviceRouteProtocol"),
             remove_external_routes: self.switch("RemoveExternalRoutes"),
             ipv4_route_priority: self.number("IPv4NormalRoutePriority"),

@@ -15,7 +15,7 @@ const HOST_AND_PORT: Kind = Pattern(r"^[^:/]+:\d+$");
 const INTERFACE_NAME: Kind = Pattern(r"^[a-zA-Z0-9:._+-]{1,15}$");
 
 // A parameter that the program begins to use gets ACTS in its row, and a field
-// in `Settings`: a test compares the two.
+// in `Settings`: a test changes every parameter and looks whether they change.
 const ACTS: Disposition = ActedOn;
 const NO_EBPF: Disposition = Refused("this build has no eBPF dataplane; nftables enforces policy");
 const NO_ENCRYPTION: Disposition = Refused("this build does not encrypt; packets between nodes are sent as they are");
@@ -32,6 +32,32 @@ const DEBUG: Disposition = Ignored("it is a tool for those who work on Felix");
 const OPENSTACK: Disposition = Ignored("this build has no OpenStack support");
 const REPORTS: Disposition = Ignored("this program reports its use to nobody");
 const LOGS: Disposition = Ignored("messages go to standard error only; LogSeverityScreen decides which");
+const NO_ROUTE_SWITCH: Disposition = Refused("this build programs the routes of local workloads in any case");
+const NO_FLOATING_IPS: Disposition = Refused("this build does not translate floating IPs to workloads");
+const NO_NODE_SOURCE: Disposition = Refused("this build gives the routes of workloads no preferred source address");
+const NO_FLOW_LOGS: Disposition = Refused("this build keeps no flow logs");
+const NO_AMBIENT: Disposition = Refused("this build does not lead traffic into Istio's ambient mesh");
+const NO_FLOW_TABLE: Disposition = Refused("this build sets up no flow table; every packet goes through its rules");
+const NO_AWS: Disposition = Refused("this build does not speak to the cloud's API");
+const NO_REPORTS: Disposition = Refused("this build writes no endpoint status to the datastore; `caracal endpoints` has it");
+const FLOW_LOGS: Disposition = Ignored("this build keeps no flow logs");
+const FLOW_TABLE: Disposition = Ignored("this build sets up no flow table");
+const AMBIENT: Disposition = Ignored("this build does not lead traffic into Istio's ambient mesh");
+const STATUS: Disposition = Ignored("this build writes no status to the datastore; `caracal status` and the metrics have it");
+const GATES: Disposition = Ignored("this build has none of the features that Felix's gates open");
+const MIGRATION: Disposition = Ignored("this build knows no live migration, so no route is ever elevated");
+const MTU: Disposition = Ignored("this build sets no MTU; the network plugin does");
+const TUNNEL: Disposition = Ignored("this build makes no tunnels between nodes; the network plugin does");
+const OUTGOING_NAT: Disposition = Ignored("this build does not masquerade outgoing packets; the network plugin does");
+const NODE_PORTS: Disposition = Ignored("node ports are kube-proxy's; host endpoints see what it made of them");
+const GENERATION: Disposition = Ignored("changes by others are noticed by the kernel's generation number, not on a timer");
+const LINKS: Disposition = Ignored("interfaces are followed by the kernel's own events, not on a timer");
+const NETLINK: Disposition = Ignored("the kernel works on a netlink request while it is sent, so nothing waits for answers");
+const IPVS_DEVICE: Disposition = Ignored("rules look at the interface of each packet, and one that carries no packets needs no exclusion");
+const OWN_TABLE: Disposition = Ignored("in a table of its own both actions leave the packet to the tables of others");
+const XDP: Disposition = Ignored("untracked policy is enforced by nftables, before connection tracking, not by XDP");
+const NEIGHBOURS: Disposition = Ignored("this build answers no ARP for pods beyond their own node");
+const SOCKMAP: Disposition = Ignored("it needs eBPF on sockets, which this build does not have");
 const UNBUILT: Disposition = Ignored("this build does not have what it configures");
 
 const fn integer(min: i64, max: i64) -> Kind {
@@ -78,7 +104,7 @@ pub static PARAMETERS: [Param; 210] = [
     local("TyphaURISAN", Text, "", DATASTORE),
     local("TyphaWriteTimeout", Seconds, "10", DATASTORE),
     param("FeatureDetectOverride", "featureDetectOverride", KeyValues, "", IPTABLES),
-    param("FeatureGates", "featureGates", KeyValues, "", UNBUILT),
+    param("FeatureGates", "featureGates", KeyValues, "", GATES),
     param("GoGCThreshold", "goGCThreshold", integer(-1, i64::MAX), "40", GO),
     param("GoMaxProcs", "goMaxProcs", integer(-1, i64::MAX), "-1", GO),
     param("GoMemoryLimitMB", "goMemoryLimitMB", integer(-1, i64::MAX), "-1", GO),
@@ -112,47 +138,47 @@ pub static PARAMETERS: [Param; 210] = [
     param("DataplaneWatchdogTimeout", "dataplaneWatchdogTimeout", Seconds, "90", ACTS),
     param("DefaultEndpointToHostAction", "defaultEndpointToHostAction", OneOf(&["ACCEPT", "DROP", "RETURN"]), "DROP", ACTS).required(),
     param("DeviceRouteProtocol", "deviceRouteProtocol", integer(0, 255), "3", ACTS),
-    param("DeviceRouteSourceAddress", "deviceRouteSourceAddress", Ipv4, "", UNBUILT),
-    param("DeviceRouteSourceAddressIPv6", "deviceRouteSourceAddressIPv6", Ipv6, "", UNBUILT),
+    param("DeviceRouteSourceAddress", "deviceRouteSourceAddress", Ipv4, "", NO_NODE_SOURCE),
+    param("DeviceRouteSourceAddressIPv6", "deviceRouteSourceAddressIPv6", Ipv6, "", NO_NODE_SOURCE),
     param("DisableConntrackInvalidCheck", "disableConntrackInvalidCheck", Bool, "false", ACTS),
     param("EndpointStatusPathPrefix", "endpointStatusPathPrefix", Text, "/var/run/calico", ACTS),
     param("ExternalNodesCIDRList", "externalNodesList", Cidrs, "", OVERLAY),
     param("FailsafeInboundHostPorts", "failsafeInboundHostPorts", ProtocolPorts, "tcp:22,udp:68,tcp:179,tcp:2379,tcp:2380,tcp:5473,tcp:6443,tcp:6666,tcp:6667", ACTS),
     param("FailsafeOutboundHostPorts", "failsafeOutboundHostPorts", ProtocolPorts, "udp:53,udp:67,tcp:179,tcp:2379,tcp:2380,tcp:5473,tcp:6443,tcp:6666,tcp:6667", ACTS),
-    param("FloatingIPs", "floatingIPs", OneOf(&["Disabled", "Enabled"]), "Disabled", UNBUILT),
-    param("IPForwarding", "ipForwarding", OneOf(&["Disabled", "Enabled"]), "Enabled", OVERLAY),
-    param("IPv4ElevatedRoutePriority", "ipv4ElevatedRoutePriority", integer(1, 2_147_483_646), "512", UNBUILT),
+    param("FloatingIPs", "floatingIPs", OneOf(&["Disabled", "Enabled"]), "Disabled", NO_FLOATING_IPS),
+    param("IPForwarding", "ipForwarding", OneOf(&["Disabled", "Enabled"]), "Enabled", ACTS),
+    param("IPv4ElevatedRoutePriority", "ipv4ElevatedRoutePriority", integer(1, 2_147_483_646), "512", MIGRATION),
     param("IPv4NormalRoutePriority", "ipv4NormalRoutePriority", integer(1, 2_147_483_646), "1024", ACTS),
-    param("IPv6ElevatedRoutePriority", "ipv6ElevatedRoutePriority", integer(1, 2_147_483_646), "512", UNBUILT),
+    param("IPv6ElevatedRoutePriority", "ipv6ElevatedRoutePriority", integer(1, 2_147_483_646), "512", MIGRATION),
     param("IPv6NormalRoutePriority", "ipv6NormalRoutePriority", integer(1, 2_147_483_646), "1024", ACTS),
-    param("InterfaceExclude", "interfaceExclude", InterfacePatterns, "kube-ipvs0", UNBUILT),
+    param("InterfaceExclude", "interfaceExclude", InterfacePatterns, "kube-ipvs0", IPVS_DEVICE),
     param("InterfacePrefix", "interfacePrefix", Pattern(r"^[a-zA-Z0-9_-]{1,15}(,[a-zA-Z0-9_-]{1,15})*$"), "cali", ACTS).required(),
-    param("InterfaceRefreshInterval", "interfaceRefreshInterval", Seconds, "90", UNBUILT),
+    param("InterfaceRefreshInterval", "interfaceRefreshInterval", Seconds, "90", LINKS),
     param("Ipv6Support", "ipv6Support", Bool, "true", ACTS),
-    param("IstioAmbientMode", "istioAmbientMode", OneOf(&["Disabled", "Enabled"]), "Disabled", UNBUILT),
-    param("IstioDSCPMark", "istioDSCPMark", Pattern(r"(?i)^(6[0-3]|[1-5]?[0-9]|CS[0-7]|AF[1-4][1-3]|EF|VA|LE|DF)$"), "23", UNBUILT),
-    param("LiveMigrationRouteConvergenceTime", "liveMigrationRouteConvergenceTime", Seconds, "30", UNBUILT),
-    param("LocalSubnetL2Reachability", "localSubnetL2Reachability", OneOf(&["Disabled", "PodsAndLoadBalancers"]), "Disabled", OVERLAY),
-    param("LocalSubnetL2ReachabilityRefreshInterval", "localSubnetL2ReachabilityRefreshInterval", Seconds, "120", OVERLAY),
-    param("MTUIfacePattern", "mtuIfacePattern", Regex, "^((en|wl|ww|sl|ib)[Pcopsvx].*|(eth|wlan|wwan).*)", OVERLAY),
-    param("NATOutgoingAddress", "natOutgoingAddress", Ipv4, "", UNBUILT),
-    param("NATOutgoingExclusions", "natOutgoingExclusions", OneOf(&["IPPoolsAndHostIPs", "IPPoolsOnly"]), "IPPoolsOnly", UNBUILT),
-    param("NATPortRange", "natPortRange", PortRange, "", UNBUILT),
-    param("NFTablesFlowTableDataIfacePattern", "nftablesFlowTableDataIfacePattern", Regex, "", UNBUILT),
-    param("NFTablesFlowTableOffload", "nftablesFlowTableOffload", OneOf(&["All", "Disabled"]), "Disabled", UNBUILT),
+    param("IstioAmbientMode", "istioAmbientMode", OneOf(&["Disabled", "Enabled"]), "Disabled", NO_AMBIENT),
+    param("IstioDSCPMark", "istioDSCPMark", Pattern(r"(?i)^(6[0-3]|[1-5]?[0-9]|CS[0-7]|AF[1-4][1-3]|EF|VA|LE|DF)$"), "23", AMBIENT),
+    param("LiveMigrationRouteConvergenceTime", "liveMigrationRouteConvergenceTime", Seconds, "30", MIGRATION),
+    param("LocalSubnetL2Reachability", "localSubnetL2Reachability", OneOf(&["Disabled", "PodsAndLoadBalancers"]), "Disabled", NEIGHBOURS),
+    param("LocalSubnetL2ReachabilityRefreshInterval", "localSubnetL2ReachabilityRefreshInterval", Seconds, "120", NEIGHBOURS),
+    param("MTUIfacePattern", "mtuIfacePattern", Regex, "^((en|wl|ww|sl|ib)[Pcopsvx].*|(eth|wlan|wwan).*)", MTU),
+    param("NATOutgoingAddress", "natOutgoingAddress", Ipv4, "", OUTGOING_NAT),
+    param("NATOutgoingExclusions", "natOutgoingExclusions", OneOf(&["IPPoolsAndHostIPs", "IPPoolsOnly"]), "IPPoolsOnly", OUTGOING_NAT),
+    param("NATPortRange", "natPortRange", PortRange, "", OUTGOING_NAT),
+    param("NFTablesFlowTableDataIfacePattern", "nftablesFlowTableDataIfacePattern", Regex, "", FLOW_TABLE),
+    param("NFTablesFlowTableOffload", "nftablesFlowTableOffload", OneOf(&["All", "Disabled"]), "Disabled", NO_FLOW_TABLE),
     param("NFTablesMode", "nftablesMode", OneOf(&["Auto", "Disabled", "Enabled"]), "Auto", ACTS),
-    param("NetlinkTimeoutSecs", "netlinkTimeout", Seconds, "10", UNBUILT),
+    param("NetlinkTimeoutSecs", "netlinkTimeout", Seconds, "10", NETLINK),
     param("PolicySyncPathPrefix", "policySyncPathPrefix", Text, "", ACTS),
     param("ProgramClusterRoutes", "programClusterRoutes", OneOf(&["Disabled", "EnabledIPIPOnly", "EnabledNoEncapOnly", "Enabled"]), "EnabledIPIPOnly", OVERLAY),
     param("RemoveExternalRoutes", "removeExternalRoutes", Bool, "true", ACTS),
-    param("RequireMTUFile", "requireMTUFile", Bool, "false", OVERLAY),
+    param("RequireMTUFile", "requireMTUFile", Bool, "false", MTU),
     param("RouteRefreshInterval", "routeRefreshInterval", Seconds, "90", ACTS),
     param("RouteSource", "routeSource", OneOf(&["CalicoIPAM", "WorkloadIPs"]), "CalicoIPAM", OVERLAY),
-    param("RouteSyncDisabled", "routeSyncDisabled", Bool, "false", OVERLAY),
+    param("RouteSyncDisabled", "routeSyncDisabled", Bool, "false", NO_ROUTE_SWITCH),
     param("RouteTableRange", "routeTableRange", TableRanges { count: 1, max: 250 }, "", OVERLAY),
     param("RouteTableRanges", "routeTableRanges", TableRanges { count: usize::MAX, max: u32::MAX }, "", OVERLAY),
     param("ServiceLoopPrevention", "serviceLoopPrevention", OneOf(&["Disabled", "Drop", "Reject"]), "Drop", UNBUILT),
-    param("SidecarAccelerationEnabled", "sidecarAccelerationEnabled", Bool, "false", EBPF),
+    param("SidecarAccelerationEnabled", "sidecarAccelerationEnabled", Bool, "false", SOCKMAP),
     param("UseInternalDataplaneDriver", "useInternalDataplaneDriver", Bool, "true", ACTS),
     param("WorkloadSourceSpoofing", "workloadSourceSpoofing", OneOf(&["Any", "Disabled"]), "Disabled", ACTS),
     param("IpsetsRefreshInterval", "ipsetsRefreshInterval", Seconds, "90", IPTABLES),
@@ -165,13 +191,13 @@ pub static PARAMETERS: [Param; 210] = [
     param("IptablesNATOutgoingInterfaceFilter", "iptablesNATOutgoingInterfaceFilter", INTERFACE_NAME, "", IPTABLES),
     param("IptablesPostWriteCheckIntervalSecs", "iptablesPostWriteCheckInterval", Seconds, "5", IPTABLES),
     param("IptablesRefreshInterval", "iptablesRefreshInterval", Seconds, "180", IPTABLES),
-    param("KubeNodePortRanges", "kubeNodePortRanges", PortRanges, "30000:32767", UNBUILT),
+    param("KubeNodePortRanges", "kubeNodePortRanges", PortRanges, "30000:32767", NODE_PORTS),
     param("MaxIpsetSize", "maxIpsetSize", ANY_INTEGER, "1048576", IPTABLES).required(),
-    param("NftablesFilterAllowAction", "nftablesFilterAllowAction", OneOf(&["ACCEPT", "RETURN"]), "ACCEPT", UNBUILT).required(),
+    param("NftablesFilterAllowAction", "nftablesFilterAllowAction", OneOf(&["ACCEPT", "RETURN"]), "ACCEPT", OWN_TABLE).required(),
     param("NftablesFilterDenyAction", "nftablesFilterDenyAction", OneOf(&["DROP", "REJECT"]), "DROP", ACTS).required(),
-    param("NftablesMangleAllowAction", "nftablesMangleAllowAction", OneOf(&["ACCEPT", "RETURN"]), "ACCEPT", UNBUILT).required(),
+    param("NftablesMangleAllowAction", "nftablesMangleAllowAction", OneOf(&["ACCEPT", "RETURN"]), "ACCEPT", OWN_TABLE).required(),
     param("NftablesMarkMask", "nftablesMarkMask", MarkMask, "0xffff0000", ACTS).required(),
-    param("NftablesRefreshInterval", "nftablesRefreshInterval", Seconds, "180", UNBUILT),
+    param("NftablesRefreshInterval", "nftablesRefreshInterval", Seconds, "180", GENERATION),
     param("BPFAttachType", "bpfAttachType", OneOf(&["Netkit", "TCX", "TC"]), "Netkit", EBPF).required(),
     param("BPFCTLBLogFilter", "bpfCTLBLogFilter", OneOf(&["all"]), "", EBPF),
     param("BPFConnectTimeLoadBalancing", "bpfConnectTimeLoadBalancing", OneOf(&["Disabled", "Enabled", "TCP"]), "TCP", EBPF).required(),
@@ -219,23 +245,23 @@ pub static PARAMETERS: [Param; 210] = [
     param("BPFProfiling", "bpfProfiling", OneOf(&["Disabled", "Enabled"]), "Disabled", EBPF).required(),
     param("BPFRedirectToPeer", "bpfRedirectToPeer", OneOf(&["Disabled", "Enabled", "L2Only"]), "Enabled", EBPF).required(),
     param("WindowsManageFirewallRules", "windowsManageFirewallRules", OneOf(&["Disabled", "Enabled"]), "Disabled", WINDOWS),
-    param("EndpointReportingDelaySecs", "endpointReportingDelay", Seconds, "1", UNBUILT),
-    param("EndpointReportingEnabled", "endpointReportingEnabled", Bool, "false", UNBUILT),
+    param("EndpointReportingDelaySecs", "endpointReportingDelay", Seconds, "1", STATUS),
+    param("EndpointReportingEnabled", "endpointReportingEnabled", Bool, "false", NO_REPORTS),
     param("MetadataAddr", "metadataAddr", HOST_NAME, "127.0.0.1", OPENSTACK),
     param("MetadataPort", "metadataPort", PORT_NUMBER, "8775", OPENSTACK),
     param("OpenstackRegion", "openstackRegion", Pattern(r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"), "", OPENSTACK),
-    param("ReportingIntervalSecs", "reportingInterval", Seconds, "30", UNBUILT),
-    param("ReportingTTLSecs", "reportingTTL", Seconds, "90", UNBUILT),
-    param("GenericXDPEnabled", "genericXDPEnabled", Bool, "false", EBPF),
-    param("XDPEnabled", "xdpEnabled", Bool, "true", EBPF),
-    param("XDPRefreshInterval", "xdpRefreshInterval", Seconds, "90", EBPF),
-    param("VXLANEnabled", "vxlanEnabled", Bool, "", OVERLAY),
-    param("VXLANMTU", "vxlanMTU", ANY_INTEGER, "0", OVERLAY),
-    param("VXLANMTUV6", "vxlanMTUV6", ANY_INTEGER, "0", OVERLAY),
-    param("VXLANPort", "vxlanPort", ANY_INTEGER, "4789", OVERLAY),
-    param("VXLANVNI", "vxlanVNI", ANY_INTEGER, "4096", OVERLAY),
-    param("IpInIpEnabled", "ipipEnabled", Bool, "", OVERLAY),
-    param("IpInIpMtu", "ipipMTU", ANY_INTEGER, "0", OVERLAY),
+    param("ReportingIntervalSecs", "reportingInterval", Seconds, "30", STATUS),
+    param("ReportingTTLSecs", "reportingTTL", Seconds, "90", STATUS),
+    param("GenericXDPEnabled", "genericXDPEnabled", Bool, "false", XDP),
+    param("XDPEnabled", "xdpEnabled", Bool, "true", XDP),
+    param("XDPRefreshInterval", "xdpRefreshInterval", Seconds, "90", XDP),
+    param("VXLANEnabled", "vxlanEnabled", Bool, "", TUNNEL),
+    param("VXLANMTU", "vxlanMTU", ANY_INTEGER, "0", MTU),
+    param("VXLANMTUV6", "vxlanMTUV6", ANY_INTEGER, "0", MTU),
+    param("VXLANPort", "vxlanPort", ANY_INTEGER, "4789", TUNNEL),
+    param("VXLANVNI", "vxlanVNI", ANY_INTEGER, "4096", TUNNEL),
+    param("IpInIpEnabled", "ipipEnabled", Bool, "", TUNNEL),
+    param("IpInIpMtu", "ipipMTU", ANY_INTEGER, "0", MTU),
     param("WireguardEnabled", "wireguardEnabled", Bool, "false", NO_ENCRYPTION),
     param("WireguardEnabledV6", "wireguardEnabledV6", Bool, "false", NO_ENCRYPTION),
     param("WireguardHostEncryptionEnabled", "wireguardHostEncryptionEnabled", Bool, "false", NO_ENCRYPTION),
@@ -248,12 +274,12 @@ pub static PARAMETERS: [Param; 210] = [
     param("WireguardPersistentKeepAlive", "wireguardKeepAlive", Seconds, "0", ENCRYPTION),
     param("WireguardRoutingRulePriority", "wireguardRoutingRulePriority", ANY_INTEGER, "99", ENCRYPTION),
     param("WireguardThreadingEnabled", "wireguardThreadingEnabled", Bool, "false", ENCRYPTION),
-    param("FlowLogsCollectorDebugTrace", "flowLogsCollectorDebugTrace", Bool, "false", UNBUILT),
-    param("FlowLogsFlushInterval", "flowLogsFlushInterval", Seconds, "300", UNBUILT),
-    param("FlowLogsGoldmaneServer", "flowLogsGoldmaneServer", Text, "", UNBUILT),
-    param("FlowLogsLocalReporter", "flowLogsLocalReporter", OneOf(&["Disabled", "Enabled"]), "Disabled", UNBUILT),
-    param("FlowLogsPolicyEvaluationMode", "flowLogsPolicyEvaluationMode", OneOf(&["Continuous", "None"]), "Continuous", UNBUILT),
-    param("AWSSrcDstCheck", "awsSrcDstCheck", OneOf(&["Disable", "DoNothing", "Enable"]), "DoNothing", UNBUILT).required(),
+    param("FlowLogsCollectorDebugTrace", "flowLogsCollectorDebugTrace", Bool, "false", FLOW_LOGS),
+    param("FlowLogsFlushInterval", "flowLogsFlushInterval", Seconds, "300", FLOW_LOGS),
+    param("FlowLogsGoldmaneServer", "flowLogsGoldmaneServer", Text, "", NO_FLOW_LOGS),
+    param("FlowLogsLocalReporter", "flowLogsLocalReporter", OneOf(&["Disabled", "Enabled"]), "Disabled", NO_FLOW_LOGS),
+    param("FlowLogsPolicyEvaluationMode", "flowLogsPolicyEvaluationMode", OneOf(&["Continuous", "None"]), "Continuous", FLOW_LOGS),
+    param("AWSSrcDstCheck", "awsSrcDstCheck", OneOf(&["Disable", "DoNothing", "Enable"]), "DoNothing", NO_AWS).required(),
     local("DebugBPFCgroupV2", Text, "", EBPF),
     param("DebugCPUProfilePath", "", Text, "/tmp/felix-cpu-<timestamp>.pprof", DEBUG),
     param("DebugDisableLogDropping", "debugDisableLogDropping", Bool, "false", DEBUG),

@@ -1,3 +1,5 @@
+mod precedence;
+
 use serde_json::json;
 
 use super::*;

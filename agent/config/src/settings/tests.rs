@@ -1,8 +1,6 @@
-use std::collections::BTreeSet;
-
 use super::*;
 use crate::kind::Kind;
-use crate::parameter::{Disposition, Param, parameter};
+use crate::parameter::{Disposition, Param};
 use crate::table::PARAMETERS;
 
 fn settings(texts: &[(&str, &str)]) -> Settings {
@@ -30,6 +28,7 @@ fn defaults() {
         source_spoofing: SourceSpoofing::Disabled,
         disable_conntrack_invalid_check: false,
         revoke_established: true,
+        ip_forwarding: true,
         device_route_protocol: 3,
         remove_external_routes: true,
         ipv4_route_priority: 1024,
@@ -61,6 +60,7 @@ fn texts() {
         ("DefaultEndpointToHostAction", "Accept"),
         ("WorkloadSourceSpoofing", "Any"),
         ("RevokeEstablishedConnections", "false"),
+        ("IPForwarding", "Disabled"),
         ("DeviceRouteProtocol", "80"),
         ("RouteRefreshInterval", "0"),
         ("EndpointStatusPathPrefix", "none"),
@@ -80,6 +80,7 @@ fn texts() {
         endpoint_to_host_action: EndpointToHostAction::Accept,
         source_spoofing: SourceSpoofing::Any,
         revoke_established: false,
+        ip_forwarding: false,
         device_route_protocol: 80,
         route_refresh_interval: None,
         endpoint_status_path_prefix: None,
@@ -108,15 +109,64 @@ fn extremes() {
     }
 }
 
+/// Texts of all kinds. Whatever a parameter is, it can read two of them.
+const SAMPLES: [&str; 30] = [
+    "true",
+    "false",
+    "1",
+    "2",
+    "120",
+    "127.0.0.1",
+    "192.0.2.7",
+    "fd00::1",
+    "fd00::2",
+    "10.0.0.0/8",
+    "fd00::/8",
+    "a",
+    "b",
+    "eth0,eth1",
+    "/^en/",
+    "k=1s",
+    "k=1m,l=2s",
+    "tcp:1",
+    "udp:2",
+    "1-9",
+    "10-20",
+    "a:1",
+    "b:2",
+    "http://a:1",
+    "http://b:2",
+    "0x3",
+    "0xff00",
+    "10/second",
+    "20/minute",
+    "25",
+];
+
+/// Two values of a parameter that it reads, and that differ.
+fn two_values(parameter: &Param) -> [&'static str; 2] {
+    let options = match parameter.kind {
+        Kind::OneOf(options) => options.to_vec(),
+        _ => SAMPLES.to_vec(),
+    };
+    let mut good = options.iter().filter_map(|text| Some((*text, parameter.parse(text).ok()?)));
+    let (first, value) = good.next().unwrap_or_else(|| panic!("no sample for {}", parameter.name));
+    let second = good.find(|(_, other)| *other != value).map(|(text, _)| text);
+    // One that knows a single word can still be without it.
+    [first, second.or((!parameter.required).then_some("none")).unwrap_or_else(|| panic!("one for {}", parameter.name))]
+}
+
 /// What the table says is acted on is what the settings are made of.
 #[test]
-fn the_settings_have_what_is_acted_on_and_nothing_that_is_ignored() {
-    let read: BTreeSet<&str> =
-        include_str!("../settings.rs").split('"').filter_map(|text| Some(parameter(text)?.name)).collect();
-    for Param { name, disposition, .. } in &PARAMETERS {
+fn settings_change_with_what_is_acted_on_and_with_nothing_else() {
+    for parameter in &PARAMETERS {
+        let Param { name, disposition, .. } = parameter;
+        let with = |text| settings(&[("UseInternalDataplaneDriver", "false"), (name, text)]);
+        let [first, second] = two_values(parameter);
+        let differ = with(first) != with(second);
         match disposition {
-            Disposition::ActedOn => assert!(read.contains(name), "{name} is said to be acted on, and nobody reads it"),
-            Disposition::Ignored(_) => assert!(!read.contains(name), "{name} is said to be ignored, and is read"),
+            Disposition::ActedOn => assert!(differ, "{name} is said to be acted on: {first} and {second} do the same"),
+            Disposition::Ignored(_) => assert!(!differ, "{name} is said to be ignored: {first} and {second} differ"),
             // What refuses a value may have to know it.
             Disposition::Refused(_) => {}
         }
