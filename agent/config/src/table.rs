@@ -16,6 +16,7 @@ const INTERFACE_NAME: Kind = Pattern(r"^[a-zA-Z0-9:._+-]{1,15}$");
 
 // A parameter that the program begins to use gets ACTS in its row, and a field
 // in `Settings`: a test changes every parameter and looks whether they change.
+// Page and schema follow: `CARACAL_REWRITE=1 cargo test -p caracal-config --test documents`.
 const ACTS: Disposition = ActedOn;
 const NO_EBPF: Disposition = Refused("this build has no eBPF dataplane; nftables enforces policy");
 const NO_ENCRYPTION: Disposition = Refused("this build does not encrypt; packets between nodes are sent as they are");
