@@ -97,6 +97,10 @@ fn port_text(object: &Map<String, Json>) -> Result<String, FieldError> {
     let port = object.get("port").and_then(Json::as_u64);
     let port = port.ok_or(FieldError("objects with a port"))?;
     let protocol = text_at(object, "protocol").unwrap_or("tcp").to_ascii_lowercase();
+    // The resource's schema leaves the protocol open; the parameter knows two.
+    if !["tcp", "udp"].contains(&protocol.as_str()) {
+        return Err(FieldError("protocol TCP or UDP"));
+    }
     Ok(match text_at(object, "net") {
         None | Some("") => format!("{protocol}:{port}"),
         Some(net) if net.contains(':') => format!("{protocol}:[{net}]:{port}"),

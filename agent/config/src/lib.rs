@@ -11,6 +11,7 @@
 
 mod duration;
 mod field;
+pub mod fuzz;
 mod kind;
 mod parameter;
 mod resolve;

@@ -72,6 +72,7 @@ fn fields_without_a_text() {
         ("interfacePrefix", json!({"a": "b"}), "expected no object"),
         ("externalNodesList", json!([true]), "expected a list of texts, numbers or objects"),
         ("failsafeInboundHostPorts", json!([{"protocol": "TCP"}]), "expected objects with a port"),
+        ("failsafeInboundHostPorts", json!([{"protocol": "SCTP", "port": 22}]), "expected protocol TCP or UDP"),
         ("routeTableRange", json!({"min": 1}), "expected objects with min and max"),
         ("healthTimeoutOverrides", json!([{"name": "a"}]), "expected objects with name and timeout"),
         ("bpfLogFilters", json!({"all": 1}), "expected an object of texts"),

@@ -234,7 +234,8 @@ static CONNTRACK_TIMEOUTS: Object = Object::of(&[
 
 static PROTO_PORT: Object = Object::of(&[
     optional("net", formatted(Format::PrefixOrAddress)),
-    optional("protocol", one_of(&["TCP", "UDP", "SCTP"])),
+    // Which ones there are is the parameter's to say: TCP and UDP.
+    optional("protocol", TEXT),
     required("port", integer(0, 65535)),
 ]);
 
