@@ -2,6 +2,7 @@
 
 mod audit;
 mod commit;
+mod counters;
 mod drift;
 mod report;
 mod resync;
@@ -18,6 +19,7 @@ use caracal_program::{
     Sweep, WorkloadId,
 };
 use caracal_sys::nft::{Batch, Features, Monitor, Name, NftSocket, QueryError, TableId};
+use counters::Counters;
 use drift::DriftLog;
 use rustc_hash::FxHashMap;
 use surroundings::Surroundings;
@@ -102,6 +104,7 @@ pub struct NftablesDriver {
     standing: Standing,
     known: Known,
     held: Held,
+    counters: Counters,
     /// Of the steps that are being sent.
     prints: Vec<Print>,
     audit: Audit,
@@ -140,6 +143,7 @@ impl NftablesDriver {
             standing: Standing::Unknown,
             known: Known::default(),
             held: Held::default(),
+            counters: Counters::default(),
             prints: Vec::new(),
             audit: Audit::default(),
             drift: DriftLog::default(),

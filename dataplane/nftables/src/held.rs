@@ -12,7 +12,9 @@ use rustc_hash::{FxHashMap, FxHasher};
 use crate::edits::{ChainEdit, Edits};
 use crate::encode;
 use crate::ir::{Chain, Element, Name, SetKind, SetSpec};
+use crate::names;
 use crate::plan::Step;
+use crate::readback::Found;
 
 /// A hash of a rule or of some elements.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,6 +32,29 @@ impl Print {
         }
         rule.comment.hash(&mut hasher);
         Self(spread(hasher.finish()))
+    }
+
+    /// Of what a rule does: its comment, and which copy of a set it looks up, do
+    /// not matter either.
+    pub(crate) fn of_deed(rule: &nft::Rule) -> Self {
+        let mut hasher = FxHasher::default();
+        for expr in &rule.exprs {
+            match expr {
+                Expr::Counter { .. } => Expr::COUNTER.hash(&mut hasher),
+                Expr::Lookup { set, sreg, yields } => match names::ip_set_copy(set) {
+                    Some((set, _)) => Expr::Lookup { set, sreg: *sreg, yields: *yields }.hash(&mut hasher),
+                    None => expr.hash(&mut hasher),
+                },
+                expr => expr.hash(&mut hasher),
+            }
+        }
+        Self(spread(hasher.finish()))
+    }
+
+    /// Its lower and its upper half.
+    #[expect(clippy::cast_possible_truncation, reason = "both halves are taken")]
+    pub(crate) const fn halves(self) -> (u32, u32) {
+        (self.0 as u32, (self.0 >> 32) as u32)
     }
 
     /// Of elements in any order.
@@ -123,6 +148,16 @@ impl Held {
         }
     }
 
+    /// Takes note of what was found of chains that are about to be rewritten.
+    pub(crate) fn note_rewritten(&mut self, edits: &Edits, found: &Found) {
+        for edit in &edits.chains {
+            let name = &edit.chain().name;
+            let Some(found) = found.chains.get(name) else { continue };
+            let rules = Some(Print::of_rules(&found.rules));
+            self.chains.insert(name.clone(), HeldChain { base: found.chain.base, rules });
+        }
+    }
+
     /// No longer judges the verdict maps: they keep entries that nobody has told of.
     pub(crate) fn judge_no_interfaces(&mut self) {
         for set in self.sets.values_mut() {
@@ -155,12 +190,21 @@ impl Held {
                     *rules = rules.then(print);
                 }
             }
+            // The whole chain is noted instead: `Held::rules`.
+            Step::EditRule(..) => {}
             Step::DeleteChain(name) => {
                 self.chains.remove(name);
             }
             Step::DeleteSet(name) => {
                 self.sets.remove(name);
             }
+        }
+    }
+
+    /// Takes note of the rules that a chain has, if it is there.
+    pub(crate) fn rules(&mut self, chain: &Name, print: Print) {
+        if let Some(held) = self.chains.get_mut(chain) {
+            held.rules = Some(print);
         }
     }
 

@@ -7,6 +7,8 @@
 
 use std::fmt;
 
+use caracal_sys::nft::Handle;
+
 use crate::edits::{ChainEdit, Edits};
 use crate::garbage::Garbage;
 use crate::ir::{Base, Chain, Element, Name, Rule, SetKind, SetSpec, TABLE};
@@ -22,8 +24,33 @@ pub(crate) enum Step {
     DeleteElements(SetSpec, Vec<Element>),
     FlushChain(Name),
     AddRule(Name, Rule),
+    /// Of a chain that is edited rule by rule; see [`Edit`].
+    EditRule(Name, Edit),
     DeleteChain(Name),
     DeleteSet(Name),
+}
+
+/// What becomes of one rule of a chain that the kernel has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Edit {
+    /// It goes.
+    Delete(Handle),
+    /// A rule comes, right before one that is there or behind all others.
+    Insert {
+        rule: Rule,
+        before: Option<Handle>,
+        /// What it has counted in another place.
+        counted: Count,
+    },
+    /// A rule takes its place that does the same, and counts on.
+    Replace { rule: Rule, instead_of: Handle, counted: Count },
+}
+
+/// What a rule has counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Count {
+    pub(crate) packets: u64,
+    pub(crate) bytes: u64,
 }
 
 /// Puts edits in order, and the removal of what batches before left behind.
@@ -97,9 +124,11 @@ impl Step {
             Self::AddTable | Self::DeleteTable => None,
             Self::AddSet(spec) | Self::AddElements(spec, _) | Self::DeleteElements(spec, _) => Some(&spec.name),
             Self::AddChain(chain) => Some(&chain.name),
-            Self::FlushChain(name) | Self::AddRule(name, _) | Self::DeleteChain(name) | Self::DeleteSet(name) => {
-                Some(name)
-            }
+            Self::FlushChain(name)
+            | Self::AddRule(name, _)
+            | Self::EditRule(name, _)
+            | Self::DeleteChain(name)
+            | Self::DeleteSet(name) => Some(name),
         }
     }
 }
@@ -119,13 +148,25 @@ impl fmt::Display for Step {
             Self::DeleteTable => write!(f, "delete table inet {TABLE}"),
             Self::AddSet(spec) => write!(f, "add set inet {TABLE} {}", spec.name),
             Self::AddChain(Chain { name, base: None, .. }) => write!(f, "add chain inet {TABLE} {name}"),
-            Self::AddChain(Chain { name, base: Some(Base { hook, priority }), .. }) => {
+            Self::AddChain(Chain { name, base: Some(Base { hook, priority, .. }), .. }) => {
                 write!(f, "add chain inet {TABLE} {name} {{ hook {hook} priority {} }}", priority.0)
             }
             Self::AddElements(spec, list) => elements(f, "add", spec, list),
             Self::DeleteElements(spec, list) => elements(f, "delete", spec, list),
             Self::FlushChain(name) => write!(f, "flush chain inet {TABLE} {name}"),
             Self::AddRule(name, rule) => write!(f, "add rule inet {TABLE} {name} {rule}"),
+            Self::EditRule(name, Edit::Delete(Handle(handle))) => {
+                write!(f, "delete rule inet {TABLE} {name} handle {handle}")
+            }
+            Self::EditRule(name, Edit::Insert { rule, before: Some(Handle(handle)), counted: _ }) => {
+                write!(f, "insert rule inet {TABLE} {name} position {handle} {rule}")
+            }
+            Self::EditRule(name, Edit::Insert { rule, before: None, counted: _ }) => {
+                write!(f, "add rule inet {TABLE} {name} {rule}")
+            }
+            Self::EditRule(name, Edit::Replace { rule, instead_of: Handle(handle), counted: _ }) => {
+                write!(f, "replace rule inet {TABLE} {name} handle {handle} {rule}")
+            }
             Self::DeleteChain(name) => write!(f, "delete chain inet {TABLE} {name}"),
             Self::DeleteSet(name) => write!(f, "delete set inet {TABLE} {name}"),
         }

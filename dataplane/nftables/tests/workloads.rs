@@ -57,6 +57,14 @@ fn check(spec: &Spec) {
     node.check("a member leaves: one element", [members(3, &[], &[addr])], 1);
     node.check("a chain becomes one rule: flush, rule", [policy_update(7, &[allow(20_000, 3)])], 2);
     node.check("the chain is as before: flush, rules", [policy_update(7, &spec.rules_of(7))], 1 + RULES);
+    let mut rules = spec.rules_of(7);
+    rules[4] = allow(20_001, 3);
+    node.check("one rule becomes another: the others go on counting", [policy_update(7, &rules)], 2);
+    rules.push(allow(20_002, 3));
+    node.check("one rule more at the end: the others go on counting", [policy_update(7, &rules)], 1);
+    rules.insert(0, allow(20_003, 3));
+    let renumbered = RULES + 1;
+    node.check("one rule more in front: the others get another comment", [policy_update(7, &rules)], 1 + renumbered);
     let pod = NewPod::new(0, spec);
     node.check("a pod comes: its sets, two chains of one rule, two map entries", pod.comes(spec), POD_SETS + 6);
     node.check("a pod goes: its sets, two map entries; its chains later", pod.goes(), POD_SETS + 2);

@@ -5,12 +5,12 @@ use std::io;
 use caracal_program::{DriverError, Receipt};
 use caracal_sys::nft::{self, CommitError, Guard, Place, Refused, SetHeader, TooLong};
 
-use super::{NftablesDriver, RefusedObjects, Standing};
+use super::{NftablesDriver, RefusedObjects, Standing, counters};
 use crate::encode;
 use crate::held::Print;
 use crate::ir::Element;
 use crate::model::{Model, Object};
-use crate::plan::Step;
+use crate::plan::{Edit, Step};
 
 /// A transaction that was not carried out.
 #[derive(Debug)]
@@ -30,7 +30,10 @@ impl NftablesDriver {
 
     /// Sends steps as one transaction.
     pub(super) fn send_guarded(&mut self, steps: &[Step], guard: Guard) -> Result<Receipt, Failure> {
+        let edited = self.keep_counts(steps);
+        let steps = edited.as_ref().map_or(steps, |edited| &edited.steps);
         self.batch.restart(guard);
+        self.counters.clear_sending();
         let mut prints = std::mem::take(&mut self.prints);
         prints.clear();
         for step in steps {
@@ -49,6 +52,11 @@ impl NftablesDriver {
                 self.known.generation = self.known.generation.wrapping_add(1);
                 for (step, print) in steps.iter().zip(&self.prints) {
                     self.held.record(step, *print);
+                }
+                self.counters.record(steps);
+                for (chain, print, deeds) in edited.into_iter().flat_map(|edited| edited.chains) {
+                    self.held.rules(&chain, print);
+                    self.counters.edited(chain, deeds);
                 }
                 self.retry = None;
                 Ok(Receipt {
@@ -96,7 +104,16 @@ impl NftablesDriver {
             Step::AddRule(chain, rule) => {
                 let rule = encode::rule(rule);
                 print = Print::of_rule(&rule);
+                self.counters.send(&rule);
                 batch.add_rule(chain, Place::Last, &rule)
+            }
+            Step::EditRule(chain, Edit::Delete(handle)) => batch.delete_rule(chain, *handle),
+            Step::EditRule(chain, Edit::Insert { rule, before, counted }) => {
+                let place = before.map_or(Place::Last, Place::Before);
+                batch.add_rule(chain, place, &counters::encode_counted(rule, *counted))
+            }
+            Step::EditRule(chain, Edit::Replace { rule, instead_of, counted }) => {
+                batch.add_rule(chain, Place::Instead(*instead_of), &counters::encode_counted(rule, *counted))
             }
             Step::DeleteChain(name) => batch.delete_chain(name),
             Step::DeleteSet(name) => batch.delete_set(name),
@@ -131,7 +148,14 @@ pub(super) fn blamed(model: &Model, steps: &[Step], refused: &Refused) -> Vec<(O
     let Some(step) = refused.op.and_then(|op| steps.get(op.index())) else { return Vec::new() };
     let objects = match (step, refused.element) {
         // A deletion that fails says that the kernel is not as we think: it is read back.
-        (Step::DeleteChain(_) | Step::DeleteSet(_) | Step::DeleteElements(..) | Step::DeleteTable, _) => Vec::new(),
+        (
+            Step::DeleteChain(_)
+            | Step::DeleteSet(_)
+            | Step::DeleteElements(..)
+            | Step::DeleteTable
+            | Step::EditRule(_, Edit::Delete(_)),
+            _,
+        ) => Vec::new(),
         (Step::AddElements(spec, elements), Some(element)) if Model::is_dispatch(&spec.name) => {
             match elements.get(element) {
                 Some(Element::Interface(name, _)) => vec![Object::Interface(name.as_str().into())],

@@ -126,6 +126,7 @@ impl NftablesDriver {
                         if sweep == Sweep::Keep {
                             held.judge_no_interfaces();
                         }
+                        self.held.note_rewritten(&edits, found);
                         steps.extend(plan(edits, Garbage::default()));
                         (steps, leftovers)
                     }

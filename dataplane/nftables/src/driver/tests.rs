@@ -12,6 +12,7 @@ use crate::testing::{World, allow_from, in_namespace, listing, nft, rule};
 
 mod adoption;
 mod coexistence;
+mod counters;
 mod drift;
 mod failure;
 mod faults;

@@ -88,6 +88,7 @@ impl Sim {
                 }
                 self.chains.get_mut(name).ok_or("no such chain")?.rules.push(rule.clone());
             }
+            Step::EditRule(..) => return Err("only a driver that has read the chain edits it"),
             Step::DeleteChain(name) => {
                 let chain = self.chains.remove(name).ok_or("no such chain")?;
                 ensure(chain.rules.is_empty(), "it has rules")?;

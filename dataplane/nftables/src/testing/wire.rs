@@ -114,10 +114,15 @@ impl Wire {
         self.router.run(work).expect("the router")
     }
 
+    /// Sends a packet from the first pod. When this returns, the router has judged it.
+    pub(crate) fn sends(&self, packet: &Packet) {
+        self.pods[0].namespace.run(|| send(packet)).expect("the pod");
+    }
+
     /// Sends a packet from the first pod; whether it came through the router.
     pub(crate) fn passes(&self, packet: &Packet) -> bool {
         let before = self.counts();
-        self.pods[0].namespace.run(|| send(packet)).expect("the pod");
+        self.sends(packet);
         let after = self.counts();
         assert_eq!(before.1, after.1, "a bit was left in the mark of {packet:?}");
         after.0 > before.0

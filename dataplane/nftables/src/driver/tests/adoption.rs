@@ -45,7 +45,7 @@ fn a_restart_finds_sets_that_were_copied() {
 /// Damage that a person with nft can do, and how many messages undo it at once. What is too much is deleted by the transaction after that.
 const DAMAGE: &[(&str, usize)] = &[
     ("flush chain inet caracal policy-ingress/NetworkPolicy/default/web", 3),
-    ("insert rule inet caracal policy-ingress/NetworkPolicy/default/web accept", 3),
+    ("insert rule inet caracal policy-ingress/NetworkPolicy/default/web accept", 1),
     ("flush chain inet caracal forward-egress", 5),
     ("flush chain inet caracal to/cali0", 2),
     ("delete element inet caracal addrs4/s/clients { 10.0.0.1 }", 1),

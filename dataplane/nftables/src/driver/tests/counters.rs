@@ -1,0 +1,127 @@
+//! What rules have counted, while their chains are rewritten under traffic.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use caracal_net::Protocol;
+use caracal_program::{Packet, Transport};
+use caracal_proto::felix;
+use caracal_sys::nft::{Expr, Value};
+
+use super::*;
+use crate::testing::wire::Wire;
+
+const PORT: u16 = 5_000;
+
+/// Pods that let everything through, the second one by a policy of these rules.
+fn world(rules: &[felix::Rule]) -> World {
+    let mut world = World::default();
+    world.profile("open", &[rule("allow")], &[rule("allow")]).policy("default/web", rules, &[]).in_sync();
+    world.endpoint("ns/0", "cali0", &[], &["open"]);
+    world.endpoint("ns/1", "cali1", &[("default", "Deny", &["default/web"], &[])], &[]);
+    world
+}
+
+fn udp(port: u16) -> Packet {
+    let [src, dst] = ["10.0.0.1", "10.0.0.2"].map(|addr| addr.parse().expect("an address"));
+    Packet::new(src, dst, Protocol::UDP, Transport::Ports { src: 1024, dst: port }).expect("one family")
+}
+
+fn port(action: &str, port: u16) -> felix::Rule {
+    let protocol = felix::Protocol { number_or_name: Some(felix::protocol::NumberOrName::Name("udp".into())) };
+    let ports = vec![felix::PortRange { first: port.into(), last: port.into() }];
+    felix::Rule { protocol: Some(protocol), dst_ports: ports, ..rule(action) }
+}
+
+/// Packets that the rule for [`PORT`] of the policy has counted, and how many kernel rules that is.
+fn counted(wire: &Wire) -> (u64, usize) {
+    wire.in_router(|| {
+        let table = TableId::inet(Name::new(TABLE).expect("a name"));
+        let chain = Name::new("policy-ingress/NetworkPolicy/default/web").expect("a name");
+        let rules = NftSocket::open().expect("a socket").rules_of(&table, &chain).expect("the chain");
+        let wanted = rules.iter().filter(|listed| {
+            let port = Value::from(PORT);
+            listed.rule.exprs.iter().any(|expr| matches!(expr, Expr::Cmp { value, .. } if *value == port))
+        });
+        let packets = wanted.map(|listed| {
+            let counter = listed.rule.exprs.iter().find_map(|expr| match expr {
+                Expr::Counter { packets, .. } => Some(*packets),
+                _ => None,
+            });
+            counter.expect("a counter")
+        });
+        let packets: Vec<u64> = packets.collect();
+        (packets.iter().sum(), packets.len())
+    })
+}
+
+/// Sends packets without a pause while `rounds` revisions are made of the policy;
+/// how many were sent, and how many its rule has counted.
+fn under_traffic(rounds: u16, rules: impl Fn(u16) -> Vec<felix::Rule>) -> (u64, u64) {
+    let wire = Wire::new();
+    let mut world = world(&rules(0));
+    let mut driver = wire.in_router(driver);
+    apply(&mut driver, &mut world);
+    let (sent, stop) = (AtomicU64::new(0), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                wire.sends(&udp(PORT));
+                sent.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        for round in 1..=rounds {
+            world.policy("default/web", &rules(round), &[]);
+            apply(&mut driver, &mut world);
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    let (counted, rules) = counted(&wire);
+    assert_eq!(rules, 1);
+    assert_eq!(driver.look_at_everything(), None);
+    (sent.load(Ordering::Relaxed), counted)
+}
+
+/// A rule whose neighbours behind it come, change and go is not touched.
+#[test]
+fn a_rule_counts_every_packet_through_a_thousand_rewrites_of_its_chain() {
+    let (sent, counted) = under_traffic(1_000, |round| {
+        let mut rules = vec![port("allow", 1), port("allow", PORT)];
+        rules.extend((0..round % 5).map(|more| port("deny", 6_000 + round + more)));
+        rules
+    });
+    assert!(sent > 1_000, "{sent}");
+    assert_eq!(counted, sent);
+}
+
+/// A rule that gets another place is made anew with what it has counted: what comes
+/// between reading and writing is lost, and none is counted twice.
+#[test]
+fn a_rule_that_gets_another_place_goes_on_counting() {
+    let (sent, counted) = under_traffic(1_000, |round| {
+        let mut rules: Vec<_> = (0..round % 5).map(|more| port("deny", 6_000 + round + more)).collect();
+        rules.push(port("allow", PORT));
+        rules
+    });
+    assert!(sent > 1_000, "{sent}");
+    assert!(counted <= sent, "{counted} of {sent}");
+    // A rewrite takes less than a millisecond, a packet some microseconds.
+    assert!(sent - counted <= 1_000 * 20, "{counted} of {sent}");
+    assert!(counted * 10 >= sent * 5, "{counted} of {sent}");
+}
+
+/// A driver that knows nothing of the one before changes the rules that differ, and no count.
+#[test]
+fn adoption_of_a_chain_with_other_rules_keeps_what_the_others_have_counted() {
+    let wire = Wire::new();
+    let mut before = world(&[port("allow", PORT)]);
+    apply(&mut wire.in_router(driver), &mut before);
+    for _ in 0..7 {
+        wire.sends(&udp(PORT));
+    }
+    assert_eq!(counted(&wire), (7, 1));
+    let after = world(&[port("allow", 1), port("allow", PORT), port("deny", 2)]);
+    let mut driver = wire.in_router(driver);
+    driver.resync(&after.store, Sweep::Remove).expect("the kernel takes it");
+    assert_eq!(counted(&wire), (7, 1));
+    assert_eq!(driver.look_at_everything(), None);
+}
