@@ -146,6 +146,17 @@ pub struct HostPolicyLists {
     pub forward: PolicyList,
 }
 
+/// Which tunnels the pools in force ask for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Encapsulation {
+    /// IP in IP, always or across subnets.
+    pub ipip: bool,
+    /// VXLAN to pools of IPv4 addresses.
+    pub vxlan: bool,
+    /// VXLAN to pools of IPv6 addresses.
+    pub vxlan_v6: bool,
+}
+
 /// One change. Borrowed from the graph: a receiver encodes or copies it at once.
 #[derive(Clone, Debug, PartialEq)]
 #[expect(missing_docs, reason = "each variant says what its fields are")]
@@ -188,6 +199,8 @@ pub enum Delta<'a> {
     IpPoolUpdate { pool: &'a IpPool },
     /// There is no pool of a prefix any more.
     IpPoolRemove { cidr: Cidr },
+    /// The tunnels that pools ask for: once everything was listed, and when they change.
+    Encapsulation { encapsulation: Encapsulation },
     /// A service, and what it is reached at.
     ServiceUpdate { key: &'a ServiceRef, service: &'a Service },
     /// A service is gone.

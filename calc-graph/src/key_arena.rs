@@ -20,7 +20,9 @@ impl KeyArena {
         // A length takes up to five bytes.
         let needed = key.len() + 5;
         if self.pages.last().is_none_or(|page| page.len() + needed > PAGE) {
-            self.pages.push(Vec::new());
+            // The first page grows: most arenas of small clusters need no second.
+            let size = if self.pages.is_empty() { 0 } else { PAGE.max(needed) };
+            self.pages.push(Vec::with_capacity(size));
         }
         let at = (self.pages.len() - 1) << BITS | self.pages.last().map_or(0, Vec::len);
         let page = self.pages.last_mut().expect("there is a page");
@@ -29,6 +31,7 @@ impl KeyArena {
         u32::try_from(at).expect("keys take less than 4 GiB")
     }
 
+    #[inline]
     pub(crate) fn get(&self, at: u32) -> &[u8] {
         let mut rest = self.from(at);
         let length = varint::take(&mut rest);

@@ -50,7 +50,8 @@ mod varint;
 
 pub use census::Census;
 pub use delta::{
-    ActivePolicy, ActiveProfile, Delta, HostPolicyLists, IpSetKind, Member, PolicyList, ScannedRule, TierPolicies,
+    ActivePolicy, ActiveProfile, Delta, Encapsulation, HostPolicyLists, IpSetKind, Member, PolicyList, ScannedRule,
+    TierPolicies,
 };
 pub use graph::CalcGraph;
 pub use problem::Problem;

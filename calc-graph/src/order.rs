@@ -5,8 +5,8 @@
 //! comes. Memory: the ids that were told and the members of each set.
 //!
 //! The order is Felix's: sets, policies, profiles, endpoints, then removals in
-//! reverse, then service accounts, namespaces, hosts, pools, services, and in-sync once. So
-//! whatever is told refers to what is known, and nothing goes while something
+//! reverse, then service accounts, namespaces, hosts, pools, tunnels, services, and
+//! in-sync once. So whatever is told refers to what is known, and nothing goes while something
 //! refers to it.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,7 +15,7 @@ use caracal_model::{HostEndpointKey, PolicyKey, ServiceRef, WorkloadEndpointKey}
 use caracal_net::Cidr;
 use smol_str::{SmolStr, ToSmolStr};
 
-use crate::{Delta, IpSetKind, Member, PolicyList, ScannedRule};
+use crate::{Delta, Encapsulation, IpSetKind, Member, PolicyList, ScannedRule};
 
 /// A delta that breaks the order of a flush, or refers to what is not there.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -58,8 +58,8 @@ pub enum OrderError {
         /// The delta.
         what: String,
     },
-    /// A flush told of an endpoint, and neither it nor an earlier one told in-sync.
-    #[error("an endpoint was told before in-sync")]
+    /// A flush told of an endpoint or of tunnels, and neither it nor an earlier one told in-sync.
+    #[error("an endpoint or the encapsulation was told before in-sync")]
     Early,
     /// In-sync was told a second time.
     #[error("in-sync is told twice")]
@@ -93,6 +93,7 @@ pub enum Phase {
     HostMetadataUpdate,
     IpPoolRemove,
     IpPoolUpdate,
+    Encapsulation,
     ServiceRemove,
     ServiceUpdate,
     InSync,
@@ -120,6 +121,7 @@ impl Phase {
             Delta::HostMetadataUpdate { .. } => Self::HostMetadataUpdate,
             Delta::IpPoolRemove { .. } => Self::IpPoolRemove,
             Delta::IpPoolUpdate { .. } => Self::IpPoolUpdate,
+            Delta::Encapsulation { .. } => Self::Encapsulation,
             Delta::ServiceRemove { .. } => Self::ServiceRemove,
             Delta::ServiceUpdate { .. } => Self::ServiceUpdate,
             Delta::InSync => Self::InSync,
@@ -152,6 +154,7 @@ pub struct OrderChecker {
     namespaces: BTreeSet<SmolStr>,
     hosts: BTreeSet<SmolStr>,
     pools: BTreeSet<Cidr>,
+    encapsulation: Option<Encapsulation>,
     services: BTreeSet<ServiceRef>,
 }
 
@@ -239,6 +242,12 @@ impl OrderChecker {
                 Ok(())
             }
             Delta::IpPoolRemove { cidr } => known(&what, self.pools.remove(cidr), "itself"),
+            Delta::Encapsulation { encapsulation } => {
+                if self.encapsulation.replace(*encapsulation) == Some(*encapsulation) {
+                    return Err(OrderError::NotExact { what, member: "it changes nothing".to_owned() });
+                }
+                Ok(())
+            }
             Delta::ServiceUpdate { key, .. } => {
                 self.services.insert((*key).clone());
                 Ok(())
@@ -261,7 +270,7 @@ impl OrderChecker {
     /// nothing uses.
     pub fn end_flush(&mut self) -> Result<(), OrderError> {
         self.reached = None;
-        if !self.in_sync && !self.endpoints.is_empty() {
+        if !self.in_sync && (!self.endpoints.is_empty() || self.encapsulation.is_some()) {
             return Err(OrderError::Early);
         }
         if let Some((id, _)) = self.sets.iter().find(|(id, _)| self.user_of_set(id).is_none()) {
@@ -424,7 +433,7 @@ fn describe(delta: &Delta<'_>) -> String {
         Delta::ServiceUpdate { key, .. } | Delta::ServiceRemove { key } => {
             format!("{phase:?} {}/{}", key.namespace, key.name)
         }
-        Delta::InSync => format!("{phase:?}"),
+        Delta::Encapsulation { .. } | Delta::InSync => format!("{phase:?}"),
     }
 }
 

@@ -1,18 +1,18 @@
 //! Pools of addresses, which the dataplane translates and tunnels by.
 //!
-//! Input: IPPool objects. Output: `IpPoolUpdate` and `IpPoolRemove`. Memory: each
-//! pool twice. A flush after a change looks at every pool: clusters have tens.
+//! Input: IPPool objects. Output: `IpPoolUpdate`, `IpPoolRemove` and the
+//! `Encapsulation` that pools in force ask for. Memory: each pool twice. A flush after a change looks at every pool: clusters have tens.
 //! Invariants: pools in force do not overlap; a pool is refused if it overlaps
 //! one in force whose name sorts before its own. `refused` is as of the last
 //! flush, and `told` says what the receiver has.
 
 use std::collections::BTreeMap;
 
-use caracal_model::{IpPool, Key, Kind};
+use caracal_model::{IpPool, Key, Kind, TunnelMode};
 use caracal_net::Cidr;
 use smol_str::SmolStr;
 
-use crate::{Delta, Problem};
+use crate::{Delta, Encapsulation, Problem};
 
 #[derive(Debug, Default)]
 pub(crate) struct Pools {
@@ -20,6 +20,8 @@ pub(crate) struct Pools {
     changed: bool,
     refused: BTreeMap<Key, Problem>,
     told: BTreeMap<Cidr, IpPool>,
+    /// What the receiver has.
+    told_encapsulation: Option<Encapsulation>,
 }
 
 impl Pools {
@@ -78,9 +80,35 @@ impl Pools {
         }
     }
 
+    /// Whether the receiver has other tunnels than those of the last flush.
+    pub(crate) fn has_new_encapsulation(&self) -> bool {
+        self.told_encapsulation != Some(self.encapsulation())
+    }
+
+    /// Tells the tunnels, once everything was listed.
+    pub(crate) fn flush_encapsulation(&mut self, sink: &mut dyn FnMut(Delta<'_>)) {
+        if self.has_new_encapsulation() {
+            let encapsulation = self.encapsulation();
+            self.told_encapsulation = Some(encapsulation);
+            sink(Delta::Encapsulation { encapsulation });
+        }
+    }
+
+    fn encapsulation(&self) -> Encapsulation {
+        let any = |tunnelled: fn(&IpPool) -> bool| self.told.values().any(tunnelled);
+        Encapsulation {
+            ipip: any(|pool| pool.ipip != TunnelMode::Never),
+            vxlan: any(|pool| pool.vxlan != TunnelMode::Never && pool.cidr.addr().is_ipv4()),
+            vxlan_v6: any(|pool| pool.vxlan != TunnelMode::Never && pool.cidr.addr().is_ipv6()),
+        }
+    }
+
     pub(crate) fn snapshot(&self, sink: &mut dyn FnMut(Delta<'_>)) {
         for pool in self.told.values() {
             sink(Delta::IpPoolUpdate { pool });
+        }
+        if let Some(encapsulation) = self.told_encapsulation {
+            sink(Delta::Encapsulation { encapsulation });
         }
     }
 }

@@ -49,7 +49,7 @@ impl CalcGraph {
             || self.hosts.is_dirty()
             || self.pools.is_dirty()
             || self.services.is_dirty()
-            || (complete && (self.local.has_updates() || !self.in_sync_told))
+            || (complete && (self.local.has_updates() || self.pools.has_new_encapsulation() || !self.in_sync_told))
     }
 
     /// Whether a flush has told [`Delta::InSync`].
@@ -98,6 +98,9 @@ impl CalcGraph {
         self.profiles.flush_subjects(&mut self.labels, &self.parents, sink);
         self.hosts.flush(sink);
         self.pools.flush(sink);
+        if complete {
+            self.pools.flush_encapsulation(sink);
+        }
         self.services.flush(sink);
         if complete && !self.in_sync_told {
             self.in_sync_told = true;

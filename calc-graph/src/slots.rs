@@ -29,7 +29,9 @@ impl<T> Slots<T> {
             return at;
         }
         if self.pages.last().is_none_or(|page| page.len() == PAGE) {
-            self.pages.push(Vec::new());
+            // The first page grows: most tables of small clusters need no second.
+            let size = if self.pages.is_empty() { 0 } else { PAGE };
+            self.pages.push(Vec::with_capacity(size));
         }
         let at = u32::try_from(self.places()).expect("a table has fewer than 2^32 entries");
         self.pages.last_mut().expect("there is a page").push(Some(value));
@@ -43,6 +45,7 @@ impl<T> Slots<T> {
         value
     }
 
+    #[inline]
     pub(crate) fn get(&self, at: u32) -> Option<&T> {
         let (page, entry) = split(at);
         self.pages.get(page)?.get(entry)?.as_ref()
@@ -84,6 +87,7 @@ const fn split(at: u32) -> (usize, usize) {
 impl<T> Index<u32> for Slots<T> {
     type Output = T;
 
+    #[inline]
     fn index(&self, at: u32) -> &T {
         let (page, entry) = split(at);
         self.pages[page][entry].as_ref().expect("an id names an occupied place")
@@ -91,6 +95,7 @@ impl<T> Index<u32> for Slots<T> {
 }
 
 impl<T> IndexMut<u32> for Slots<T> {
+    #[inline]
     fn index_mut(&mut self, at: u32) -> &mut T {
         self.entry(at).as_mut().expect("an id names an occupied place")
     }

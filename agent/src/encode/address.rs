@@ -1,5 +1,6 @@
 //! Pools of addresses and services as messages.
 
+use caracal_calc_graph::Encapsulation;
 use caracal_model::{IpPool, Service, ServicePort, ServiceRef};
 use caracal_net::{Cidr, Protocol};
 use caracal_proto::felix;
@@ -22,6 +23,17 @@ pub(super) fn pool(pool: &IpPool) -> felix::IpamPoolUpdate {
             vxlan_mode: vxlan.as_wire().to_owned(),
             allowed_uses: allowed_uses.iter().map(|allowed| allowed.as_str().to_owned()).collect(),
         }),
+    }
+}
+
+/// Routes to other nodes are not ours, so none to pools without tunnels are needed.
+pub(super) fn encapsulation(encapsulation: Encapsulation) -> felix::Encapsulation {
+    let Encapsulation { ipip, vxlan, vxlan_v6 } = encapsulation;
+    felix::Encapsulation {
+        ipip_enabled: ipip,
+        vxlan_enabled: vxlan,
+        vxlan_enabled_v6: vxlan_v6,
+        no_encap_enabled: false,
     }
 }
 

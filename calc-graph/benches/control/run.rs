@@ -8,14 +8,11 @@ use caracal_model::Event;
 
 use crate::ALLOCATOR;
 use crate::wire::Wire;
-use crate::workloads::{HERE, Step, Workload};
+use crate::workloads::{CONFIGURATION, HERE, Step, Workload};
 
 /// How many events are made at a time, outside the timed part. Few, because they
 /// count as memory while they wait.
 pub(crate) const BATCH: usize = 64;
-
-/// What the sync edge adds to a graph's messages: the configuration, before all else.
-const CONFIGURATION: usize = 1;
 
 pub(crate) struct Run {
     workload: Workload,

@@ -27,6 +27,9 @@ pub(crate) use self::markers::Markers;
 pub(crate) const HERE: &str = "node-here";
 const THERE: &str = "node-there";
 
+/// What the sync edge adds to a graph's messages: the configuration, before all else.
+pub(crate) const CONFIGURATION: usize = 1;
+
 /// What happens next to a graph.
 #[expect(clippy::large_enum_variant, reason = "most steps are events")]
 pub(crate) enum Step {

@@ -11,11 +11,14 @@ use caracal_selector::LabelSource;
 /// Equal labels have equal bytes.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct Labels {
-    /// `(key length: u32, value length: u32, key, value)*`, little-endian.
-    blob: Box<[u8]>,
+    /// `(key length, value length, key, value)*`: lengths are text too, so that
+    /// the parts are text without being looked at again.
+    blob: Box<str>,
 }
 
-const HEAD: usize = 8;
+/// Characters of a length: digits of [`DIGIT`] bits, the lowest first.
+const LENGTH: usize = 4;
+const DIGIT: usize = 7;
 
 impl Labels {
     /// No labels.
@@ -40,12 +43,12 @@ impl Labels {
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         let mut rest = &self.blob[..];
         std::iter::from_fn(move || {
-            let (head, body) = rest.split_at_checked(HEAD)?;
-            let (key_len, value_len) = head.split_at(4);
+            let (head, body) = rest.split_at_checked(2 * LENGTH)?;
+            let (key_len, value_len) = head.split_at(LENGTH);
             let (key, body) = body.split_at(read_len(key_len));
             let (value, after) = body.split_at(read_len(value_len));
             rest = after;
-            Some((text(key), text(value)))
+            Some((key, value))
         })
     }
 }
@@ -56,12 +59,14 @@ impl LabelSource for Labels {
     }
 }
 
-fn read_len(bytes: &[u8]) -> usize {
-    u32::from_le_bytes(bytes.try_into().expect("a length is four bytes")) as usize
+fn read_len(text: &str) -> usize {
+    text.bytes().rev().fold(0, |len, digit| len << DIGIT | usize::from(digit))
 }
 
-fn text(bytes: &[u8]) -> &str {
-    std::str::from_utf8(bytes).expect("labels are built from text")
+fn write_len(blob: &mut String, len: usize) {
+    assert!(len >> (LENGTH * DIGIT) == 0, "a label is shorter than 256 MiB");
+    let digits = (0..LENGTH).map(|place| (len >> (place * DIGIT)) & ((1 << DIGIT) - 1));
+    blob.extend(digits.map(|digit| char::from(u8::try_from(digit).expect("a digit has 7 bits"))));
 }
 
 impl<K: AsRef<str>, V: AsRef<str>> FromIterator<(K, V)> for Labels {
@@ -70,19 +75,17 @@ impl<K: AsRef<str>, V: AsRef<str>> FromIterator<(K, V)> for Labels {
         let mut sorted: Vec<(K, V)> = labels.into_iter().collect();
         // Stable, so that of equal keys the last one stays last.
         sorted.sort_by(|a, b| a.0.as_ref().cmp(b.0.as_ref()));
-        let size = sorted.iter().map(|(k, v)| HEAD + k.as_ref().len() + v.as_ref().len()).sum();
-        let mut blob = Vec::with_capacity(size);
+        let size = sorted.iter().map(|(k, v)| 2 * LENGTH + k.as_ref().len() + v.as_ref().len()).sum();
+        let mut blob = String::with_capacity(size);
         for (i, (key, value)) in sorted.iter().enumerate() {
             let (key, value) = (key.as_ref(), value.as_ref());
             if sorted.get(i + 1).is_some_and(|(next, _)| next.as_ref() == key) {
                 continue;
             }
-            for part in [key, value] {
-                let len = u32::try_from(part.len()).expect("a label is shorter than 4 GiB");
-                blob.extend_from_slice(&len.to_le_bytes());
-            }
-            blob.extend_from_slice(key.as_bytes());
-            blob.extend_from_slice(value.as_bytes());
+            write_len(&mut blob, key.len());
+            write_len(&mut blob, value.len());
+            blob.push_str(key);
+            blob.push_str(value);
         }
         Self { blob: blob.into() }
     }
@@ -106,5 +109,14 @@ mod tests {
         assert_eq!(labels.get("c"), None);
         assert_eq!(labels, Labels::from_iter([("a", ""), ("b", "2")]));
         assert!(Labels::new().is_empty());
+    }
+
+    #[test]
+    fn parts_of_any_length_come_back() {
+        for len in [0, 1, 127, 128, 129, 20_000, 3_000_000] {
+            let (key, value) = ("k".repeat(len), "ü".repeat(len));
+            let labels = Labels::from_iter([(&key, &value)]);
+            assert_eq!(labels.iter().collect::<Vec<_>>(), [(key.as_str(), value.as_str())]);
+        }
     }
 }

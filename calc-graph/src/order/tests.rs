@@ -3,7 +3,7 @@ use std::sync::Arc;
 use caracal_model::{Labels, WorkloadEndpoint};
 
 use super::*;
-use crate::{ActivePolicy, ActiveProfile, TierPolicies};
+use crate::{ActivePolicy, ActiveProfile, Encapsulation, TierPolicies};
 
 /// What deltas are made of.
 struct Parts {
@@ -83,6 +83,7 @@ enum Do {
     Pod,
     PodGone,
     Namespace,
+    Tunnels,
     InSync,
     EndFlush,
 }
@@ -105,6 +106,7 @@ fn run(steps: &[Do]) -> Result<(), OrderError> {
             Do::Pod => Delta::WorkloadUpdate { key: &parts.workload, endpoint: &parts.endpoint, tiers: &parts.list },
             Do::PodGone => Delta::WorkloadRemove { key: &parts.workload },
             Do::Namespace => Delta::NamespaceUpdate { name: "a", labels: &parts.labels },
+            Do::Tunnels => Delta::Encapsulation { encapsulation: Encapsulation::default() },
             Do::InSync => Delta::InSync,
             Do::EndFlush => {
                 checker.end_flush()?;
@@ -119,7 +121,8 @@ fn run(steps: &[Do]) -> Result<(), OrderError> {
 #[test]
 fn what_is_in_order_passes() {
     use Do::{
-        EndFlush, Grow, InSync, Namespace, Pod, PodGone, Policy, PolicyGone, Profile, ProfileGone, Set, SetGone, Shrink,
+        EndFlush, Grow, InSync, Namespace, Pod, PodGone, Policy, PolicyGone, Profile, ProfileGone, Set, SetGone,
+        Shrink, Tunnels,
     };
     let all = [
         Set,
@@ -127,6 +130,7 @@ fn what_is_in_order_passes() {
         Profile,
         Pod,
         Namespace,
+        Tunnels,
         InSync,
         EndFlush,
         Grow,
@@ -146,6 +150,7 @@ fn what_is_in_order_passes() {
 fn what_is_not_is_named() {
     use Do::{
         EndFlush, Grow, Idle, InSync, Pod, PodGone, Policy, PolicyGone, Profile, ProfileGone, Set, SetGone, Shrink,
+        Tunnels,
     };
     let kind = |steps: &[Do]| match run(steps) {
         Ok(()) => "fine",
@@ -180,6 +185,9 @@ fn what_is_not_is_named() {
         (&[Profile, EndFlush], "fine"),
         (&[Set, Policy, Profile, Pod, EndFlush], "early"),
         (&[InSync, EndFlush, InSync], "twice"),
+        (&[Tunnels, EndFlush], "early"),
+        (&[Tunnels, Tunnels], "not exact"),
+        (&[InSync, Tunnels], "late"),
     ] {
         assert_eq!(kind(steps), want, "{steps:?}");
     }

@@ -34,24 +34,48 @@ fn check_set(name: &str, selector: &str, members: &str) {
 #[test]
 fn flushes() {
     const SHOP: &str = r#"namespace shop {"projectcalico.org/name": "shop", "team": "red"}"#;
-    check("nothing", "", &["in sync"]);
-    check("a pod without policies", "", &["profile kns.shop", "pod shop/web []", SHOP, "in sync"]);
-    check("a policy that no local pod needs", "", &["profile kns.shop", "pod shop/web []", SHOP, "in sync"]);
+    check("nothing", "", &["tunnels []", "in sync"]);
+    check("a pod without policies", "", &["profile kns.shop", "pod shop/web []", SHOP, "tunnels []", "in sync"]);
+    check(
+        "a policy that no local pod needs",
+        "",
+        &["profile kns.shop", "pod shop/web []", SHOP, "tunnels []", "in sync"],
+    );
     let set = format!("set {} = [10.0.0.1/32 10.0.0.2/32]", set_of("has(app)"));
     check(
         "members here and there",
         "",
-        &[&set, "policy p", "profile kns.shop", "pod shop/web [default Deny in:p out:p]", SHOP, "in sync"],
+        &[
+            &set,
+            "policy p",
+            "profile kns.shop",
+            "pod shop/web [default Deny in:p out:p]",
+            SHOP,
+            "tunnels []",
+            "in sync",
+        ],
     );
-    check("pools", "", &["pool 10.64.0.0/16", "pool fd00:64::/64", "in sync"]);
-    check("pools that overlap", "", &["pool 10.64.1.0/24", "pool 10.64.2.0/24", "in sync"]);
+    check("pools", "", &["pool 10.64.0.0/16", "pool fd00:64::/64", "tunnels []", "in sync"]);
+    let pools = ["pool 10.64.0.0/16", "pool fd00:64::/64", "tunnels [ipip vxlan-v6]", "in sync"];
+    check("pools with tunnels", "", &pools);
+    check("pools that overlap", "", &["pool 10.64.1.0/24", "pool 10.64.2.0/24", "tunnels []", "in sync"]);
     check(
         "services",
         "",
-        &["service api [10.96.0.1 fd00:96::1]", "service headless [None]", "service nameless [None]", "in sync"],
+        &[
+            "tunnels []",
+            "service api [10.96.0.1 fd00:96::1]",
+            "service headless [None]",
+            "service nameless [None]",
+            "in sync",
+        ],
     );
-    check("services that claim one address", "", &["service b [10.96.0.1]", "service e [10.96.0.9]", "in sync"]);
-    check("nodes", "", &["node node-a 192.0.2.1/24", "node node-b 192.0.2.2/24", "in sync"]);
+    check(
+        "services that claim one address",
+        "",
+        &["tunnels []", "service b [10.96.0.1]", "service e [10.96.0.9]", "in sync"],
+    );
+    check("nodes", "", &["node node-a 192.0.2.1/24", "node node-b 192.0.2.2/24", "tunnels []", "in sync"]);
 }
 
 #[test]

@@ -397,7 +397,7 @@ fn no_endpoint_is_told_before_every_kind_was_listed() {
     }
     assert!(graph.is_dirty());
     flush(&mut graph, &mut receiver);
-    assert_eq!(receiver.take_log(), ["pod shop/web [default Deny in:p out:p]", "in sync"]);
+    assert_eq!(receiver.take_log(), ["pod shop/web [default Deny in:p out:p]", "tunnels []", "in sync"]);
     assert!(graph.in_sync());
     graph.on_event(Event::Begin(last));
     assert!(graph.in_sync());

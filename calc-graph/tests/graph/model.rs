@@ -6,12 +6,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use caracal_calc_graph::{
-    ActivePolicy, ActiveProfile, HostPolicyLists, IpSetKind, Locality, Member, Overlaps, PolicyList, ScannedRule,
-    Settings, SourceSpoofing, TierPolicies,
+    ActivePolicy, ActiveProfile, Encapsulation, HostPolicyLists, IpSetKind, Locality, Member, Overlaps, PolicyList,
+    ScannedRule, Settings, SourceSpoofing, TierPolicies,
 };
 use caracal_model::{
     Action, EndpointPort, EndpointSlice, Entity, Key, Kind, Labels, Object, Policy, PolicyKey, Profile, Rule, RulePort,
-    ServiceRef, Tier, TierAction,
+    ServiceRef, Tier, TierAction, TunnelMode,
 };
 use caracal_net::{Cidr, Protocol};
 use caracal_selector::{NamedPortProtocol, Selector, canonical_named_port_id, set_id};
@@ -187,6 +187,15 @@ pub(crate) fn state_of(world: &World, locality: &Locality, settings: Settings) -
             model.state.pools.insert(pool.cidr, pool.clone());
         }
     }
+    let pools = model.state.pools.values();
+    model.state.encapsulation = Some(pools.fold(Encapsulation::default(), |all, pool| {
+        let vxlan = pool.vxlan != TunnelMode::Never;
+        Encapsulation {
+            ipip: all.ipip || pool.ipip != TunnelMode::Never,
+            vxlan: all.vxlan || (vxlan && pool.cidr.addr().is_ipv4()),
+            vxlan_v6: all.vxlan_v6 || (vxlan && pool.cidr.addr().is_ipv6()),
+        }
+    }));
     let mut claimed: BTreeSet<IpAddr> = BTreeSet::new();
     for object in objects.values() {
         if let Object::Service(key, service) = object {

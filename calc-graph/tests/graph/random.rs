@@ -1,14 +1,14 @@
 //! Random objects and random steps of a history.
 
 use caracal_calc_graph::{Overlaps, Settings, SourceSpoofing};
-use caracal_model::{Action, Kind, Object, PolicyKind, Rule, TierAction};
+use caracal_model::{Action, Kind, Object, PolicyKind, Rule, TierAction, TunnelMode};
 use caracal_net::Protocol;
 use proptest::prelude::*;
 use proptest::sample::select;
 
 use crate::world::{
     HERE, PolicyThing, RuleThing, THERE, Thing as _, allow, cluster_service, deny, host_endpoint, namespace,
-    network_set, node, pod, policy, pool, profile, service_account, slice, tier,
+    network_set, node, pod, policy, profile, service_account, slice, tier, tunnelled,
 };
 
 const SELECTORS: &[&str] = &[
@@ -220,7 +220,10 @@ fn other() -> impl Strategy<Value = (Kind, Object)> {
                 &[(Protocol::TCP, 80), (Protocol::UDP, 53)][..usize::from(i)]
             )),
         (0..4u8, select(vec!["10.64.0.0/16", "10.64.0.0/24", "10.64.1.0/24", "10.65.0.0/16", "fd00:64::/64"]))
-            .prop_map(|(i, net)| pool(&format!("p{i}"), net)),
+            .prop_map(|(i, net)| {
+                let [ipip, vxlan] = [i == 1, i > 1].map(|on| if on { TunnelMode::Always } else { TunnelMode::Never });
+                tunnelled(&format!("p{i}"), net, ipip, vxlan)
+            }),
         (
             0..4u8,
             prop::sample::subsequence(vec!["10.96.0.1", "10.96.0.2", "fd00:96::1", "None"], 0..=2),

@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 
 use caracal_calc_graph::order::OrderChecker;
 use caracal_calc_graph::{
-    ActivePolicy, ActiveProfile, CalcGraph, Delta, Flush, HostPolicyLists, IpSetKind, Member, PolicyList, TierPolicies,
+    ActivePolicy, ActiveProfile, CalcGraph, Delta, Encapsulation, Flush, HostPolicyLists, IpSetKind, Member,
+    PolicyList, TierPolicies,
 };
 use caracal_model::{
     HostEndpoint, HostEndpointKey, IpPool, Labels, Node, PolicyKey, Service, ServiceRef, WorkloadEndpoint,
@@ -27,6 +28,7 @@ pub(crate) struct State {
     pub(crate) namespaces: BTreeMap<SmolStr, Labels>,
     pub(crate) nodes: BTreeMap<SmolStr, Node>,
     pub(crate) pools: BTreeMap<Cidr, IpPool>,
+    pub(crate) encapsulation: Option<Encapsulation>,
     pub(crate) services: BTreeMap<ServiceRef, Service>,
     pub(crate) in_sync: bool,
 }
@@ -94,6 +96,7 @@ impl Receiver {
             Delta::HostMetadataRemove { hostname } => drop(state.nodes.remove(*hostname)),
             Delta::IpPoolUpdate { pool } => drop(state.pools.insert(pool.cidr, (*pool).clone())),
             Delta::IpPoolRemove { cidr } => drop(state.pools.remove(cidr)),
+            Delta::Encapsulation { encapsulation } => state.encapsulation = Some(*encapsulation),
             Delta::ServiceUpdate { key, service } => drop(state.services.insert((*key).clone(), (*service).clone())),
             Delta::ServiceRemove { key } => drop(state.services.remove(*key)),
             Delta::InSync => state.in_sync = true,
@@ -179,6 +182,11 @@ fn line(delta: &Delta<'_>) -> String {
         Delta::HostMetadataRemove { hostname } => format!("node {hostname} gone"),
         Delta::IpPoolUpdate { pool } => format!("pool {}", pool.cidr),
         Delta::IpPoolRemove { cidr } => format!("pool {cidr} gone"),
+        Delta::Encapsulation { encapsulation: Encapsulation { ipip, vxlan, vxlan_v6 } } => {
+            let asked = [(*ipip, "ipip"), (*vxlan, "vxlan"), (*vxlan_v6, "vxlan-v6")];
+            let names: Vec<&str> = asked.into_iter().filter(|(asked, _)| *asked).map(|(_, name)| name).collect();
+            format!("tunnels [{}]", names.join(" "))
+        }
         Delta::ServiceUpdate { key, service } => format!("service {} [{}]", key.name, service.cluster_ips.join(" ")),
         Delta::ServiceRemove { key } => format!("service {} gone", key.name),
         Delta::InSync => "in sync".to_owned(),

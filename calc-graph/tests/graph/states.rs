@@ -1,12 +1,12 @@
 //! Named states of a datastore, each about one thing.
 
 use caracal_calc_graph::{Overlaps, Settings, SourceSpoofing};
-use caracal_model::{Action, Kind, Object, PolicyKind, Rule, TierAction};
+use caracal_model::{Action, Kind, Object, PolicyKind, Rule, TierAction, TunnelMode};
 use caracal_net::Protocol;
 
 use crate::world::{
     HERE, THERE, World, allow, cluster_service, default_tier, deny, host_endpoint, namespace, network_set, node, pod,
-    policy, pool, profile, service_account, slice, tier,
+    policy, pool, profile, service_account, slice, tier, tunnelled,
 };
 
 /// A state: what sources deliver, and the settings.
@@ -267,6 +267,13 @@ pub(crate) fn states() -> Vec<Named> {
                 .with(db().profile("ksa.shop.a.b")),
         ),
         ("pools", World::new().with(pool("v4", "10.64.0.0/16")).with(pool("v6", "fd00:64::/64"))),
+        (
+            "pools with tunnels",
+            World::new()
+                .with(tunnelled("v4", "10.64.0.0/16", TunnelMode::CrossSubnet, TunnelMode::Never))
+                .with(tunnelled("v6", "fd00:64::/64", TunnelMode::Never, TunnelMode::Always))
+                .with(tunnelled("within", "fd00:64::/80", TunnelMode::Never, TunnelMode::Never)),
+        ),
         (
             "pools that overlap",
             World::new()

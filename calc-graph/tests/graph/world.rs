@@ -259,6 +259,13 @@ pub(crate) fn pool(name: &str, net: &str) -> (Kind, Object) {
     (Kind::IpPool, Object::IpPool(name.into(), pool))
 }
 
+/// A pool with tunnels.
+pub(crate) fn tunnelled(name: &str, net: &str, ipip: TunnelMode, vxlan: TunnelMode) -> (Kind, Object) {
+    let (kind, object) = pool(name, net);
+    let Object::IpPool(key, plain) = object else { unreachable!("a pool is a pool") };
+    (kind, Object::IpPool(key, IpPool { ipip, vxlan, ..plain }))
+}
+
 /// A service of `shop` with its own addresses, or `None`, and a port.
 pub(crate) fn cluster_service(name: &str, addresses: &[&str], port: u16) -> (Kind, Object) {
     let service = Service {
