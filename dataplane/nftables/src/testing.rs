@@ -1,7 +1,11 @@
 //! Stores for tests, and namespaces to load them in.
 
+pub(crate) mod aim;
 pub(crate) mod faults;
 pub(crate) mod host;
+pub(crate) mod lab;
+pub(crate) mod manifest;
+pub(crate) mod minimise;
 pub(crate) mod random;
 pub(crate) mod sim;
 pub(crate) mod wire;
@@ -40,9 +44,11 @@ impl World {
     }
 
     pub(crate) fn set(&mut self, id: &str, members: &[&str]) -> &mut Self {
-        let kind = match members.iter().any(|member| member.contains(',')) || id.starts_with("n:") {
-            true => felix::ip_set_update::IpSetType::IpAndPort,
-            false => felix::ip_set_update::IpSetType::Net,
+        let kind = match id.split_once(':') {
+            Some(("n", _)) => felix::ip_set_update::IpSetType::IpAndPort,
+            Some(("i", _)) => felix::ip_set_update::IpSetType::Ip,
+            _ if members.iter().any(|member| member.contains(',')) => felix::ip_set_update::IpSetType::IpAndPort,
+            _ => felix::ip_set_update::IpSetType::Net,
         };
         let members = members.iter().map(ToString::to_string).collect();
         self.tell(Payload::IpsetUpdate(felix::IpSetUpdate { id: id.into(), members, r#type: kind.into() }))

@@ -13,6 +13,7 @@ use crate::testing::{World, allow_from, in_namespace, listing, nft, rule};
 mod adoption;
 mod coexistence;
 mod counters;
+mod differential;
 mod drift;
 mod failure;
 mod faults;

@@ -41,6 +41,11 @@ const PORTS: &[u16] = &[0, 79, 80, 81, 443, 8080, 65535];
 const RANGES: &[&str] = &["80", "443", "80:81", "81:443", "0:65535", "0:79", "8080:65535"];
 const PROTOCOLS: &[&str] = &["tcp", "udp", "sctp", "udplite", "icmp", "icmpv6", "47"];
 const NET_SETS: &[&str] = &["s:a", "s:b", "s:c"];
+/// Sets of addresses, and what they hold.
+const ADDR_SETS: &[&str] = &["i:a"];
+const ADDR_MEMBERS: &[&str] = &["10.0.0.1", "10.0.0.3", "10.1.0.1", "fd00::1", "fd00::77"];
+/// The sets that may hold an address.
+const SETS: &[&str] = &["s:a", "s:b", "s:c", "i:a"];
 const PORT_SETS: &[&str] = &["n:a", "n:b"];
 const POLICIES: &[&str] = &["ns/a", "ns/b", "c", "d", "staged:e"];
 const PROFILES: &[&str] = &["kns.ns", "ksa.ns.default"];
@@ -68,7 +73,7 @@ pub(crate) enum Told {
     Addresses(&'static str, Vec<&'static str>),
 }
 
-type RandomTier = (&'static str, &'static str, Vec<&'static str>, Vec<&'static str>);
+pub(crate) type RandomTier = (&'static str, &'static str, Vec<&'static str>, Vec<&'static str>);
 
 impl World {
     /// Tells what makes sense in the store's state: a change of a set that is
@@ -101,12 +106,15 @@ impl World {
 pub(crate) fn told() -> impl Strategy<Value = Told> {
     let nets = || subsequence(PREFIXES, 0..6);
     let members = || subsequence(PORT_MEMBERS, 0..4);
+    let addrs = || subsequence(ADDR_MEMBERS, 0..4);
     prop_oneof![
         3 => (select(NET_SETS), nets()).prop_map(|(id, m)| Told::Set(id, m)),
         1 => (select(PORT_SETS), members()).prop_map(|(id, m)| Told::Set(id, m)),
+        1 => (select(ADDR_SETS), addrs()).prop_map(|(id, m)| Told::Set(id, m)),
+        1 => (select(ADDR_SETS), addrs(), addrs()).prop_map(|(id, a, r)| Told::Members(id, a, r)),
         4 => (select(NET_SETS), nets(), nets()).prop_map(|(id, a, r)| Told::Members(id, a, r)),
         2 => (select(PORT_SETS), members(), members()).prop_map(|(id, a, r)| Told::Members(id, a, r)),
-        1 => select([NET_SETS, PORT_SETS].concat()).prop_map(Told::RemoveSet),
+        1 => select([SETS, PORT_SETS].concat()).prop_map(Told::RemoveSet),
         6 => (select(POLICIES), rules(), rules()).prop_map(|(id, i, o)| Told::Policy(id, i, o)),
         1 => select(POLICIES).prop_map(Told::RemovePolicy),
         2 => (select(PROFILES), rules(), rules()).prop_map(|(name, i, o)| Told::Profile(name, i, o)),
@@ -152,9 +160,10 @@ pub(crate) fn routed(packet: &Packet) -> bool {
 fn all_but_endpoints() -> impl Strategy<Value = Vec<Told>> {
     let sets = NET_SETS.iter().map(|id| subsequence(PREFIXES, 0..6).prop_map(move |m| Told::Set(id, m)).boxed());
     let ports = PORT_SETS.iter().map(|id| subsequence(PORT_MEMBERS, 0..4).prop_map(move |m| Told::Set(id, m)).boxed());
+    let addrs = ADDR_SETS.iter().map(|id| subsequence(ADDR_MEMBERS, 0..4).prop_map(move |m| Told::Set(id, m)).boxed());
     let policies = POLICIES.iter().map(|id| (rules(), rules()).prop_map(move |(i, o)| Told::Policy(id, i, o)).boxed());
     let profiles = PROFILES.iter().map(|id| (rules(), rules()).prop_map(move |(i, o)| Told::Profile(id, i, o)).boxed());
-    sets.chain(ports).chain(policies).chain(profiles).collect::<Vec<_>>()
+    sets.chain(ports).chain(addrs).chain(policies).chain(profiles).collect::<Vec<_>>()
 }
 
 fn host() -> impl Strategy<Value = Told> {
@@ -200,7 +209,7 @@ pub(crate) fn any_rule() -> impl Strategy<Value = felix::Rule> {
     let family = prop_oneof![8 => Just(0), 1 => Just(4), 1 => Just(6)];
     let a_protocol = || prop::option::weighted(0.3, select(PROTOCOLS));
     let icmp = || prop::option::weighted(0.08, (0..3i32, prop::option::of(0..2i32)));
-    let side = || (some(PREFIXES), some(PREFIXES), some(RANGES), some(RANGES), some(NET_SETS), some(NET_SETS));
+    let side = || (some(PREFIXES), some(PREFIXES), some(RANGES), some(RANGES), some(SETS), some(SETS));
     let named = (some(PORT_SETS), some(PORT_SETS), some(PORT_SETS), some(PORT_SETS), some(PORT_SETS));
     let head = (action, family, a_protocol(), prop::option::weighted(0.1, select(PROTOCOLS)), icmp(), icmp());
     (head, side(), side(), named).prop_map(|(head, src, dst, named)| {
@@ -242,7 +251,7 @@ pub(crate) fn any_rule() -> impl Strategy<Value = felix::Rule> {
 
 /// A rule with many alternatives, most of which match.
 pub(crate) fn rule_of_choices() -> impl Strategy<Value = felix::Rule> {
-    let sets = || subsequence(NET_SETS, 0..=2);
+    let sets = || subsequence(SETS, 0..=2);
     let named = prop::option::of(Just("n:a"));
     (select(&["next-tier", "log", "allow", "deny"][..]), sets(), sets(), named, any::<bool>()).prop_map(
         |(action, src, dst, named, not_icmp)| felix::Rule {

@@ -1,9 +1,11 @@
 //! Real packets through the forward hook of a namespace.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddrV4, SocketAddrV6};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::Command;
-use std::sync::mpsc;
-use std::thread::JoinHandle;
+use std::sync::{Mutex, mpsc};
+use std::thread::{JoinHandle, sleep};
+use std::time::{Duration, Instant};
 
 use caracal_net::Family;
 use caracal_program::{Packet, Transport};
@@ -25,16 +27,55 @@ struct Pod {
 /// to the second, whatever the addresses; connections are not tracked.
 pub(crate) struct Wire {
     router: NetNs,
-    pods: [Pod; 2],
+    /// Sockets of the first pod that send packets as they are, IPv4 and IPv6.
+    out: [OwnedFd; 2],
+    /// Reads the router's counters.
+    probe: Mutex<Reader>,
+    _pods: [Pod; 2],
 }
 
-/// Counts what comes through the forward hook after the base chains of the
-/// driver: with and without bits in the mark.
+/// How a packet is written down, as far as policy must not care.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// The shortest header.
+    Plain,
+    /// IPv4 with options, IPv6 with a header of destination options.
+    Options,
+}
+
+/// What was counted of packets so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Seen {
+    arrived: u64,
+    passed: u64,
+    marked: u64,
+}
+
+/// Reads what was counted.
+struct Reader {
+    socket: NftSocket,
+    table: TableId,
+    last: Seen,
+}
+
+/// Packets of tests have this hop limit and no others do: what the kernel says
+/// of itself has 1 or 255.
+const HOPS: u8 = 64;
+
+/// Counts what arrives, and what comes through the forward hook after the base
+/// chains of the driver: with and without bits in the mark.
 const PROBE: &str = "
 table inet probe {
+    counter arrived { }
     counter passed { }
     counter marked { }
-    chain untracked { type filter hook prerouting priority raw; notrack; }
+    chain untracked {
+        type filter hook prerouting priority raw;
+        ip ttl != 64 drop
+        ip6 hoplimit != 64 drop
+        counter name arrived
+        notrack
+    }
     chain after { type filter hook forward priority 100; counter name passed; meta mark != 0 counter name marked; }
 }";
 
@@ -106,7 +147,11 @@ impl Wire {
                 super::nft(&["-f", "-"], PROBE).expect("nft loads the probe");
             })
             .expect("the router");
-        Self { router, pods }
+        let out = pods[0].namespace.run(|| [AddressFamily::Inet, AddressFamily::Inet6].map(raw)).expect("the pod");
+        let socket = router.run(|| NftSocket::open().expect("a socket")).expect("the router");
+        let table = TableId::inet(Name::new("probe").expect("a name"));
+        let probe = Mutex::new(Reader { socket, table, last: Seen { arrived: 0, passed: 0, marked: 0 } });
+        Self { router, out, probe, _pods: pods }
     }
 
     /// Runs work in the router's namespace.
@@ -116,59 +161,106 @@ impl Wire {
 
     /// Sends a packet from the first pod. When this returns, the router has judged it.
     pub(crate) fn sends(&self, packet: &Packet) {
-        self.pods[0].namespace.run(|| send(packet)).expect("the pod");
+        self.passes(packet);
     }
 
     /// Sends a packet from the first pod; whether it came through the router.
     pub(crate) fn passes(&self, packet: &Packet) -> bool {
-        let before = self.counts();
-        self.sends(packet);
-        let after = self.counts();
-        assert_eq!(before.1, after.1, "a bit was left in the mark of {packet:?}");
-        after.0 > before.0
+        self.passes_as(packet, Shape::Plain)
     }
 
-    fn counts(&self) -> (u64, u64) {
-        self.in_router(|| {
-            let table = TableId::inet(Name::new("probe").expect("a name"));
-            let mut socket = NftSocket::open().expect("a socket");
-            let counters = socket.counters(&table).expect("the probe's counters");
-            let packets = |name: &str| counters.iter().find(|c| &*c.name == name).map_or(0, |c| c.packets);
-            (packets("passed"), packets("marked"))
-        })
+    /// As [`Wire::passes`], with the header written in some way.
+    pub(crate) fn passes_as(&self, packet: &Packet, shape: Shape) -> bool {
+        self.send(packet, shape);
+        let mut probe = self.probe.lock().expect("no test has failed");
+        let before = probe.last;
+        let after = probe.once_arrived(before.arrived + 1);
+        assert_eq!(before.marked, after.marked, "a bit was left in the mark of {packet:?}");
+        after.passed > before.passed
+    }
+
+    fn send(&self, packet: &Packet, shape: Shape) {
+        let bytes = bytes(packet, shape);
+        let none = MsgFlags::empty();
+        let [v4, v6] = self.out.each_ref().map(AsRawFd::as_raw_fd);
+        let sent = match packet.dst() {
+            IpAddr::V4(dst) => sendto(v4, &bytes, &SockaddrIn::from(SocketAddrV4::new(dst, 0)), none),
+            IpAddr::V6(dst) => sendto(v6, &bytes, &SockaddrIn6::from(SocketAddrV6::new(dst, 0, 0, 0)), none),
+        };
+        sent.expect("the packet is sent");
     }
 }
 
-/// Sends a packet as it is. The loop of two interfaces is synchronous: when this
-/// returns, the router has judged it.
-fn send(packet: &Packet) {
+impl Reader {
+    /// What was seen once so many packets have arrived. Sending mostly returns
+    /// when the router has judged the packet; an elder kernel may leave that to a
+    /// thread of its own.
+    fn once_arrived(&mut self, packets: u64) -> Seen {
+        let start = Instant::now();
+        self.read();
+        while self.last.arrived < packets {
+            assert!(start.elapsed() < Duration::from_secs(20), "the packet did not arrive");
+            sleep(Duration::from_millis(2));
+            self.read();
+            // It may be on its way through the router when it is seen to have come.
+            if self.last.arrived >= packets {
+                sleep(Duration::from_millis(2));
+                self.read();
+            }
+        }
+        self.last
+    }
+
+    fn read(&mut self) {
+        let counters = self.socket.counters(&self.table).expect("the probe's counters");
+        let packets = |name: &str| counters.iter().find(|c| &*c.name == name).map_or(0, |c| c.packets);
+        self.last = Seen { arrived: packets("arrived"), passed: packets("passed"), marked: packets("marked") };
+    }
+}
+
+fn raw(family: AddressFamily) -> OwnedFd {
+    socket(family, SockType::Raw, SockFlag::empty(), SockProtocol::Raw).expect("a raw socket")
+}
+
+/// A packet from its IP header on.
+fn bytes(packet: &Packet, shape: Shape) -> Vec<u8> {
     let body = body(packet);
-    let flags = SockFlag::empty();
+    let protocol = packet.protocol().number();
     match (packet.src(), packet.dst()) {
         (IpAddr::V4(src), IpAddr::V4(dst)) => {
-            let length = u16::try_from(20 + body.len()).expect("a short packet");
-            let mut bytes = vec![0x45, 0];
+            // Four times "no operation" (RFC 791, 3.1).
+            let options: &[u8] = match shape {
+                Shape::Plain => &[],
+                Shape::Options => &[1; 4],
+            };
+            let head = 20 + options.len();
+            let length = u16::try_from(head + body.len()).expect("a short packet");
+            let words = u8::try_from(head / 4).expect("a short header");
+            let mut bytes = vec![0x40 | words, 0];
             bytes.extend(length.to_be_bytes());
             // The kernel fills in the identification and the checksum.
-            bytes.extend([0, 0, 0, 0, 64, packet.protocol().number(), 0, 0]);
+            bytes.extend([0, 0, 0, 0, HOPS, protocol, 0, 0]);
             bytes.extend(src.octets());
             bytes.extend(dst.octets());
+            bytes.extend(options);
             bytes.extend(body);
-            let raw = socket(AddressFamily::Inet, SockType::Raw, flags, SockProtocol::Raw).expect("a raw socket");
-            let to = SockaddrIn::from(std::net::SocketAddrV4::new(dst, 0));
-            sendto(std::os::fd::AsRawFd::as_raw_fd(&raw), &bytes, &to, MsgFlags::empty()).expect("the packet is sent");
+            bytes
         }
         (IpAddr::V6(src), IpAddr::V6(dst)) => {
-            let length = u16::try_from(body.len()).expect("a short packet");
+            // Destination options (RFC 8200, 4.6): nothing but four bytes of padding.
+            let (next, options): (u8, &[u8]) = match shape {
+                Shape::Plain => (protocol, &[]),
+                Shape::Options => (60, &[protocol, 0, 1, 4, 0, 0, 0, 0]),
+            };
+            let length = u16::try_from(options.len() + body.len()).expect("a short packet");
             let mut bytes = vec![0x60, 0, 0, 0];
             bytes.extend(length.to_be_bytes());
-            bytes.extend([packet.protocol().number(), 64]);
+            bytes.extend([next, HOPS]);
             bytes.extend(src.octets());
             bytes.extend(dst.octets());
+            bytes.extend(options);
             bytes.extend(body);
-            let raw = socket(AddressFamily::Inet6, SockType::Raw, flags, SockProtocol::Raw).expect("a raw socket");
-            let to = SockaddrIn6::from(std::net::SocketAddrV6::new(dst, 0, 0, 0));
-            sendto(std::os::fd::AsRawFd::as_raw_fd(&raw), &bytes, &to, MsgFlags::empty()).expect("the packet is sent");
+            bytes
         }
         (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => {
             unreachable!("a packet of {} and {}", Family::V4, Family::V6)

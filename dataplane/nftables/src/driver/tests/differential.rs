@@ -1,0 +1,249 @@
+//! Random programs and real packets: the kernel's verdict, and the rules that
+//! counted the packet, are those of the reference evaluator.
+
+use std::fmt::Write as _;
+
+use caracal_proto::felix;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
+
+use super::*;
+use crate::testing::aim::{aim, targets};
+use crate::testing::lab::{Disagreement, Lab, Probe};
+use crate::testing::manifest::manifest;
+use crate::testing::minimise::minimise;
+use crate::testing::random::{Told, everything_on, packet, routed};
+use crate::testing::wire::Shape;
+
+/// Pairs of a program and a packet in `make test`; `CARACAL_DIFFERENTIAL` says
+/// another number.
+const PAIRS: usize = 20_000;
+
+/// Packets for each program.
+const PACKETS: usize = 40;
+
+/// A program that differs from the one that the evaluator is asked about.
+type Wrong = fn(&Told) -> Told;
+
+fn world(told: &[Told]) -> World {
+    let mut world = World::default();
+    told.iter().for_each(|told| world.hear(told));
+    world.in_sync();
+    world
+}
+
+/// A random program for packets from the first pod to the second. Often one
+/// end lets everything through, so that the other decides; mostly what no rule
+/// denies is allowed, so that the last rules are met; sometimes something that a
+/// rule needs was never told.
+fn a_program(runner: &mut TestRunner, round: usize) -> Vec<Told> {
+    let mut told = everything_on(&["cali0", "cali1"]).new_tree(runner).expect("a program").current();
+    if round.is_multiple_of(20) {
+        told.remove(round / 20 % 8);
+    }
+    if !round.is_multiple_of(4) {
+        for told in &mut told {
+            if let Told::Endpoint(_, _, _, tiers, profiles) = told {
+                tiers.iter_mut().for_each(|(_, end, _, _)| *end = "Pass");
+                profiles.push("open");
+            }
+        }
+    }
+    told.push(Told::Profile("open", vec![rule("allow")], vec![rule("allow")]));
+    if let end @ 0..2 = round % 3 {
+        told.push(Told::Endpoint("active", ["ns/0", "ns/1"][end], ["cali0", "cali1"][end], Vec::new(), vec!["open"]));
+    }
+    told
+}
+
+/// A packet at the edges of a rule of the program, or any.
+fn a_probe(runner: &mut TestRunner, world: &World) -> Probe {
+    let rules = targets(&world.store);
+    let rng = runner.rng();
+    let rule = (!rules.is_empty()).then(|| rules[rng.random_range(0..rules.len())]);
+    let aimed = rule.filter(|_| rng.random_bool(0.8)).and_then(|rule| aim(rng, rule, &world.store));
+    let shape = if rng.random_bool(0.1) { Shape::Options } else { Shape::Plain };
+    let any = || packet().prop_filter("goes through a router", routed).new_tree(runner).expect("a packet").current();
+    Probe { packet: aimed.unwrap_or_else(any), shape }
+}
+
+/// A program and a packet about which kernel and evaluator disagree.
+struct Found {
+    told: Vec<Told>,
+    disagreement: Disagreement,
+    pairs: usize,
+}
+
+/// Compares kernel and evaluator for some pairs of a program and a packet, until they disagree.
+struct Search {
+    lab: Lab,
+    wrong: Wrong,
+    allowed: usize,
+    denied: usize,
+    /// Packets that a rule of a policy or a profile counted.
+    ruled: usize,
+}
+
+impl Search {
+    fn new(wrong: Wrong) -> Self {
+        Self { lab: Lab::new(), wrong, allowed: 0, denied: 0, ruled: 0 }
+    }
+
+    fn program(&mut self, told: &[Told]) -> World {
+        let programmed: Vec<Told> = told.iter().map(self.wrong).collect();
+        self.lab.program(&self::world(&programmed));
+        self::world(told)
+    }
+
+    fn run(&mut self, pairs: usize) -> Result<(), Box<Found>> {
+        let mut runner = TestRunner::deterministic();
+        for round in 0..pairs.div_ceil(PACKETS) {
+            let told = a_program(&mut runner, round);
+            let world = self.program(&told);
+            for nth in 0..PACKETS {
+                let probe = a_probe(&mut runner, &world);
+                match self.lab.compare(&world.store, probe) {
+                    Ok(fate) => {
+                        *(if fate.passes { &mut self.allowed } else { &mut self.denied }) += 1;
+                        self.ruled += usize::from(fate.counted.keys().any(|rule| !rule.contains(": ")));
+                    }
+                    Err(disagreement) => {
+                        let pairs = round * PACKETS + nth + 1;
+                        return Err(Box::new(self.smallest(told, *disagreement, pairs)));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The least of the program that the packet is still judged wrongly by.
+    fn smallest(&mut self, told: Vec<Told>, mut disagreement: Disagreement, pairs: usize) -> Found {
+        let mut probe = disagreement.probe;
+        for shape in [Shape::Plain, probe.shape] {
+            probe.shape = shape;
+            let world = self.program(&told);
+            if self.lab.compare(&world.store, probe).is_err() {
+                break;
+            }
+        }
+        let told = minimise(told, |told| {
+            let world = self.program(told);
+            match self.lab.compare(&world.store, probe) {
+                Ok(_) => false,
+                Err(still) => {
+                    disagreement = *still;
+                    true
+                }
+            }
+        });
+        Found { told, disagreement, pairs }
+    }
+}
+
+impl Found {
+    fn report(&self) -> String {
+        let Self { told, disagreement: Disagreement { probe, kernel, evaluator }, pairs } = self;
+        let mut text = format!("pair {pairs}: kernel and evaluator disagree\n");
+        for (who, fate) in [("kernel", kernel), ("evaluator", evaluator)] {
+            let verdict = if fate.passes { "allow" } else { "deny" };
+            writeln!(text, "{who}: {verdict}, counted by {:?}", fate.counted).expect("a string takes any text");
+        }
+        write!(text, "packet, from cali0 to cali1: {probe:?}\nmanifest:\n{}\n", manifest(told))
+            .expect("a string takes any text");
+        write!(text, "ruleset:\n{}", render_text(&world(told).store, &Settings::default()))
+            .expect("a string takes any text");
+        text
+    }
+}
+
+#[test]
+fn kernel_and_evaluator_agree_on_verdict_and_rule() {
+    let pairs = std::env::var("CARACAL_DIFFERENTIAL").map_or(PAIRS, |number| number.parse().expect("a number"));
+    let mut search = Search::new(Told::clone);
+    if let Err(found) = search.run(pairs) {
+        panic!("{}", found.report());
+    }
+    let Search { allowed, denied, ruled, .. } = search;
+    // What would prove little: packets of one verdict, or that no rule meets.
+    assert!(allowed > pairs / 10 && denied > pairs / 10 && ruled > pairs / 3, "{allowed} {denied} {ruled} of {pairs}");
+}
+
+/// The same with every rule of policies and profiles changed.
+fn every_rule(told: &Told, change: fn(&mut felix::Rule)) -> Told {
+    let changed = |rules: &[felix::Rule]| {
+        let mut rules = rules.to_vec();
+        rules.iter_mut().for_each(change);
+        rules
+    };
+    match told {
+        Told::Policy(id, inbound, outbound) => Told::Policy(id, changed(inbound), changed(outbound)),
+        Told::Profile(name, inbound, outbound) => Told::Profile(name, changed(inbound), changed(outbound)),
+        told => told.clone(),
+    }
+}
+
+/// Lowerings that are wrong in one thing: each is found and cut down to it.
+#[test]
+fn a_wrong_lowering_is_found_and_minimised() {
+    let wrong: &[(&str, Wrong, &str)] = &[
+        (
+            "ports end one too early",
+            |told| {
+                every_rule(told, |rule| {
+                    rule.dst_ports
+                        .iter_mut()
+                        .for_each(|range| range.last = range.last.saturating_sub(1).max(range.first));
+                })
+            },
+            "\"ports\"",
+        ),
+        ("refused prefixes are forgotten", |told| every_rule(told, |rule| rule.not_src_net.clear()), "\"notNets\""),
+        (
+            "the code of an ICMP message is forgotten",
+            |told| {
+                every_rule(told, |rule| {
+                    if let Some(felix::rule::Icmp::IcmpTypeCode(icmp)) = rule.icmp {
+                        rule.icmp = Some(felix::rule::Icmp::IcmpType(icmp.r#type));
+                    }
+                })
+            },
+            "\"code\"",
+        ),
+        ("a rule of one family is one of both", |told| every_rule(told, |rule| rule.ip_version = 0), "\"ipVersion\""),
+        (
+            "a Pass is an Allow",
+            |told| {
+                every_rule(told, |rule| {
+                    if rule.action == "next-tier" {
+                        "allow".clone_into(&mut rule.action);
+                    }
+                })
+            },
+            "\"Pass\"",
+        ),
+        (
+            "the last member of a set is lost",
+            |told| match told {
+                Told::Set(id, members) => Told::Set(id, members[..members.len().saturating_sub(1)].to_vec()),
+                told => told.clone(),
+            },
+            "\"nets\"",
+        ),
+    ];
+    for (what, wrong, named) in wrong {
+        let found = match Search::new(*wrong).run(PAIRS) {
+            Ok(()) => panic!("not found: {what}"),
+            Err(found) => found,
+        };
+        let report = found.report();
+        assert!(report.contains(named), "{what}: {report}");
+        // Both ends, and one policy or profile with what it needs.
+        assert!(found.told.len() <= 7, "{what}: {report}");
+        let rules = found.told.iter().map(|told| match told {
+            Told::Policy(_, inbound, outbound) | Told::Profile(_, inbound, outbound) => inbound.len() + outbound.len(),
+            _ => 0,
+        });
+        assert!(rules.sum::<usize>() <= 4, "{what}: {report}");
+    }
+}
