@@ -97,7 +97,7 @@ fn control(insight: &Insight<'_>) -> Vec<Measurement> {
         gauge(
             "felix_active_local_endpoints",
             "Endpoints of this node.",
-            number(ledger.workloads().len() + ledger.hosts()),
+            number(ledger.workloads().len() + ledger.hosts().len()),
         ),
         gauge(
             "felix_active_local_policies",

@@ -18,7 +18,7 @@ use caracal_proto::sync::{self, Ack};
 
 use crate::metrics::Numbers;
 
-pub use ledger::{Ledger, Policy, Tier, Workload};
+pub use ledger::{Host, Ledger, Policy, Tier, Workload};
 pub use moment::Moment;
 pub use receipts::{Acknowledged, Receipt, Receipts};
 
@@ -125,8 +125,8 @@ impl Status {
     pub fn on_commit(&mut self, revision: u64) {
         self.stirs += 1;
         self.sent = Some((revision, Moment::now()));
-        let workloads = self.ledger.workloads();
-        self.receipts.retain(|id| workloads.contains_key(id));
+        let (workloads, hosts) = (self.ledger.workloads(), self.ledger.hosts());
+        self.receipts.retain(|id| workloads.contains_key(id), |id| hosts.contains_key(id));
     }
 
     /// The data half acknowledged a revision of this control half, or told how endpoints are doing.

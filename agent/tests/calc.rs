@@ -119,7 +119,7 @@ fn of_what_conflicts_one_is_told_and_the_other_named() {
     assert_eq!(lines[0]["configUpdate"]["config"]["CalicoVersion"], "v3.31.0");
     for problem in [
         "Service shop/web is not in force: clusterIPs: 10.96.0.1 belongs to the service shop/api",
-        "IpPool wide is not in force: cidr: 10.64.0.0/16 overlaps 10.64.3.0/24 of the pool narrow",
+        "IPPool wide is not in force: cidr: 10.64.0.0/16 overlaps 10.64.3.0/24 of the pool narrow",
     ] {
         assert!(text(&output.stderr).contains(problem), "{}", text(&output.stderr));
     }

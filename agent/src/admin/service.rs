@@ -82,7 +82,7 @@ impl Admin for Service {
             Err(error) => return Err(Status::internal(error.to_string())),
         };
         let EndpointsResponse { mut endpoints } = self.ask(answer::endpoints).await?.into_inner();
-        endpoints.retain(|endpoint| workloads.contains(&endpoint.id));
+        endpoints.retain(|endpoint| endpoint.kind == "workload" && workloads.contains(&endpoint.id));
         Ok(Response::new(ExplainResponse { text, json, endpoints }))
     }
 }

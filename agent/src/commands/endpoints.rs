@@ -19,7 +19,7 @@ pub(super) fn run(args: &AskArgs, output: impl Write) -> anyhow::Result<Verdict>
 fn print(format: Output, answer: &EndpointsResponse, mut output: impl Write) -> anyhow::Result<()> {
     match format {
         Output::Text => {
-            let head = ["ENDPOINT", "INTERFACE", "ADDRESSES", "OUTCOME", "REVISION", "SINCE", "REASON"];
+            let head = ["KIND", "ENDPOINT", "INTERFACE", "ADDRESSES", "OUTCOME", "REVISION", "SINCE", "REASON"];
             table::write(&mut output, head, answer.endpoints.iter().map(row).collect())?;
         }
         Output::Json => {
@@ -30,9 +30,10 @@ fn print(format: Output, answer: &EndpointsResponse, mut output: impl Write) -> 
     Ok(())
 }
 
-fn row(endpoint: &Endpoint) -> [String; 7] {
-    let Endpoint { id, interface, addresses, outcome, reason, revision, since, .. } = endpoint;
+fn row(endpoint: &Endpoint) -> [String; 8] {
+    let Endpoint { kind, id, interface, addresses, outcome, reason, revision, since, .. } = endpoint;
     let revision = if *revision == 0 { "-".to_owned() } else { revision.to_string() };
     let addresses = table::or_dash(&addresses.join(","));
-    [id.clone(), interface.clone(), addresses, outcome.clone(), revision, table::age(*since), table::or_dash(reason)]
+    let (interface, reason) = (table::or_dash(interface), table::or_dash(reason));
+    [kind.clone(), id.clone(), interface, addresses, outcome.clone(), revision, table::age(*since), reason]
 }

@@ -129,7 +129,7 @@ impl Calculator {
 
     /// The objects that are not in force, kind first, and why.
     pub fn problems(&self) -> impl Iterator<Item = (String, &Problem)> {
-        self.graph.problems().map(|(key, kind, problem)| (format!("{kind:?} {}", name_of(key)), problem))
+        self.graph.problems().map(|(key, kind, problem)| (format!("{kind} {}", name_of(key)), problem))
     }
 
     /// The active policies in the order of evaluation, each with its order if it has one.
@@ -160,7 +160,7 @@ impl Calculator {
         for (key, kind, problem) in self.graph.problems() {
             let held = before.remove(&(key.clone(), kind));
             if held.as_ref() != Some(problem) {
-                warn!("{kind:?} {} is not in force: {problem}", name_of(key));
+                warn!("{kind} {} is not in force: {problem}", name_of(key));
             }
             self.problems.insert((key.clone(), kind), problem.clone());
         }

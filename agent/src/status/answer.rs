@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use caracal_datastore::{InForce, Problem as SourceProblem};
-use caracal_program::{PolicyId, WorkloadId};
+use caracal_program::{HostId, PolicyId, WorkloadId};
 use caracal_proto::admin::{
     Component, Datastore, Endpoint, EndpointsResponse, Half, OutcomeCount, PoliciesResponse, Policy, Problem,
     Revisions, StatusResponse,
 };
 use caracal_proto::sync::endpoint_outcome::Outcome;
 
-use super::{Ledger, Presence, Receipt, Workload};
+use super::{Host, Ledger, Presence, Receipt, Tier, Workload};
 use crate::control::Insight;
 use crate::health;
 
@@ -79,8 +79,9 @@ fn revisions(insight: &Insight<'_>) -> Revisions {
 
 fn outcomes(insight: &Insight<'_>) -> Vec<OutcomeCount> {
     let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
-    for id in insight.status.ledger().workloads().keys() {
-        let receipt = insight.status.receipts().of(id);
+    let (ledger, receipts) = (insight.status.ledger(), insight.status.receipts());
+    let workloads = ledger.workloads().keys().map(|id| receipts.of(id));
+    for receipt in workloads.chain(ledger.hosts().keys().map(|id| receipts.of_host(id))) {
         *counts.entry(receipt.map_or(PENDING, |receipt| word(receipt.outcome))).or_default() += 1;
     }
     counts.into_iter().map(|(outcome, count)| OutcomeCount { outcome: outcome.into(), count }).collect()
@@ -165,30 +166,65 @@ fn source_problem(problem: &SourceProblem) -> Problem {
     }
 }
 
-/// The workload endpoints of this node, each with its receipt.
+/// The endpoints of this node, each with its receipt.
 pub fn endpoints(insight: &Insight<'_>) -> EndpointsResponse {
-    let receipts = insight.status.receipts();
+    let (ledger, receipts) = (insight.status.ledger(), insight.status.receipts());
     let revision = receipts.acknowledged().map_or(0, |known| known.revision);
-    let workloads = insight.status.ledger().workloads().iter();
-    let endpoints = workloads.map(|(id, workload)| endpoint(id, workload, receipts.of(id), revision));
-    EndpointsResponse { endpoints: endpoints.collect() }
+    let workloads = ledger.workloads().iter();
+    let workloads = workloads.map(|(id, workload)| told(workload_endpoint(id, workload), receipts.of(id), revision));
+    let hosts = ledger.hosts().iter();
+    let hosts = hosts.map(|(id, host)| told(host_endpoint(id, host), receipts.of_host(id), revision));
+    EndpointsResponse { endpoints: workloads.chain(hosts).collect() }
 }
 
-fn endpoint(id: &WorkloadId, workload: &Workload, receipt: Option<&Receipt>, revision: u64) -> Endpoint {
+fn workload_endpoint(id: &WorkloadId, workload: &Workload) -> Endpoint {
     let Workload { interface, ipv4_nets, ipv6_nets, tiers, profiles, .. } = workload;
     let addresses = ipv4_nets.iter().chain(ipv6_nets);
     let addresses = addresses.map(|net| net.split('/').next().unwrap_or(net).to_owned());
     Endpoint {
+        kind: "workload".into(),
         id: id.to_string(),
         interface: interface.to_string(),
         addresses: addresses.collect(),
+        policies: policies_of(tiers),
+        profiles: profiles.iter().map(ToString::to_string).collect(),
+        ..Endpoint::default()
+    }
+}
+
+fn host_endpoint(id: &HostId, host: &Host) -> Endpoint {
+    let Host { interface, addresses, tiers, profiles } = host;
+    Endpoint {
+        kind: "host".into(),
+        id: id.to_string(),
+        interface: interface.to_string(),
+        addresses: addresses.iter().map(ToString::to_string).collect(),
+        policies: policies_of(tiers),
+        profiles: profiles.iter().map(ToString::to_string).collect(),
+        ..Endpoint::default()
+    }
+}
+
+/// Each once, though several programs of a host endpoint may name it.
+fn policies_of(tiers: &[Tier]) -> Vec<String> {
+    let mut named: Vec<&PolicyId> = Vec::new();
+    for policy in tiers.iter().flat_map(|tier| &tier.policies) {
+        if !named.contains(&policy) {
+            named.push(policy);
+        }
+    }
+    named.into_iter().map(ToString::to_string).collect()
+}
+
+/// An endpoint with what became of it.
+fn told(endpoint: Endpoint, receipt: Option<&Receipt>, revision: u64) -> Endpoint {
+    Endpoint {
         outcome: receipt.map_or(PENDING, |receipt| word(receipt.outcome)).into(),
         reason: receipt.map(|receipt| receipt.reason.clone()).unwrap_or_default(),
         revision: if receipt.is_some() { revision } else { 0 },
         since_revision: receipt.map_or(0, |receipt| receipt.revision),
         since: receipt.map_or(0.0, |receipt| receipt.at.unix_seconds()),
-        policies: tiers.iter().flat_map(|tier| &tier.policies).map(ToString::to_string).collect(),
-        profiles: profiles.iter().map(ToString::to_string).collect(),
+        ..endpoint
     }
 }
 

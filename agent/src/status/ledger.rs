@@ -11,7 +11,7 @@ use smol_str::SmolStr;
 #[derive(Debug, Default)]
 pub struct Ledger {
     workloads: BTreeMap<WorkloadId, Workload>,
-    hosts: BTreeMap<HostId, Vec<Tier>>,
+    hosts: BTreeMap<HostId, Host>,
     policies: BTreeMap<PolicyId, Policy>,
 }
 
@@ -31,6 +31,20 @@ pub struct Workload {
     /// Whether policy decides; if not, nothing passes.
     pub active: bool,
     /// The tiers that apply, in order.
+    pub tiers: Vec<Tier>,
+    /// The profiles, in order.
+    pub profiles: Vec<SmolStr>,
+}
+
+/// A host endpoint as it was told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Host {
+    /// The interface, `*` for all; empty if it is found by its addresses.
+    pub interface: SmolStr,
+    /// The addresses that it is expected to have, as told.
+    pub addresses: Vec<SmolStr>,
+    /// The tiers of its programs in the order in which a packet meets those:
+    /// untracked, before DNAT, at the host, forwarded. A tier comes once a program.
     pub tiers: Vec<Tier>,
     /// The profiles, in order.
     pub profiles: Vec<SmolStr>,
@@ -73,9 +87,7 @@ impl Ledger {
                 self.workloads.remove(&workload_id(id));
             }
             Some(Payload::HostEndpointUpdate(felix::HostEndpointUpdate { id: Some(id), endpoint: Some(endpoint) })) => {
-                let felix::HostEndpoint { tiers, untracked_tiers, pre_dnat_tiers, forward_tiers, .. } = endpoint;
-                let tiers = [tiers, untracked_tiers, pre_dnat_tiers, forward_tiers].into_iter().flatten();
-                self.hosts.insert(HostId(id.endpoint_id.as_str().into()), tiers.map(Tier::of).collect());
+                self.hosts.insert(HostId(id.endpoint_id.as_str().into()), Host::of(endpoint));
             }
             Some(Payload::HostEndpointRemove(felix::HostEndpointRemove { id: Some(id) })) => {
                 self.hosts.remove(&HostId(id.endpoint_id.as_str().into()));
@@ -101,10 +113,10 @@ impl Ledger {
         &self.workloads
     }
 
-    /// How many host endpoints there are.
+    /// The host endpoints, by id.
     #[must_use]
-    pub fn hosts(&self) -> usize {
-        self.hosts.len()
+    pub fn hosts(&self) -> &BTreeMap<HostId, Host> {
+        &self.hosts
     }
 
     /// The active policies, by id.
@@ -118,7 +130,7 @@ impl Ledger {
     pub fn endpoints_by_policy(&self) -> BTreeMap<&PolicyId, usize> {
         let mut counts: BTreeMap<&PolicyId, usize> = self.policies.keys().map(|id| (id, 0)).collect();
         let workloads = self.workloads.values().map(|workload| &workload.tiers);
-        for tiers in workloads.chain(self.hosts.values()) {
+        for tiers in workloads.chain(self.hosts.values().map(|host| &host.tiers)) {
             let selecting: BTreeSet<&PolicyId> = tiers.iter().flat_map(|tier| &tier.policies).collect();
             for policy in selecting {
                 if let Some(count) = counts.get_mut(policy) {
@@ -132,7 +144,6 @@ impl Ledger {
 
 impl Workload {
     fn of(endpoint: &felix::WorkloadEndpoint) -> Self {
-        let texts = |texts: &[String]| texts.iter().map(SmolStr::from).collect();
         Self {
             interface: endpoint.name.as_str().into(),
             mac: endpoint.mac.as_str().into(),
@@ -148,6 +159,33 @@ impl Workload {
             profiles: texts(&endpoint.profile_ids),
         }
     }
+}
+
+impl Host {
+    fn of(endpoint: &felix::HostEndpoint) -> Self {
+        let felix::HostEndpoint {
+            name,
+            profile_ids,
+            tiers,
+            expected_ipv4_addrs,
+            expected_ipv6_addrs,
+            untracked_tiers,
+            pre_dnat_tiers,
+            forward_tiers,
+            qos_policies: _,
+        } = endpoint;
+        let tiers = [untracked_tiers, pre_dnat_tiers, tiers, forward_tiers].into_iter().flatten();
+        Self {
+            interface: name.as_str().into(),
+            addresses: expected_ipv4_addrs.iter().chain(expected_ipv6_addrs).map(SmolStr::from).collect(),
+            tiers: tiers.map(Tier::of).collect(),
+            profiles: texts(profile_ids),
+        }
+    }
+}
+
+fn texts(texts: &[String]) -> Vec<SmolStr> {
+    texts.iter().map(SmolStr::from).collect()
 }
 
 impl Tier {

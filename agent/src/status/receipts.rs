@@ -82,15 +82,23 @@ impl Receipts {
         self.failure = None;
     }
 
-    /// Forgets the endpoints for which `is_known` is false.
-    pub fn retain(&mut self, is_known: impl Fn(&WorkloadId) -> bool) {
+    /// Forgets the endpoints for which `is_known` is false, and the host endpoints
+    /// for which `is_known_host` is.
+    pub fn retain(&mut self, is_known: impl Fn(&WorkloadId) -> bool, is_known_host: impl Fn(&HostId) -> bool) {
         self.endpoints.retain(|id, _| is_known(id));
+        self.hosts.retain(|id, _| is_known_host(id));
     }
 
     /// What became of an endpoint; `None` if the data half has not told yet.
     #[must_use]
     pub fn of(&self, id: &WorkloadId) -> Option<&Receipt> {
         self.endpoints.get(id)
+    }
+
+    /// What became of a host endpoint; `None` if the data half has not told yet.
+    #[must_use]
+    pub fn of_host(&self, id: &HostId) -> Option<&Receipt> {
+        self.hosts.get(id)
     }
 
     /// What became of every endpoint that the data half told of, by id.

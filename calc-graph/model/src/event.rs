@@ -1,5 +1,7 @@
 //! What a datastore tells the graph.
 
+use std::fmt;
+
 use smol_str::SmolStr;
 
 use crate::{
@@ -88,6 +90,35 @@ impl Kind {
         Self::EndpointSlice,
         Self::Pod,
     ];
+}
+
+impl fmt::Display for Kind {
+    /// The kind as an object's `kind` field spells it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Pod => "Pod",
+            Self::Namespace => "Namespace",
+            Self::ServiceAccount => "ServiceAccount",
+            Self::Node => "Node",
+            Self::KubernetesNetworkPolicy | Self::NetworkPolicy => "NetworkPolicy",
+            Self::GlobalNetworkPolicy => "GlobalNetworkPolicy",
+            Self::StagedNetworkPolicy => "StagedNetworkPolicy",
+            Self::StagedGlobalNetworkPolicy => "StagedGlobalNetworkPolicy",
+            Self::StagedKubernetesNetworkPolicy => "StagedKubernetesNetworkPolicy",
+            Self::ClusterNetworkPolicy => "ClusterNetworkPolicy",
+            Self::AdminNetworkPolicy => "AdminNetworkPolicy",
+            Self::BaselineAdminNetworkPolicy => "BaselineAdminNetworkPolicy",
+            Self::Tier => "Tier",
+            Self::NetworkSet => "NetworkSet",
+            Self::GlobalNetworkSet => "GlobalNetworkSet",
+            Self::HostEndpoint => "HostEndpoint",
+            Self::Profile => "Profile",
+            Self::WorkloadEndpoint => "WorkloadEndpoint",
+            Self::EndpointSlice => "EndpointSlice",
+            Self::Service => "Service",
+            Self::IpPool => "IPPool",
+        })
+    }
 }
 
 /// An object under its key.

@@ -1,5 +1,6 @@
 //! The loop with a real graph, and data halves that only write down what they get.
 
+mod answers;
 mod health;
 
 use std::sync::mpsc;

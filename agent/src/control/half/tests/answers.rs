@@ -1,0 +1,127 @@
+//! What commands are told of endpoints and policies.
+
+use caracal_model::{HostEndpoint, HostEndpointKey, Policy, PolicyKey, PolicyKind, Tier, TierAction};
+use caracal_proto::admin::{Endpoint, EndpointsResponse, PoliciesResponse, StatusResponse};
+use caracal_proto::felix::HostEndpointId;
+use caracal_proto::sync::EndpointOutcome;
+use caracal_proto::sync::endpoint_outcome::Outcome;
+
+use super::*;
+use crate::status::answer;
+
+impl Loop {
+    fn ask<T: Send + 'static>(&self, question: impl FnOnce(&Insight<'_>) -> T + Send + 'static) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(self.inbox.ask(question)).expect("the loop answers")
+    }
+
+    fn endpoints(&self) -> Vec<Endpoint> {
+        let EndpointsResponse { endpoints } = self.ask(answer::endpoints);
+        endpoints
+    }
+
+    fn counts(&self) -> Vec<(String, u64)> {
+        let StatusResponse { endpoints, .. } =
+            self.ask(|insight| answer::status(insight, "file:manifests".to_owned(), &[], &[]));
+        endpoints.into_iter().map(|count| (count.outcome, count.count)).collect()
+    }
+
+    fn apply(&self, kind: Kind, object: Object) {
+        self.source.send(News::Event(Box::new(Event::Apply(kind, object, Stamp(1)))));
+    }
+
+    /// The endpoint of an interface of this node, with a label `role`.
+    fn host_endpoint(&self, name: &str, interface: &str) {
+        let endpoint = HostEndpoint {
+            interface: interface.into(),
+            expected_ips: vec!["192.0.2.1".parse().expect("an address")],
+            labels: Labels::from_iter([("role", "edge")]),
+            ..HostEndpoint::default()
+        };
+        let key = HostEndpointKey { host: "node-a".into(), name: name.into() };
+        self.apply(Kind::HostEndpoint, Object::HostEndpoint(key, endpoint));
+    }
+
+    /// A policy without rules for all host endpoints with that label.
+    fn host_policy(&self, kind: PolicyKind, name: &str, order: f64) {
+        let policy = Policy {
+            tier: "default".into(),
+            order: Some(order),
+            selector: "role == 'edge'".into(),
+            ingress: true,
+            egress: true,
+            inbound_rules: Vec::new(),
+            outbound_rules: Vec::new(),
+            untracked: false,
+            pre_dnat: false,
+            apply_on_forward: true,
+            perf_hints: Vec::new(),
+        };
+        let of = match kind {
+            PolicyKind::StagedGlobalNetworkPolicy => Kind::StagedGlobalNetworkPolicy,
+            _ => Kind::GlobalNetworkPolicy,
+        };
+        let key = PolicyKey { kind, namespace: "".into(), name: name.into() };
+        self.apply(of, Object::Policy(key, policy));
+    }
+}
+
+impl Peer {
+    fn tell_of_host(&self, revision: u64, name: &str, outcome: Outcome, reason: &str) {
+        let host = Some(HostEndpointId { endpoint_id: name.to_owned() });
+        let told = EndpointOutcome { id: None, outcome: outcome.into(), reason: reason.to_owned(), host };
+        let ack = Ack { epoch: self.epoch, revision, outcomes: vec![told], ..Ack::default() };
+        self.say(from_data::Frame::Ack(ack));
+    }
+}
+
+fn count(outcome: &str) -> Vec<(String, u64)> {
+    vec![(outcome.to_owned(), 1)]
+}
+
+#[test]
+fn host_endpoints_have_receipts() {
+    let control = Loop::start();
+    control.list();
+    let tier = Tier { order: Some(1e6), default_action: TierAction::Deny };
+    control.apply(Kind::Tier, Object::Tier("default".into(), tier));
+    control.host_endpoint("edge", "eth0");
+    control.host_policy(PolicyKind::GlobalNetworkPolicy, "wall", 2.0);
+    control.host_policy(PolicyKind::StagedGlobalNetworkPolicy, "trial", 1.0);
+    control.settle();
+    let mut peer = control.attach(1);
+    peer.welcome();
+    peer.revision();
+    let endpoints = control.endpoints();
+    let told: Vec<_> = endpoints.iter().map(|it| (it.kind.as_str(), it.id.as_str(), it.interface.as_str())).collect();
+    assert_eq!(told, [("host", "edge", "eth0")]);
+    assert_eq!(endpoints[0].addresses, ["192.0.2.1"]);
+    // Each once, though two programs name them; what is staged stands in its place.
+    assert_eq!(endpoints[0].policies, ["StagedGlobalNetworkPolicy trial", "GlobalNetworkPolicy wall"]);
+    assert_eq!((endpoints[0].outcome.as_str(), endpoints[0].revision), ("pending", 0));
+    assert_eq!(control.counts(), count("pending"));
+
+    let PoliciesResponse { policies } = control.ask(answer::policies);
+    let told: Vec<_> = policies.iter().map(|it| (it.name.as_str(), it.staged, it.order, it.endpoints)).collect();
+    assert_eq!(told, [("trial", true, Some(1.0), 1), ("wall", false, Some(2.0), 1)]);
+
+    peer.tell_of_host(1, "edge", Outcome::WaitingForInterface, "no interface eth0");
+    let endpoint = control.endpoints().remove(0);
+    assert_eq!((endpoint.outcome.as_str(), endpoint.revision), ("waiting for interface", 1));
+    assert_eq!(endpoint.reason, "no interface eth0");
+    peer.tell_of_host(1, "edge", Outcome::Programmed, "");
+    assert_eq!(control.counts(), count("programmed"));
+
+    // What is gone has no receipt left for a namesake.
+    let key = Key::HostEndpoint(HostEndpointKey { host: "node-a".into(), name: "edge".into() });
+    control.source.send(News::Event(Box::new(Event::Delete(Kind::HostEndpoint, key, Stamp(2)))));
+    control.settle();
+    peer.revision();
+    assert_eq!(control.endpoints(), []);
+    control.host_endpoint("edge", "eth0");
+    control.settle();
+    peer.ack(2);
+    peer.revision();
+    assert_eq!(control.counts(), count("pending"));
+    control.end().expect("it was told to stop");
+}
