@@ -8,6 +8,7 @@ mod report;
 mod resync;
 mod surroundings;
 mod thread_time;
+mod verify;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -16,7 +17,7 @@ use std::time::{Duration, Instant};
 use audit::Audit;
 use caracal_program::{
     Change, Driver, DriverError, EndpointOutcome, Finding, HostId, HostOutcome, Outcome, PolicyStore, Receipt, Report,
-    Sweep, WorkloadId,
+    Stamp, Sweep, WorkloadId,
 };
 use caracal_sys::nft::{Batch, Features, Monitor, Name, NftSocket, QueryError, TableId};
 use counters::Counters;
@@ -28,7 +29,7 @@ use crate::held::{Held, Print};
 use crate::ir::TABLE;
 use crate::model::{Affected, HostWork, Model, Object, Update};
 use crate::plan::plan;
-use crate::settings::{Culprits, Ownership, Settings};
+use crate::settings::{Events, Ownership, Settings};
 
 /// How often the generation is looked at if the kernel lets nobody else change
 /// the table: then it can only vanish with the namespace.
@@ -89,6 +90,8 @@ pub struct Counts {
     pub audits: u64,
     /// Transactions that the kernel refused.
     pub refusals: u64,
+    /// Times that the kernel's events came faster than they were read.
+    pub overruns: u64,
 }
 
 /// Puts rule programs into force with nftables.
@@ -102,6 +105,8 @@ pub struct NftablesDriver {
     outcomes: BTreeMap<WorkloadId, Outcome>,
     host_outcomes: BTreeMap<HostId, Outcome>,
     standing: Standing,
+    /// The store that the kernel was brought to.
+    told: Option<Stamp>,
     known: Known,
     held: Held,
     counters: Counters,
@@ -141,6 +146,7 @@ impl NftablesDriver {
             outcomes: BTreeMap::new(),
             host_outcomes: BTreeMap::new(),
             standing: Standing::Unknown,
+            told: None,
             known: Known::default(),
             held: Held::default(),
             counters: Counters::default(),
@@ -168,15 +174,19 @@ impl NftablesDriver {
         self.subscribe();
     }
 
-    /// Subscribes to the kernel's events, or ends that, as the settings say.
+    /// Subscribes to the kernel's events, or ends that. Nobody else can change a table
+    /// that is owned.
     fn subscribe(&mut self) {
-        match self.settings.culprits {
-            Culprits::Unnamed => self.monitor = None,
-            Culprits::Named if self.monitor.is_some() => {}
-            Culprits::Named => match Monitor::open() {
+        let wanted = self.settings.events == Events::Heard && !self.wants_ownership();
+        if !wanted {
+            self.monitor = None;
+        } else if self.monitor.is_none() {
+            match self.socket.port().and_then(|port| Monitor::open(&self.table, port)) {
                 Ok(monitor) => self.monitor = Some(monitor),
-                Err(error) => tracing::warn!(%error, "cannot subscribe to events of nf_tables; nobody will be named"),
-            },
+                Err(error) => {
+                    tracing::warn!(%error, "cannot subscribe to events of nf_tables; the table is looked through instead")
+                }
+            }
         }
     }
 
@@ -185,7 +195,8 @@ impl NftablesDriver {
     pub fn counts(&self) -> Counts {
         let uncopied_members = self.model.as_ref().map_or(0, Model::uncopied);
         let (repairs, audits) = (self.drift.repairs(), self.audit.finished());
-        Counts { uncopied_members, repairs, audits, refusals: self.refusals }
+        let overruns = self.monitor.as_ref().map_or(0, Monitor::overruns);
+        Counts { uncopied_members, repairs, audits, refusals: self.refusals, overruns }
     }
 
     /// Whether the table is made our own.
@@ -255,6 +266,7 @@ impl Driver for NftablesDriver {
         let steps = plan(edits, garbage);
         match self.send(&steps) {
             Ok(mut receipt) => {
+                self.told = Some(store.stamp());
                 receipt.outcomes = self.outcomes_of(store, &affected);
                 if hosts == HostWork::Due {
                     receipt.hosts = self.host_outcomes_of(store);
@@ -266,6 +278,9 @@ impl Driver for NftablesDriver {
     }
 
     fn resync(&mut self, store: &PolicyStore, sweep: Sweep) -> Result<Receipt, DriverError> {
+        if let Some(receipt) = self.find_all_right(store) {
+            return Ok(receipt);
+        }
         self.read_back(store, sweep, FxHashMap::default())
     }
 

@@ -71,11 +71,11 @@ impl Print {
         rules.into_iter().fold(Self::default(), |chain, rule| chain.then(Self::of_rule(rule)))
     }
 
-    fn then(self, rule: Self) -> Self {
+    pub(crate) fn then(self, rule: Self) -> Self {
         Self(spread(self.0.rotate_left(5) ^ rule.0))
     }
 
-    const fn plus(self, elements: Self) -> Self {
+    pub(crate) const fn plus(self, elements: Self) -> Self {
         Self(self.0.wrapping_add(elements.0))
     }
 

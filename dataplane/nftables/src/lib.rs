@@ -31,4 +31,4 @@ mod text;
 pub use driver::{Counts, NftablesDriver};
 pub use neighbours::{Matter, Neighbour, Place, Survey, survey};
 pub use render::render_text;
-pub use settings::{Culprits, DenyAction, EndpointToHost, InvalidPackets, Ipv6, Ownership, Settings, SettingsError};
+pub use settings::{DenyAction, EndpointToHost, Events, InvalidPackets, Ipv6, Ownership, Settings, SettingsError};

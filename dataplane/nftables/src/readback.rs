@@ -133,7 +133,8 @@ fn range(kind: SetKind, first: &[u8], behind: Option<&[u8]>) -> Option<Element> 
     }
 }
 
-fn single(kind: SetKind, element: nft::Element) -> Option<Element> {
+/// An element that stands for one key; `None` if it cannot be one of ours.
+pub(crate) fn single(kind: SetKind, element: nft::Element) -> Option<Element> {
     let Key::At(key) = element.key else { return None };
     let key = key.as_bytes();
     match kind {

@@ -59,14 +59,15 @@ pub enum Ownership {
     Shared,
 }
 
-/// Whether a process that changes our table is named.
+/// Whether the kernel's events tell what others do to a table that they may change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Culprits {
-    /// It is not: what changed is found by looking at the table.
-    Unnamed,
-    /// It is, by a subscription to the kernel's events. That makes every commit in
-    /// the namespace dearer, of whomever.
-    Named,
+pub enum Events {
+    /// They do: what changed, and who did it, is known at the next poll. That makes
+    /// every commit in the namespace a little dearer, of whomever.
+    Heard,
+    /// They do not: after each commit of somebody else the table is looked through,
+    /// slowly, and nobody is named.
+    Ignored,
 }
 
 /// What a person may choose.
@@ -87,8 +88,8 @@ pub struct Settings {
     pub ipv6: Ipv6,
     /// Whether the table belongs to this process.
     pub ownership: Ownership,
-    /// Whether a process that changes the table is named.
-    pub culprits: Culprits,
+    /// Whether the kernel's events tell what others do to a table of all.
+    pub events: Events,
 }
 
 /// A value cannot be used.
@@ -128,7 +129,7 @@ impl Default for Settings {
             failsafes: felix_failsafes(),
             ipv6: Ipv6::On,
             ownership: Ownership::Owned,
-            culprits: Culprits::Unnamed,
+            events: Events::Heard,
         }
     }
 }

@@ -36,7 +36,7 @@ pub use expr::{
     LogTarget, Lookup, MetaKey, NatFlags, ObjectKind, PayloadBase, RangeOp, Reject,
 };
 pub use glance::Glance;
-pub use monitor::{Commits, Culprit, Monitor};
+pub use monitor::{Culprit, Monitor, Touched};
 pub use name::{Comment, LogPrefix, Name, TextError};
 pub use object::Counter;
 pub use rule::{Handle, ListedRule, Place, Rule};

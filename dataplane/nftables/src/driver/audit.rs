@@ -3,14 +3,15 @@
 //! Every commit of anybody in the namespace raises the generation; most are not
 //! about us. So questions are asked in the order of their price: the generation;
 //! the table, whose handle and count of objects tell that it was made anew or that
-//! something came or went; and, where others may write to it at all, chain by chain
-//! and set by set, what is in them. That goes on in the background, in a small
-//! share of the time, until everything was seen at or after the last foreign commit.
+//! something came or went; and, where others may write to it at all, what is in the
+//! chains and sets that the kernel's events name. Where there are no events, or some
+//! were lost, all are looked at in the background, in a small share of the time,
+//! until everything was seen at or after the last foreign commit.
 
 use std::time::{Duration, Instant};
 
 use caracal_program::DriverError;
-use caracal_sys::nft::{self, Name, QueryError};
+use caracal_sys::nft::{self, Name, QueryError, Touched};
 use nix::errno::Errno;
 
 use super::drift::{Drift, What};
@@ -22,7 +23,7 @@ use crate::ir::SetSpec;
 use crate::readback;
 
 /// The part of a core that looking through the table may take: one in this many.
-const SHARE: u32 = 100;
+const SHARE: u32 = 2000;
 
 /// No more time than this is saved up while there is nothing to look for.
 const MOST_SAVED: Duration = Duration::from_millis(10);
@@ -85,23 +86,76 @@ impl Audit {
 impl NftablesDriver {
     /// Looks for a change by others, as far as it is due.
     pub(super) fn find_drift(&mut self, now: Instant) -> Result<Option<Drift>, DriverError> {
+        if let Some(monitor) = &mut self.monitor {
+            // What cannot be heard now is missed when it is asked for.
+            let _ = monitor.hear();
+        }
         let generation = self.socket.generation().map_err(|error| unanswered("the generation", error))?;
         let right = self.audit.right.unwrap_or(now);
         if generation != self.known.generation {
             self.surroundings.changed();
-            if let Some(what) = self.table_drift()? {
+            if let Some(what) = self.table_drift().map_err(|error| unanswered("the table", error))? {
                 return Ok(Some(self.blame(what, right, generation)));
             }
             self.known.suspects = (self.known.generation.wrapping_add(1), generation);
             self.known.generation = generation;
             if !self.known.owned {
-                self.audit.suspected.get_or_insert(right);
+                match self.touched_drift(right) {
+                    Ok(Some(what)) => return Ok(Some(self.blame(what, right, generation))),
+                    Ok(None) => {}
+                    Err(error) => {
+                        self.audit.suspected.get_or_insert(right);
+                        return Err(unanswered("what was changed", error));
+                    }
+                }
             }
         } else if self.audit.suspected.is_none() && self.audit.round.is_none() {
             self.audit.right = Some(now);
         }
         let found = self.look_on(now).map_err(|error| unanswered("what is in the table", error))?;
         Ok(found.map(|(what, since)| self.blame(what, since, generation)))
+    }
+
+    /// Looks at what others touched by the kernel's events; suspects everything if
+    /// they do not tell.
+    fn touched_drift(&mut self, right: Instant) -> Result<Option<What>, QueryError> {
+        let touched = self.touched();
+        if touched.as_ref().is_none_or(|touched| touched.more) {
+            self.audit.suspected.get_or_insert(right);
+        }
+        let Some(Touched { inventory, chains, sets, more: _ }) = touched else { return Ok(None) };
+        if inventory && let Some(what) = self.inventory_drift()? {
+            return Ok(Some(what));
+        }
+        for name in &chains {
+            if let Some(what) = self.chain_drift(name)? {
+                return Ok(Some(what));
+            }
+        }
+        for name in &sets {
+            if let Some(what) = self.set_drift(name)? {
+                return Ok(Some(what));
+            }
+        }
+        Ok(None)
+    }
+
+    /// What events tell of all commits up to now; `None` without a subscription.
+    fn touched(&mut self) -> Option<Touched> {
+        let monitor = self.monitor.as_mut()?;
+        // The generation is raised before the events of a commit are sent.
+        let touched = self.socket.wait_for_commit().and_then(|()| monitor.touched());
+        touched.inspect_err(|error| tracing::warn!(%error, "cannot read events of nf_tables")).ok()
+    }
+
+    /// After a transaction of ours behind which everything was right: our own events
+    /// may have left no room for those of others, which then do not matter.
+    pub(super) fn skip_own_events(&mut self) -> Result<(), QueryError> {
+        let Some(monitor) = &mut self.monitor else { return Ok(()) };
+        if monitor.touched().is_err() || self.socket.generation()? != self.known.generation {
+            self.audit.suspected = Some(Instant::now());
+        }
+        Ok(())
     }
 
     /// Goes on with a round for as long as it may take.
@@ -158,8 +212,8 @@ impl NftablesDriver {
     }
 
     /// Whether the table is gone, or has more or fewer objects.
-    fn table_drift(&mut self) -> Result<Option<What>, DriverError> {
-        let table = self.socket.table(&self.table).map_err(|error| unanswered("the table", error))?;
+    pub(super) fn table_drift(&mut self) -> Result<Option<What>, QueryError> {
+        let table = self.socket.table(&self.table)?;
         Ok(match table {
             Some(table) if Some(table.handle) == self.known.table => {
                 let objects = self.held.chains.len() + self.held.sets.len();
@@ -171,7 +225,7 @@ impl NftablesDriver {
     }
 
     /// Which chains and sets there are, and of what kind.
-    fn inventory_drift(&mut self) -> Result<Option<What>, QueryError> {
+    pub(super) fn inventory_drift(&mut self) -> Result<Option<What>, QueryError> {
         let chains = self.socket.chains(&self.table)?;
         for nft::ListedChain { chain, .. } in &chains {
             match self.held.chains.get(&chain.name) {
@@ -229,12 +283,10 @@ impl NftablesDriver {
             true => self.known.suspects,
             false => (self.known.generation.wrapping_add(1), generation),
         };
-        let commits = self.monitor.as_mut().and_then(|monitor| monitor.commits().ok());
         let suspects = last.wrapping_sub(first).min(MOST_SUSPECTS);
-        let culprit = commits.and_then(|commits| {
-            (0..=suspects).find_map(|back| {
-                commits.of(last.wrapping_sub(back)).filter(|culprit| culprit.pid != std::process::id()).cloned()
-            })
+        let culprit = self.monitor.as_mut().and_then(|monitor| {
+            monitor.hear().ok()?;
+            (0..=suspects).find_map(|back| monitor.culprit(last.wrapping_sub(back))).cloned()
         });
         Drift { what, since, culprit }
     }

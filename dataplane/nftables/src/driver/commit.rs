@@ -3,7 +3,7 @@
 use std::io;
 
 use caracal_program::{DriverError, Receipt};
-use caracal_sys::nft::{self, CommitError, Guard, Place, Refused, SetHeader, TooLong};
+use caracal_sys::nft::{self, Batch, CommitError, Guard, Place, Refused, SetHeader, TooLong};
 
 use super::{NftablesDriver, RefusedObjects, Standing, counters};
 use crate::encode;
@@ -11,6 +11,9 @@ use crate::held::Print;
 use crate::ir::Element;
 use crate::model::{Model, Object};
 use crate::plan::{Edit, Step};
+
+/// The memory of a batch up to this many bytes is kept for the next one.
+const MOST_KEPT: usize = 1 << 20;
 
 /// A transaction that was not carried out.
 #[derive(Debug)]
@@ -59,11 +62,16 @@ impl NftablesDriver {
                     self.counters.edited(chain, deeds);
                 }
                 self.retry = None;
+                let bytes = self.batch.len();
+                if bytes > MOST_KEPT {
+                    self.batch = Batch::new(&self.table);
+                    self.prints = Vec::new();
+                }
                 Ok(Receipt {
                     outcomes: Vec::new(),
                     hosts: Vec::new(),
                     messages: commit.messages,
-                    bytes: self.batch.len(),
+                    bytes,
                     transactions: 1,
                 })
             }

@@ -65,7 +65,7 @@ pub(super) struct DriftLog {
     /// table was last known to be right.
     blind: Duration,
     longest: Duration,
-    last: Option<String>,
+    last: Option<Repair>,
 }
 
 impl DriftLog {
@@ -78,7 +78,7 @@ impl DriftLog {
         self.longest = self.longest.max(blind);
         let by = culprit.map_or_else(|| "somebody".to_owned(), |culprit| culprit.to_string());
         tracing::warn!(what = %what, by, blind = ?blind, "our rules were changed; they are as they were again");
-        self.last = Some(format!("{what}, by {by}"));
+        self.last = Some(Repair { what: what.to_string(), by });
     }
 
     pub(super) const fn repairs(&self) -> u64 {
@@ -93,9 +93,16 @@ impl DriftLog {
         self.longest
     }
 
-    /// What was repaired last, and who had done it.
-    #[cfg(test)]
-    pub(super) fn last(&self) -> Option<&str> {
-        self.last.as_deref()
+    /// What was repaired last.
+    pub(super) const fn last(&self) -> Option<&Repair> {
+        self.last.as_ref()
     }
+}
+
+/// A repair, in words.
+#[derive(Clone, Debug)]
+pub(super) struct Repair {
+    pub(super) what: String,
+    /// Who had done it, if events told, or "somebody".
+    pub(super) by: String,
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use caracal_program::{HostId, Measurement, MeasurementKind, Outcome, Problem, Report, WorkloadId};
 
 use super::Counts;
-use super::drift::DriftLog;
+use super::drift::{DriftLog, Repair};
 use crate::neighbours::Neighbour;
 
 /// What the driver tells of itself.
@@ -17,8 +17,8 @@ pub(super) fn report(
     hosts: &BTreeMap<HostId, Outcome>,
     neighbours: &[Neighbour],
 ) -> Report {
-    let Counts { uncopied_members, repairs, audits, refusals } = *counts;
-    let measurements = vec![
+    let Counts { uncopied_members, repairs, audits, refusals, overruns } = *counts;
+    let mut measurements = vec![
         counter(
             "caracal_nftables_uncopied_set_members_total",
             "Members of sets too big to copy that were edited in place in one revision with a rule that uses them.",
@@ -47,7 +47,19 @@ pub(super) fn report(
             drift.longest(),
         ),
         counter("caracal_nftables_refusals_total", "Transactions that the kernel refused.", refusals),
+        counter(
+            "caracal_nftables_lost_events_total",
+            "Times that events of nf_tables came faster than they were read.",
+            overruns,
+        ),
     ];
+    measurements.extend(drift.last().map(|Repair { what, by }| Measurement {
+        name: "caracal_nftables_last_repair",
+        help: "What was repaired last and who had changed it; always 1.",
+        kind: MeasurementKind::Gauge,
+        labels: vec![("what", what.into()), ("by", by.into())],
+        value: 1.0,
+    }));
     let problems = outcomes.iter().filter_map(|(id, outcome)| match outcome {
         Outcome::Quarantined { reason } => {
             Some(Problem { subject: format!("workload endpoint {id}"), reason: format!("closed: {reason}") })

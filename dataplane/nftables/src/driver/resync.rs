@@ -11,7 +11,7 @@ use super::{FIRST_PAUSE, LONGEST_PAUSE, NftablesDriver, RefusedObjects, Standing
 use crate::adopt::{self, Way};
 use crate::garbage::Garbage;
 use crate::held::Held;
-use crate::model::{Affected, Model};
+use crate::model::Model;
 use crate::plan::{Step, plan};
 use crate::readback::Found;
 
@@ -58,10 +58,9 @@ impl NftablesDriver {
                         Sweep::Keep => Standing::Kept,
                         Sweep::Remove => Standing::Whole,
                     };
-                    self.outcomes.retain(|id, _| store.workload(id).is_none());
-                    receipt.outcomes = self.outcomes_of(store, &Affected::All);
-                    self.host_outcomes.retain(|id, _| store.host(id).is_none());
-                    receipt.hosts = self.host_outcomes_of(store);
+                    self.told = Some(store.stamp());
+                    let Receipt { outcomes, hosts, .. } = self.receipt_of_all(store);
+                    (receipt.outcomes, receipt.hosts) = (outcomes, hosts);
                     return Ok(receipt);
                 }
                 Err(Failure { stale: true, error, .. }) => last = Some(error),
@@ -94,12 +93,14 @@ impl NftablesDriver {
         let found = Found::read(&mut self.socket, &self.table).map_err(|error| unanswered("the table", error))?;
         let version = |first: &Name| found.as_ref().map_or(0, |found| found.version(first));
         let (mut model, desired) = Model::build(store, &self.settings, refused, version);
-        let mut held = Held::desired(&desired);
+        // What is made from nothing is noted step by step.
+        let mut held = found.is_some().then(|| Held::desired(&desired));
         let mut others = 0;
         let wants_ownership = self.wants_ownership();
         let (steps, leftovers) = match &found {
             None => {
                 self.known = super::Known { owned: wants_ownership, ..super::Known::default() };
+                self.held = Held::default();
                 let mut steps = vec![Step::AddTable];
                 steps.extend(plan(desired, Garbage::default()));
                 (steps, Garbage::default())
@@ -122,15 +123,18 @@ impl NftablesDriver {
                         let mut steps = Vec::new();
                         steps.extend(takes_over.then_some(Step::AddTable));
                         let chains = found.chains.iter().map(|(name, found)| (name, found.chain.base));
-                        held.and_found(chains, found.sets.keys());
-                        if sweep == Sweep::Keep {
-                            held.judge_no_interfaces();
+                        if let Some(held) = &mut held {
+                            held.and_found(chains, found.sets.keys());
+                            if sweep == Sweep::Keep {
+                                held.judge_no_interfaces();
+                            }
                         }
                         self.held.note_rewritten(&edits, found);
                         steps.extend(plan(edits, Garbage::default()));
                         (steps, leftovers)
                     }
                     Way::Rebuild(edits) => {
+                        held = None;
                         let mut steps = vec![Step::DeleteTable, Step::AddTable];
                         steps.extend(plan(edits, Garbage::default()));
                         self.known.owned = wants_ownership;
@@ -145,10 +149,13 @@ impl NftablesDriver {
         self.known.generation = generation;
         let sent = self.send_guarded(&steps, Guard::Generation(generation));
         if sent.is_ok() {
-            self.held = held;
+            if let Some(held) = held {
+                self.held = held;
+            }
             self.known.others = others;
             self.retry = None;
             self.audit.settle();
+            self.skip_own_events().map_err(|error| unanswered("the generation", error))?;
             let table = self.socket.table(&self.table).map_err(|error| unanswered("the table", error))?;
             self.known.table = table.map(|table| table.handle);
         }

@@ -1,10 +1,10 @@
-//! Who commits: the kernel's notification of each new generation of the ruleset.
+//! What others commit: the kernel's events of each new generation of the ruleset.
 //!
-//! The group has every message of every commit; they are read and thrown away, but
-//! for the one that closes each. That is dear for whoever commits much, so this is
-//! for those who want to know names, and nothing depends on it: events may be lost.
+//! The group has every message of every commit. Of each only the header and the
+//! first attributes are read, which say what it is about. Events may be lost; that
+//! they were is told.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::io;
 
@@ -13,9 +13,13 @@ use netlink_sys::protocols::NETLINK_NETFILTER;
 use nix::sys::socket::{setsockopt, sockopt};
 use smol_str::SmolStr;
 
-use super::uapi::{self, NFTA_GEN_ID, NFTA_GEN_PROC_NAME, NFTA_GEN_PROC_PID};
+use super::name::Name;
+use super::table::TableId;
+use super::uapi::{
+    self, NFTA_ANY_TABLE, NFTA_GEN_ID, NFTA_GEN_PROC_NAME, NFTA_GEN_PROC_PID, NFTA_RULE_CHAIN, NFTA_SET_ELEM_LIST_SET,
+};
 use crate::netlink::{self, Transport, malformed};
-use crate::wire::{Attrs, Malformed, Messages};
+use crate::wire::{Attrs, Malformed, Message, Messages};
 
 /// `NFNLGRP_NFTABLES` of `linux/netfilter/nfnetlink.h`.
 const GROUP: u32 = 7;
@@ -28,6 +32,9 @@ const ROOM: usize = 1 << 20;
 
 /// A page holds any datagram of events: the kernel writes up to 8 KiB.
 const PAGE: usize = 32 * 1024;
+
+/// Chains and sets that are named; beyond that, all are suspects.
+const NAMED: usize = 64;
 
 /// A process that committed a change of the ruleset.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,75 +51,161 @@ impl fmt::Display for Culprit {
     }
 }
 
-/// The last commits that were heard of.
+/// The last commits of others that were heard of.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Commits {
-    recent: VecDeque<(u32, Culprit)>,
-    /// Times that events were lost because they came faster than they were read.
-    pub overruns: u64,
-}
+struct Commits(VecDeque<(u32, Culprit)>);
 
 impl Commits {
-    /// Who made a generation, if it was heard of.
-    #[must_use]
-    pub fn of(&self, generation: u32) -> Option<&Culprit> {
-        self.recent.iter().rev().find(|(made, _)| *made == generation).map(|(_, culprit)| culprit)
+    fn of(&self, generation: u32) -> Option<&Culprit> {
+        self.0.iter().rev().find(|(made, _)| *made == generation).map(|(_, culprit)| culprit)
     }
 
     fn note(&mut self, generation: u32, culprit: Culprit) {
-        if self.recent.len() == REMEMBERED {
-            self.recent.pop_front();
+        if self.0.len() == REMEMBERED {
+            self.0.pop_front();
         }
-        self.recent.push_back((generation, culprit));
+        self.0.push_back((generation, culprit));
     }
 }
 
-/// A subscription to the commits of the network namespace of the thread that
+/// What others changed in a table.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Touched {
+    /// Whether chains or sets came or went, or the table itself.
+    pub inventory: bool,
+    /// Chains whose rules changed.
+    pub chains: BTreeSet<Name>,
+    /// Sets whose elements changed.
+    pub sets: BTreeSet<Name>,
+    /// Whether more was changed than is named: events were lost, or too many.
+    pub more: bool,
+}
+
+/// A subscription to what is committed in the network namespace of the thread that
 /// opened it.
 #[derive(Debug)]
 pub struct Monitor {
     socket: Socket,
     page: Box<[u8]>,
+    table: TableId,
+    /// The port of the socket whose commits are not told of.
+    own: u32,
     commits: Commits,
+    touched: Touched,
+    overruns: u64,
 }
 
 impl Monitor {
-    /// Subscribes.
+    /// Subscribes. What is done to `table` by another socket than that with the port
+    /// `own` ([`super::NftSocket::port`]) is told.
     ///
     /// # Errors
     /// When the kernel has no nf_tables, or without `CAP_NET_ADMIN`.
-    pub fn open() -> io::Result<Self> {
+    pub fn open(table: &TableId, own: u32) -> io::Result<Self> {
         let socket = netlink::open(NETLINK_NETFILTER)?;
         // Without the capability the default room stands, and more is lost.
         let _ = setsockopt(&socket, sockopt::RcvBufForce, &ROOM);
         socket.add_membership(GROUP)?;
-        Ok(Self { socket, page: vec![0; PAGE].into(), commits: Commits::default() })
+        Ok(Self {
+            socket,
+            page: vec![0; PAGE].into(),
+            table: table.clone(),
+            own,
+            commits: Commits::default(),
+            touched: Touched::default(),
+            overruns: 0,
+        })
     }
 
-    /// Takes in what has happened, and gives the last commits.
+    /// What others did to the table since this was asked last. What [`super::NftSocket::wait_for_commit`] waited for is in it.
     ///
     /// # Errors
-    /// When the socket fails; lost events are counted instead.
-    pub fn commits(&mut self) -> io::Result<&Commits> {
+    /// When the socket fails; of lost events [`Touched::more`] tells.
+    pub fn touched(&mut self) -> io::Result<Touched> {
+        self.hear()?;
+        Ok(std::mem::take(&mut self.touched))
+    }
+
+    /// Takes in what has happened, so that later events find room.
+    ///
+    /// # Errors
+    /// When the socket fails.
+    pub fn hear(&mut self) -> io::Result<()> {
         loop {
             match self.socket.receive(&mut self.page) {
-                Ok(len) => {
-                    let page = self.page.get(..len).unwrap_or_default();
-                    for message in Messages(page) {
-                        let message = message.map_err(malformed)?;
-                        if message.head.kind == uapi::message(libc::NFT_MSG_NEWGEN) {
-                            let (_, attrs) = message.netfilter().map_err(malformed)?;
-                            let (generation, culprit) = decode(attrs).map_err(malformed)?;
-                            self.commits.note(generation, culprit);
-                        }
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(&self.commits),
+                Ok(len) => self.take(len)?,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => self.commits.overruns += 1,
+                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
+                    self.overruns += 1;
+                    self.touched.more = true;
+                }
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Who made a generation, if it was somebody else and was heard of.
+    #[must_use]
+    pub fn culprit(&self, generation: u32) -> Option<&Culprit> {
+        self.commits.of(generation)
+    }
+
+    /// Times that events were lost because they came faster than they were read.
+    #[must_use]
+    pub const fn overruns(&self) -> u64 {
+        self.overruns
+    }
+
+    fn take(&mut self, len: usize) -> io::Result<()> {
+        let Self { page, table, own, commits, touched, .. } = self;
+        for message in Messages(page.get(..len).unwrap_or_default()) {
+            let message = message.map_err(malformed)?;
+            if message.port == *own {
+                continue;
+            }
+            if message.head.kind == uapi::message(libc::NFT_MSG_NEWGEN) {
+                let (_, attrs) = message.netfilter().map_err(malformed)?;
+                let (generation, culprit) = decode(attrs).map_err(malformed)?;
+                commits.note(generation, culprit);
+            } else {
+                touched.note(&message, table).map_err(malformed)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Touched {
+    fn note(&mut self, message: &Message<'_>, table: &TableId) -> Result<(), Malformed> {
+        let (family, attrs) = message.netfilter()?;
+        if family != table.family.number() {
+            return Ok(());
+        }
+        let named = |kind| {
+            let mut found = attrs.flatten().filter(|attr| attr.kind == kind);
+            found.next().map(|attr| attr.text()).transpose()
+        };
+        if named(NFTA_ANY_TABLE)? != Some(table.name.as_str()) {
+            return Ok(());
+        }
+        let is = |numbers: [i32; 2]| numbers.map(uapi::message).contains(&message.head.kind);
+        let (names, name) = if is([libc::NFT_MSG_NEWRULE, libc::NFT_MSG_DELRULE]) {
+            (&mut self.chains, named(NFTA_RULE_CHAIN)?)
+        } else if is([libc::NFT_MSG_NEWSETELEM, libc::NFT_MSG_DELSETELEM]) {
+            (&mut self.sets, named(NFTA_SET_ELEM_LIST_SET)?)
+        } else {
+            self.inventory = true;
+            return Ok(());
+        };
+        match name {
+            Some(name) if names.contains(name) => {}
+            Some(name) if names.len() < NAMED => {
+                names.insert(Name::new(name).map_err(|_| Malformed("an event without a name"))?);
+            }
+            Some(_) | None => self.more = true,
+        }
+        Ok(())
     }
 }
 
@@ -140,7 +233,7 @@ mod tests {
         for generation in 0..1000 {
             commits.note(generation, Culprit { pid: generation + 1, command: "nft".into() });
         }
-        assert_eq!(commits.recent.len(), REMEMBERED);
+        assert_eq!(commits.0.len(), REMEMBERED);
         assert_eq!(commits.of(1), None);
         assert_eq!(commits.of(999).map(ToString::to_string).as_deref(), Some("nft (pid 1000)"));
     }

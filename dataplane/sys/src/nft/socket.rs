@@ -1,13 +1,13 @@
 //! The one socket to nf_tables.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use libc::{NLM_F_ACK, NLM_F_REQUEST};
 use netlink_sys::protocols::NETLINK_NETFILTER;
 use nix::errno::Errno;
-use nix::sys::socket::{setsockopt, sockopt};
+use nix::sys::socket::{NetlinkAddr, getsockname, setsockopt, sockopt};
 
 use super::batch::{Batch, put_empty};
 use super::error::{CommitError, QueryError, Refused};
@@ -252,9 +252,20 @@ impl NftSocket {
         })
     }
 
+    /// The port by which the kernel knows this socket, in events too.
+    ///
+    /// # Errors
+    /// Those of `getsockname(2)`.
+    pub fn port(&self) -> io::Result<u32> {
+        Ok(getsockname::<NetlinkAddr>(self.netlink.as_fd().as_raw_fd())?.pid())
+    }
+
     /// Waits until the kernel has finished a commit that it is at: an empty batch
     /// does nothing, but stands in line like any other.
-    pub(super) fn wait_for_commit(&mut self) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// When the socket fails.
+    pub fn wait_for_commit(&mut self) -> io::Result<()> {
         self.question.clear();
         put_empty(&mut self.question);
         self.netlink.send(self.question.bytes())

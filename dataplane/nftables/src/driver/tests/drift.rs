@@ -109,20 +109,25 @@ fn mutation(runner: &mut TestRunner) -> Option<String> {
     })
 }
 
-/// 200 random changes by another process: each is found and healed, and the kernel
-/// ends with what the text of the store loads to.
-#[test]
-fn every_change_by_others_is_found_and_healed() {
-    const MUTATIONS: usize = 200;
+/// Random changes by another process, each found and healed by `heal`: the kernel
+/// ends with what the text of the store loads to. Gives the times that it took.
+fn check_mutations(
+    count: usize,
+    events: Events,
+    heal: impl Fn(&mut NftablesDriver, &World, &str) -> Duration + Sync,
+) -> Vec<Duration> {
     let world = varied();
     let wanted = loaded(&world);
     let mut runner = TestRunner::new_with_rng(Config::default(), TestRng::from_seed(RngAlgorithm::ChaCha, &[7; 32]));
-    let mut blind = in_namespace(|| {
-        let mut driver = driver();
+    in_namespace(|| {
+        let mut driver = driver_with(|settings| {
+            settings.ownership = Ownership::Shared;
+            settings.events = events;
+        });
         driver.resync(&world.store, Sweep::Remove).expect("the kernel takes it");
         assert_eq!(listing(), wanted);
         let mut blind = Vec::new();
-        while blind.len() < MUTATIONS {
+        while blind.len() < count {
             let Some(mutation) = mutation(&mut runner) else { continue };
             if nft(&["-f", "-"], &mutation).is_err() || listing() == wanted {
                 // Not possible here, or no change.
@@ -132,13 +137,47 @@ fn every_change_by_others_is_found_and_healed() {
             assert_eq!(listing(), wanted, "after {mutation}");
             assert_eq!(driver.look_at_everything(), None, "after {mutation}");
         }
-        assert_eq!(driver.counts().repairs, MUTATIONS as u64);
         assert_eq!(driver.counts().refusals, 0);
         blind
+    })
+}
+
+#[test]
+fn events_tell_of_every_change_by_others() {
+    const MUTATIONS: usize = 200;
+    let mut blind = check_mutations(MUTATIONS, Events::Heard, |driver, world, mutation| {
+        let took = heal(driver, world, mutation);
+        assert!(!driver.audit.is_due(), "everything suspected after {mutation}");
+        took
     });
     blind.sort_unstable();
     let [median, longest] = [blind[MUTATIONS / 2], blind[MUTATIONS - 1]];
     println!("{MUTATIONS} mutations healed; blind for {median:?} (median), {longest:?} (longest)");
+}
+
+#[test]
+fn without_events_every_change_by_others_is_found_by_looking() {
+    check_mutations(50, Events::Ignored, |driver, world, mutation| {
+        driver.audit.hurry();
+        heal(driver, world, mutation)
+    });
+}
+
+#[test]
+fn a_resync_finds_every_change_by_others() {
+    check_mutations(50, Events::Ignored, |driver, world, mutation| {
+        let start = Instant::now();
+        let receipt = driver.resync(&world.store, Sweep::Remove).expect("the kernel takes it");
+        let took = start.elapsed();
+        // What came in addition is deleted by a later transaction.
+        while driver.model.as_ref().is_some_and(Model::has_garbage) {
+            sleep(Duration::from_millis(1));
+            driver.poll(&world.store).expect("the kernel answers");
+        }
+        let again = driver.resync(&world.store, Sweep::Remove).expect("the kernel answers");
+        assert_eq!((again.transactions, again.outcomes), (0, receipt.outcomes), "after {mutation}");
+        took
+    });
 }
 
 /// The kernel keeps others from an owned table: their changes fail, and a ruleset
@@ -166,24 +205,51 @@ fn an_owned_table_cannot_be_changed_by_others() {
     });
 }
 
-/// A foreign commit that is not about us costs a look, and no more.
+/// A foreign commit that is not about us costs a question, and with events no more.
 #[test]
 fn what_others_do_elsewhere_is_not_drift() {
     let world = varied();
+    for events in [Events::Heard, Events::Ignored] {
+        in_namespace(|| {
+            let mut driver = driver_with(|settings| {
+                settings.ownership = Ownership::Shared;
+                settings.events = events;
+            });
+            driver.resync(&world.store, Sweep::Remove).expect("the kernel takes it");
+            for n in 0..5 {
+                nft(&["-f", "-"], &format!("add table inet other{n}")).expect("nft adds a table");
+                assert_eq!(driver.poll(&world.store).expect("the kernel answers"), Finding::Unchanged);
+            }
+            let start = Instant::now();
+            while driver.audit.is_due() {
+                assert_eq!(events, Events::Ignored, "events tell that nothing is to be looked at");
+                assert!(start.elapsed() < Duration::from_secs(60), "the round does not end");
+                driver.audit.hurry();
+                assert_eq!(driver.poll(&world.store).expect("the kernel answers"), Finding::Unchanged);
+            }
+            assert_eq!((driver.counts().repairs, driver.counts().audits > 0), (0, events == Events::Ignored));
+        });
+    }
+}
+
+/// Others commit more than the subscription has room for, and among it a rule of ours.
+#[test]
+fn lost_events_have_everything_looked_at() {
+    let world = small();
+    let flood: String = (0..40_000)
+        .map(|n| format!("add rule inet other c ip daddr {} accept\n", std::net::Ipv4Addr::from_bits(n)))
+        .collect();
     in_namespace(|| {
-        let mut driver = driver();
+        let mut driver = driver_with(|settings| settings.ownership = Ownership::Shared);
         driver.resync(&world.store, Sweep::Remove).expect("the kernel takes it");
-        for n in 0..5 {
-            nft(&["-f", "-"], &format!("add table inet other{n}")).expect("nft adds a table");
-            assert_eq!(driver.poll(&world.store).expect("the kernel answers"), Finding::Unchanged);
-        }
+        nft(&["-f", "-"], &format!("add table inet other\nadd chain inet other c\n{flood}")).expect("nft takes it");
+        nft(&["-f", "-"], "insert rule inet caracal forward-egress accept").expect("nft adds a rule");
         let start = Instant::now();
-        while driver.counts().audits == 0 {
-            assert!(start.elapsed() < Duration::from_secs(60), "the round does not end");
-            sleep(Duration::from_millis(5));
-            assert_eq!(driver.poll(&world.store).expect("the kernel answers"), Finding::Unchanged);
+        while driver.poll(&world.store).expect("the kernel answers") == Finding::Unchanged {
+            assert!(driver.audit.is_due() && start.elapsed() < Duration::from_secs(60), "the rule is not found");
+            driver.audit.hurry();
         }
-        assert_eq!(driver.counts().repairs, 0);
+        assert_eq!((driver.counts().overruns, driver.counts().repairs), (1, 1));
     });
 }
 
@@ -193,12 +259,14 @@ fn events_name_the_culprit() {
     in_namespace(|| {
         let mut driver = driver_with(|settings| {
             settings.ownership = Ownership::Shared;
-            settings.culprits = Culprits::Named;
         });
         driver.resync(&world.store, Sweep::Remove).expect("the kernel takes it");
         nft(&["-f", "-"], "insert rule inet caracal forward-egress accept").expect("nft adds a rule");
         poll_until_healed(&mut driver, &world, "a rule");
-        let last = driver.drift.last().expect("something was repaired").to_owned();
-        assert!(last.starts_with("rules of chain forward-egress changed, by nft (pid "), "{last}");
+        let report = driver.report();
+        let last = report.measurements.iter().find(|m| m.name == "caracal_nftables_last_repair").expect("it is told");
+        let [(_, what), (_, by)] = &last.labels[..] else { panic!("two labels: {last:?}") };
+        assert_eq!(what, "rules of chain forward-egress changed");
+        assert!(by.starts_with("nft (pid "), "{by}");
     });
 }
