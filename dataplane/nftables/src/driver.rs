@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use audit::Audit;
 use caracal_program::{
     Change, Driver, DriverError, EndpointOutcome, Finding, HostId, HostOutcome, Outcome, PolicyStore, Receipt, Report,
-    Stamp, Sweep, WorkloadId,
+    RuleCounts, Stamp, Sweep, WorkloadId,
 };
 use caracal_sys::nft::{Batch, Features, Monitor, Name, NftSocket, QueryError, TableId};
 use counters::Counters;
@@ -319,6 +319,10 @@ impl Driver for NftablesDriver {
     fn report(&self) -> Report {
         let neighbours = self.surroundings.found();
         report::report(&self.counts(), &self.drift, &self.outcomes, &self.host_outcomes, neighbours)
+    }
+
+    fn rule_counts(&mut self, store: &PolicyStore) -> Result<RuleCounts, DriverError> {
+        self.read_counts(store).map_err(|error| unanswered("what rules have counted", error))
     }
 
     fn remove(&mut self) -> Result<(), DriverError> {

@@ -6,6 +6,7 @@
 //! only names and hashes are kept.
 
 mod compile;
+mod counted;
 mod fault;
 mod hosts;
 mod work;
@@ -46,6 +47,17 @@ pub(crate) struct ListKey {
 pub(crate) enum Owner {
     Policy(PolicyId),
     Profile(ProfileName),
+}
+
+impl ListKey {
+    /// The beginning of its rules' comments.
+    fn title(&self) -> String {
+        let Self { owner, direction, stage: _ } = self;
+        match owner {
+            Owner::Policy(id) => format!("{id} {direction}"),
+            Owner::Profile(name) => format!("profile {name} {direction}"),
+        }
+    }
 }
 
 /// A chain as the kernel holds it: its name, and a hash of its content that only

@@ -221,6 +221,34 @@ pub fn comment(text: &str) -> Comment {
     Comment::new(quotable(text, LONGEST_COMMENT)).expect("the text was cut to a comment's length")
 }
 
+/// The text of the comment of a rule that denies what no policy of a tier decided.
+#[must_use]
+pub fn end_of_tier(tier: &str) -> String {
+    format!("end of tier {tier}")
+}
+
+/// The text of the comment of a rule that denies what nothing decided.
+#[must_use]
+pub fn no_match(direction: Direction) -> String {
+    format!("no policy or profile allows this {direction}")
+}
+
+/// The comment of a rule of a list: the list's title, cut if it is too long, and
+/// the rule's place.
+#[must_use]
+pub fn rule_comment(title: &str, index: usize) -> Comment {
+    let place = format!(" {index}");
+    let title = quotable(title, LONGEST_COMMENT - place.len());
+    Comment::new(title + &place).expect("the title was cut so that its place fits")
+}
+
+/// The place of a rule that has the comment which [`rule_comment`] gives it.
+#[must_use]
+pub fn place_of_rule(title: &str, comment: &Comment) -> Option<usize> {
+    let index = comment.rsplit(' ').next()?.parse().ok()?;
+    (rule_comment(title, index) == *comment).then_some(index)
+}
+
 /// A text, not empty, as the prefix of a Log statement.
 #[must_use]
 pub fn log_prefix(text: &str) -> LogPrefix {

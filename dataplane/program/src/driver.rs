@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{Change, HostId, PolicyStore, Report, WorkloadId};
+use crate::{Change, HostId, PolicyStore, Report, RuleCounts, WorkloadId};
 
 /// Whether a resync may remove what it finds and nobody wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -131,6 +131,16 @@ pub trait Driver: Send {
     /// What the driver counted, and what does not work now. Asks the kernel
     /// nothing, so that it may be called often.
     fn report(&self) -> Report;
+
+    /// What the rules have counted, read from the kernel now. Costs as much as
+    /// reading every rule, so it is to be called when somebody wants to know.
+    /// A driver that does not count says nothing.
+    ///
+    /// # Errors
+    /// [`DriverError`]; nothing is lost, and the next call may work.
+    fn rule_counts(&mut self, _store: &PolicyStore) -> Result<RuleCounts, DriverError> {
+        Ok(RuleCounts::default())
+    }
 
     /// Removes everything of ours from the kernel.
     ///

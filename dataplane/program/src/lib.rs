@@ -6,6 +6,7 @@
 //! [`Driver`] is what a dataplane implements.
 
 mod change;
+mod counts;
 mod driver;
 mod endpoint;
 mod error;
@@ -30,6 +31,7 @@ mod store;
 mod why;
 
 pub use change::{Change, coalesce};
+pub use counts::{Decider, RuleCount, RuleCounts};
 pub use driver::{Driver, DriverError, EndpointOutcome, Finding, HostOutcome, Outcome, Receipt, Sweep};
 pub use endpoint::{
     ALL_INTERFACES, AdminState, EndpointTier, HostEndpoint, HostPrograms, Mac, TierList, WorkloadEndpoint,

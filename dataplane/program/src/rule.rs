@@ -5,7 +5,7 @@ use std::sync::Arc;
 use caracal_net::{Cidr, Family, Port, PortRange, Protocol};
 
 /// What a rule does with a packet that it matches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Action {
     /// Let it through.
     Allow,

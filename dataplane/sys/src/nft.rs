@@ -39,7 +39,7 @@ pub use glance::Glance;
 pub use monitor::{Culprit, Monitor, Touched};
 pub use name::{Comment, LogPrefix, Name, TextError};
 pub use object::Counter;
-pub use rule::{Handle, ListedRule, Place, Rule};
+pub use rule::{CountedRule, Handle, ListedRule, Place, Rule};
 pub use set::{Change, Field, Fields, ListedSet, Set, SetData, SetKind};
 pub use socket::{Commit, Features, NftSocket};
 pub use survey::{SurveyedBase, SurveyedChain, mark_bits};

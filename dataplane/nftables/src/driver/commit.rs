@@ -5,7 +5,8 @@ use std::io;
 use caracal_program::{DriverError, Receipt};
 use caracal_sys::nft::{self, Batch, CommitError, Guard, Place, Refused, SetHeader, TooLong};
 
-use super::{NftablesDriver, RefusedObjects, Standing, counters};
+use super::counters::{self, Edited};
+use super::{NftablesDriver, RefusedObjects, Standing};
 use crate::encode;
 use crate::held::Print;
 use crate::ir::Element;
@@ -57,9 +58,12 @@ impl NftablesDriver {
                     self.held.record(step, *print);
                 }
                 self.counters.record(steps);
-                for (chain, print, deeds) in edited.into_iter().flat_map(|edited| edited.chains) {
-                    self.held.rules(&chain, print);
-                    self.counters.edited(chain, deeds);
+                if let Some(Edited { steps: _, chains, carried }) = edited {
+                    carried.into_iter().for_each(|handle| self.counters.carried(handle));
+                    for (chain, print, deeds) in chains {
+                        self.held.rules(&chain, print);
+                        self.counters.edited(chain, deeds);
+                    }
                 }
                 self.retry = None;
                 let bytes = self.batch.len();

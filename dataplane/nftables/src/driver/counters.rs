@@ -10,15 +10,18 @@
 //! then to the commit is lost. Nothing is counted twice.
 
 mod align;
+mod tally;
 
-use caracal_sys::nft::{self, Expr, Handle};
+use caracal_program::{PolicyStore, RuleCounts};
+use caracal_sys::nft::{self, Expr, Handle, QueryError};
 use rustc_hash::FxHashMap;
+use tally::Tally;
 
 use super::NftablesDriver;
 use crate::encode;
 use crate::held::Print;
 use crate::ir::{Name, Rule};
-use crate::plan::{Count, Edit, Step};
+use crate::plan::{Count, Step};
 
 /// What rules of the chains that the driver wrote do, to tell without asking the
 /// kernel whether one of them outlives a rewrite.
@@ -27,6 +30,7 @@ pub(super) struct Counters {
     chains: FxHashMap<Name, Vec<Deed>>,
     /// Of the rules that are being sent.
     sending: Vec<Deed>,
+    tally: Tally,
 }
 
 /// A hash of what a rule does, whatever its comment and the copies of sets.
@@ -39,6 +43,8 @@ pub(super) struct Edited {
     pub(super) steps: Vec<Step>,
     /// The chains with what they hold afterwards.
     pub(super) chains: Vec<(Name, Print, Vec<Deed>)>,
+    /// The rules that go on in others.
+    pub(super) carried: Vec<Handle>,
 }
 
 /// A rule that the kernel has.
@@ -83,7 +89,7 @@ impl Counters {
 
     /// The kernel has carried out steps.
     pub(super) fn record(&mut self, steps: &[Step]) {
-        let Self { chains, sending } = self;
+        let Self { chains, sending, tally: _ } = self;
         let mut sent = sending.drain(..);
         for step in steps {
             match step {
@@ -107,6 +113,11 @@ impl Counters {
     /// A chain was edited rule by rule.
     pub(super) fn edited(&mut self, name: Name, deeds: Vec<Deed>) {
         self.chains.insert(name, deeds);
+    }
+
+    /// A rule goes on in another one.
+    pub(super) fn carried(&mut self, handle: Handle) {
+        self.tally.carried(handle);
     }
 
     /// Whether a chain may have a rule that counts and that is among new ones.
@@ -133,7 +144,8 @@ impl NftablesDriver {
                 _ => None,
             });
             let new: Vec<New> = rules.map(New::of).collect();
-            let Some(edits) = self.edits(name, &new) else { continue };
+            let Some(align::Way { edits, carried }) = self.edits(name, &new) else { continue };
+            edited.carried.extend(carried);
             edited.steps.extend_from_slice(&steps[done..at]);
             edited.steps.extend(edits.into_iter().map(|edit| Step::EditRule(name.clone(), edit)));
             done = at + 1 + new.len();
@@ -149,7 +161,7 @@ impl NftablesDriver {
 
     /// The way from what the kernel holds of a chain to new rules; `None` if it
     /// is to be flushed.
-    fn edits(&mut self, name: &Name, new: &[New]) -> Option<Vec<Edit>> {
+    fn edits(&mut self, name: &Name, new: &[New]) -> Option<align::Way> {
         let held = self.held.chains.get(name)?.rules?;
         if !self.counters.may_outlive(name, new) {
             return None;
@@ -167,6 +179,13 @@ impl NftablesDriver {
         }
         let old: Vec<Old> = listed.into_iter().map(Old::of).collect();
         align::edits(&old, new)
+    }
+
+    /// What the rules have counted by now.
+    pub(super) fn read_counts(&mut self, store: &PolicyStore) -> Result<RuleCounts, QueryError> {
+        let Some(model) = &self.model else { return Ok(RuleCounts::default()) };
+        let listed = self.socket.counted_rules(&self.table)?;
+        Ok(self.counters.tally.take(self.known.table, listed, model, store))
     }
 }
 

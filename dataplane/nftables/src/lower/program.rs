@@ -46,7 +46,7 @@ pub(crate) fn lower_program(program: &Program, passes: impl Fn(&PolicyId) -> boo
         }
         match program.kind() {
             ProgramKind::Normal | ProgramKind::Translated => {
-                rules.push(deny_all(stage, settings, &format!("no policy or profile allows this {direction}")));
+                rules.push(deny_all(stage, settings, &names::no_match(direction)));
             }
             ProgramKind::Forward | ProgramKind::PreDnat | ProgramKind::Untracked => {}
         }
@@ -72,7 +72,7 @@ fn walk_tier(
         }
     }
     match tier.end {
-        EndOfTier::Deny => rules.push(deny_all(stage, settings, &format!("end of tier {}", tier.name))),
+        EndOfTier::Deny => rules.push(deny_all(stage, settings, &names::end_of_tier(&tier.name))),
         EndOfTier::Pass => {}
     }
 }

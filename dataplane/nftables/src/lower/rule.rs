@@ -82,7 +82,7 @@ struct Lowering<'a, S> {
 
 impl<S: SetObjects> Lowering<'_, S> {
     fn rule(&mut self, index: usize, rule: &PolicyRule) {
-        let comment = names::comment(&format!("{} {index}", self.list.title));
+        let comment = names::rule_comment(&self.list.title, index);
         if let Some(unknown) = self.tests.unknown_set(rule) {
             let fault = format!("{} {index}: set {unknown} is unknown", self.list.title);
             self.main.push(deny_all(self.list.stage, self.settings, &fault));

@@ -19,17 +19,17 @@ impl Model {
         let ListKey { owner, direction, stage } = key;
         let refused = self.refused.get(&Object::List(key.clone())).map(String::as_str);
         let template = self.settings.log_prefix();
-        let (chain, title, log_prefix, pass) = match owner {
+        let title = key.title();
+        let (chain, log_prefix, pass) = match owner {
             Owner::Policy(id) => {
                 let tier = store.policy(id).map_or("", |policy| &policy.tier);
                 let chain = names::policy_at(*stage, *direction, id);
-                (chain, format!("{id} {direction}"), log_prefix(template, tier, id), PassMeans::NextTier)
+                (chain, log_prefix(template, tier, id), PassMeans::NextTier)
             }
             Owner::Profile(name) => {
                 let id = PolicyId { kind: "Profile".into(), namespace: SmolStr::default(), name: name.clone() };
                 let chain = names::profile(*stage, *direction, name);
-                let title = format!("profile {name} {direction}");
-                (chain, title, log_prefix(template, "", &id), PassMeans::NextProfile)
+                (chain, log_prefix(template, "", &id), PassMeans::NextProfile)
             }
         };
         match (refused, rules_of(store, key)) {
@@ -177,7 +177,7 @@ impl Model {
 }
 
 /// The rules of a list; `None` if the store does not know their owner.
-fn rules_of<'s>(store: &'s PolicyStore, key: &ListKey) -> Option<&'s [PolicyRule]> {
+pub(super) fn rules_of<'s>(store: &'s PolicyStore, key: &ListKey) -> Option<&'s [PolicyRule]> {
     let rules = match &key.owner {
         Owner::Policy(id) => store.policy(id)?.rules(key.direction),
         Owner::Profile(name) => store.profile(name)?.rules(key.direction),

@@ -9,6 +9,7 @@ use caracal_net::Family;
 pub use codes::{
     CmpOp, CtDirection, CtKey, FibResult, IcmpxCode, LimitUnit, LimitWhen, MetaKey, ObjectKind, PayloadBase, RangeOp,
 };
+pub(super) use decode::counted;
 use libc::{NFT_REJECT_ICMP_UNREACH, NFT_REJECT_ICMPX_UNREACH, NFT_REJECT_TCP_RST};
 
 use super::name::{LogPrefix, Name};

@@ -8,7 +8,7 @@ use super::element::Element;
 use super::error::QueryError;
 use super::name::Name;
 use super::object::Counter;
-use super::rule::ListedRule;
+use super::rule::{CountedRule, ListedRule};
 use super::set::ListedSet;
 use super::socket::{NftSocket, Request};
 use super::table::{ListedTable, TableFamily, TableId};
@@ -118,6 +118,15 @@ impl NftSocket {
             self.list("rules", libc::NFT_MSG_GETRULE, table, fill, |attrs| ListedRule::decode(attrs).map(Some))?;
         rules.retain(|rule| rule.chain == *chain);
         Ok(rules)
+    }
+
+    /// The rules of a table that have counted something: what that is, without
+    /// what they do.
+    ///
+    /// # Errors
+    /// See [`QueryError`].
+    pub fn counted_rules(&mut self, table: &TableId) -> Result<Vec<CountedRule>, QueryError> {
+        self.list("rules", libc::NFT_MSG_GETRULE, table, |_| {}, CountedRule::decode)
     }
 
     /// The sets and maps of a table, without their elements, in the order of their making.

@@ -1,6 +1,6 @@
 //! Rules.
 
-use super::expr::Expr;
+use super::expr::{self, Expr};
 use super::name::{Comment, Name};
 use super::uapi::{
     NFTA_LIST_ELEM, NFTA_RULE_CHAIN, NFTA_RULE_EXPRESSIONS, NFTA_RULE_HANDLE, NFTA_RULE_POSITION, NFTA_RULE_USERDATA,
@@ -87,6 +87,49 @@ pub struct ListedRule {
     pub handle: Handle,
     /// What it does. Counters have the values of the moment.
     pub rule: Rule,
+}
+
+/// A rule that has counted something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CountedRule {
+    /// Its chain.
+    pub chain: Name,
+    /// Its number.
+    pub handle: Handle,
+    /// Its comment.
+    pub comment: Option<Comment>,
+    /// Packets so far.
+    pub packets: u64,
+    /// Bytes so far.
+    pub bytes: u64,
+}
+
+impl CountedRule {
+    /// `None` for a rule without a counter, or one that has counted nothing.
+    pub(super) fn decode(attrs: Attrs<'_>) -> Result<Option<Self>, Malformed> {
+        let (mut chain, mut handle, mut comment, mut counted) = (None, None, None, (0, 0));
+        for attr in attrs {
+            let attr = attr?;
+            match attr.kind {
+                NFTA_RULE_CHAIN => chain = Some(attr.text()?),
+                NFTA_RULE_HANDLE => handle = Some(Handle(attr.be64()?)),
+                NFTA_RULE_EXPRESSIONS => {
+                    for element in attr.nested() {
+                        counted = expr::counted(element?.nested())?.unwrap_or(counted);
+                    }
+                }
+                NFTA_RULE_USERDATA => comment = Some(attr.payload),
+                _ => {}
+            }
+        }
+        let (packets, bytes) = counted;
+        if packets == 0 {
+            return Ok(None);
+        }
+        let chain = chain.and_then(|chain| Name::new(chain).ok()).ok_or(Malformed("a rule without its chain"))?;
+        let handle = handle.ok_or(Malformed("a rule without a handle"))?;
+        Ok(Some(Self { chain, handle, comment: comment.and_then(userdata::comment), packets, bytes }))
+    }
 }
 
 impl ListedRule {

@@ -8,8 +8,16 @@ use rustc_hash::FxHashMap;
 use super::{Deed, New, Old};
 use crate::plan::{Count, Edit};
 
+/// How a chain gets other rules.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Way {
+    pub(super) edits: Vec<Edit>,
+    /// Old rules that go on in new ones.
+    pub(super) carried: Vec<Handle>,
+}
+
 /// The edits that lead from old rules to new ones; `None` if no rule outlives them.
-pub(super) fn edits(old: &[Old], new: &[New]) -> Option<Vec<Edit>> {
+pub(super) fn edits(old: &[Old], new: &[New]) -> Option<Way> {
     let [was, is] = [old.iter().map(|old| old.deed).collect::<Vec<_>>(), new.iter().map(|new| new.deed).collect()];
     let pairs = pair(&was, &is);
     if pairs.iter().all(Option::is_none) {
@@ -21,6 +29,7 @@ pub(super) fn edits(old: &[Old], new: &[New]) -> Option<Vec<Edit>> {
         kept[pair.expect("what stays has a pair")] = true;
     }
     let mut edits: Vec<Edit> = old.iter().zip(&kept).filter(|(_, kept)| !**kept).map(gone).collect();
+    let mut carried = Vec::new();
     // Where each new rule goes: before the next one that stays.
     let mut before: Vec<Option<Handle>> = vec![None; new.len()];
     let mut next = None;
@@ -35,15 +44,17 @@ pub(super) fn edits(old: &[Old], new: &[New]) -> Option<Vec<Edit>> {
         match from {
             Some(old) if stays[at] && old.rule == new.encoded => {}
             Some(old) if stays[at] => {
+                carried.push(old.handle);
                 edits.push(Edit::Replace { rule: new.rule.clone(), instead_of: old.handle, counted: old.counted });
             }
             from => {
+                carried.extend(from.map(|old| old.handle));
                 let counted = from.map_or(Count::default(), |old| old.counted);
                 edits.push(Edit::Insert { rule: new.rule.clone(), before: before[at], counted });
             }
         }
     }
-    Some(edits)
+    Some(Way { edits, carried })
 }
 
 fn gone((old, _): (&Old, &bool)) -> Edit {

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use caracal_net::Protocol;
-use caracal_program::{Packet, Transport};
+use caracal_program::{Decider, Packet, Transport};
 use caracal_proto::felix;
 use caracal_sys::nft::{Expr, Value};
 
@@ -107,6 +107,77 @@ fn a_rule_that_gets_another_place_goes_on_counting() {
     // A rewrite takes less than a millisecond, a packet some microseconds.
     assert!(sent - counted <= 1_000 * 20, "{counted} of {sent}");
     assert!(counted * 10 >= sent * 5, "{counted} of {sent}");
+}
+
+/// What a driver tells of each decider: packets.
+fn told(driver: &mut NftablesDriver, world: &World) -> Vec<(String, u64)> {
+    let counts = driver.rule_counts(&world.store).expect("the kernel answers");
+    let told = counts.rules.iter().map(|count| {
+        let decider = match &count.decider {
+            Decider::Policy(id, rule) => format!("{id} {} {rule}", count.direction),
+            Decider::Profile(name, rule) => format!("profile {name} {} {rule}", count.direction),
+            Decider::EndOfTier(tier) => format!("end of {tier} {}", count.direction),
+            Decider::NoMatch => format!("no match {}", count.direction),
+        };
+        (decider, count.packets)
+    });
+    told.collect()
+}
+
+/// The packets of the sums over rules, by kind, name, direction and action.
+fn sums(driver: &mut NftablesDriver, world: &World) -> Vec<(String, u64)> {
+    let counts = driver.rule_counts(&world.store).expect("the kernel answers");
+    let packets = counts.totals.iter().filter(|total| total.name == "caracal_policy_packets_total");
+    let sums = packets.map(|total| {
+        let of = |name: &str| total.labels.iter().find(|(label, _)| *label == name).expect("a label").1.to_string();
+        (["kind", "name", "direction", "action"].map(of).join(" "), total.value as u64)
+    });
+    sums.collect()
+}
+
+#[test]
+fn counts_are_told_by_policy_rule_and_by_end_and_sums_do_not_fall() {
+    let wire = Wire::new();
+    let mut world = world(&[port("allow", 1), port("deny", 2)]);
+    let mut driver = wire.in_router(driver);
+    apply(&mut driver, &mut world);
+    let send = |port: u16, times: usize| (0..times).for_each(|_| wire.sends(&udp(port)));
+    assert_eq!(told(&mut driver, &world), []);
+    send(1, 3);
+    send(2, 4);
+    send(3, 5);
+    let expected = [
+        ("NetworkPolicy default/web ingress 0", 3),
+        ("NetworkPolicy default/web ingress 1", 4),
+        ("profile open egress 0", 12),
+        ("end of default ingress", 5),
+    ];
+    assert_eq!(told(&mut driver, &world), expected.map(|(decider, packets)| (decider.to_owned(), packets)));
+    // The first rule goes, the second gets another place and goes on.
+    world.policy("default/web", &[port("deny", 2), port("allow", 9)], &[]);
+    apply(&mut driver, &mut world);
+    send(2, 2);
+    let expected =
+        [("NetworkPolicy default/web ingress 0", 6), ("profile open egress 0", 14), ("end of default ingress", 5)];
+    assert_eq!(told(&mut driver, &world), expected.map(|(decider, packets)| (decider.to_owned(), packets)));
+    let expected = [
+        ("EndOfTier default inbound deny", 5),
+        ("NetworkPolicy web inbound allow", 3),
+        ("NetworkPolicy web inbound deny", 6),
+        ("Profile open outbound allow", 14),
+    ];
+    assert_eq!(sums(&mut driver, &world), expected.map(|(sum, packets)| (sum.to_owned(), packets)));
+    // The table is lost with all that it has counted.
+    wire.in_router(|| nft(&["delete", "table", "inet", TABLE], "")).expect("nft deletes the table");
+    poll_until_healed(&mut driver, &world, "the table is gone");
+    send(9, 1);
+    let expected = [
+        ("EndOfTier default inbound deny", 5),
+        ("NetworkPolicy web inbound allow", 4),
+        ("NetworkPolicy web inbound deny", 6),
+        ("Profile open outbound allow", 15),
+    ];
+    assert_eq!(sums(&mut driver, &world), expected.map(|(sum, packets)| (sum.to_owned(), packets)));
 }
 
 /// A driver that knows nothing of the one before changes the rules that differ, and no count.

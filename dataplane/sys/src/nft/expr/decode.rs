@@ -117,6 +117,25 @@ impl Expr {
     }
 }
 
+/// Packets and bytes, if an element of a rule's expression list is a counter.
+pub(in crate::nft) fn counted(element: Attrs<'_>) -> Result<Option<(u64, u64)>, Malformed> {
+    let mut is_counter = false;
+    for attr in element {
+        let attr = attr?;
+        match attr.kind {
+            NFTA_EXPR_NAME => is_counter = attr.text()? == "counter",
+            NFTA_EXPR_DATA if is_counter => {
+                return Ok(match decode_counter(attr.nested())? {
+                    Some(Expr::Counter { packets, bytes }) => Some((packets, bytes)),
+                    Some(_) | None => None,
+                });
+            }
+            _ => {}
+        }
+    }
+    Ok(None)
+}
+
 type Decoded = Result<Option<Expr>, Malformed>;
 
 fn decode_payload(attrs: Attrs<'_>) -> Decoded {

@@ -67,7 +67,7 @@ thread_local! {
 fn check(old: &[(u8, u8)], new: &[(u8, u8)]) -> (Option<Vec<Edit>>, usize) {
     OLD_RULE.with(|rules| *rules.borrow_mut() = old.iter().map(|rule| self::rule(*rule)).collect());
     let olds = olds(old);
-    let edits = edits(&olds, &news(new));
+    let edits = edits(&olds, &news(new)).map(|way| way.edits);
     let Some(list) = &edits else {
         assert!(old.iter().all(|(deed, _)| new.iter().all(|(new, _)| new != deed)));
         return (None, 0);
