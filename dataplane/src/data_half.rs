@@ -492,6 +492,7 @@ fn changed_interfaces(changes: &[Change]) -> BTreeSet<SmolStr> {
         | Change::HostAddresses
         | Change::IpPool(_)
         | Change::Cluster
+        | Change::Cluster
         | Change::Config
         | Change::InSync => &[],
     });

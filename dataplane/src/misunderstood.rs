@@ -76,7 +76,7 @@ impl Closed {
             Change::Endpoint { id, .. } => id.to_string(),
             Change::HostEndpoint(id) => format!("host endpoint {id}"),
             Change::IpPool(id) => format!("pool {id}"),
-            Change::Nothing | Change::HostAddresses | Change::Config | Change::InSync => return,
+            Change::Nothing | Change::HostAddresses | Change::Cluster | Change::Config | Change::InSync => return,
         };
         self.0.remove(&object);
     }

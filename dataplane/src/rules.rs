@@ -2,7 +2,7 @@
 
 use std::io;
 
-use caracal_config::{DenyAction, EndpointToHostAction, Settings};
+use caracal_config::{DenyAction, EndpointToHostAction, NatExclusions, ServiceLoops, Settings};
 use caracal_nftables::{self as nftables, NftablesDriver};
 use caracal_program::{DriverError, Failsafes};
 
@@ -31,9 +31,35 @@ pub fn nftables_settings(settings: &Settings) -> Result<nftables::Settings, nfta
     } else {
         nftables::InvalidPackets::Drop
     };
+    rules.revocation = if settings.revoke_established { nftables::Revocation::On } else { nftables::Revocation::Off };
+    rules.ipip_from_workloads = encapsulated(settings.ipip_from_workloads);
+    rules.vxlan_from_workloads = encapsulated(settings.vxlan_from_workloads);
+    rules.vxlan_port = settings.vxlan_port;
+    rules.nat = nftables::NatOutgoing {
+        address: settings.nat_address,
+        ports: settings.nat_ports,
+        exclusions: match settings.nat_exclusions {
+            NatExclusions::Pools => nftables::NatExclusions::Pools,
+            NatExclusions::PoolsAndHosts => nftables::NatExclusions::PoolsAndHosts,
+        },
+        interface: nftables::InterfaceFilter::parse(&settings.nat_interface)?,
+    };
+    rules.log_rate = match settings.log_rate.as_str() {
+        "" => None,
+        text => Some(text.parse::<nftables::Rate>()?.with_burst(settings.log_burst)),
+    };
+    rules.service_loops = match settings.service_loops {
+        ServiceLoops::Drop => nftables::ServiceLoops::Drop,
+        ServiceLoops::Reject => nftables::ServiceLoops::Reject,
+        ServiceLoops::Forward => nftables::ServiceLoops::Forward,
+    };
     rules.failsafes = Failsafes::new(&settings.failsafe_inbound, &settings.failsafe_outbound);
     rules.ipv6 = if settings.ipv6 { nftables::Ipv6::On } else { nftables::Ipv6::Off };
     Ok(rules)
+}
+
+const fn encapsulated(is_allowed: bool) -> nftables::Encapsulated {
+    if is_allowed { nftables::Encapsulated::Judge } else { nftables::Encapsulated::Drop }
 }
 
 impl ConfiguredDriver for NftablesDriver {
@@ -72,8 +98,19 @@ mod tests {
             ("LogPrefix", "policy"),
             ("NftablesFilterDenyAction", "Reject"),
             ("DisableConntrackInvalidCheck", "true"),
+            ("RevokeEstablishedConnections", "false"),
             ("DefaultEndpointToHostAction", "Return"),
             ("Ipv6Support", "false"),
+            ("AllowIPIPPacketsFromWorkloads", "true"),
+            ("AllowVXLANPacketsFromWorkloads", "true"),
+            ("VXLANPort", "8472"),
+            ("NATOutgoingAddress", "192.0.2.9"),
+            ("NATOutgoingExclusions", "IPPoolsAndHostIPs"),
+            ("NATPortRange", "20000:29999"),
+            ("IptablesNATOutgoingInterfaceFilter", "eth+"),
+            ("ServiceLoopPrevention", "Reject"),
+            ("LogActionRateLimit", "10/minute"),
+            ("LogActionRateLimitBurst", "7"),
             ("FailsafeInboundHostPorts", "none"),
             ("FailsafeOutboundHostPorts", "udp:[fd00::/8]:53"),
         ]));
@@ -83,8 +120,21 @@ mod tests {
         assert_eq!(rules.log_prefix(), "policy");
         assert_eq!(rules.deny, nftables::DenyAction::Reject);
         assert_eq!(rules.invalid, nftables::InvalidPackets::Judge);
+        assert_eq!(rules.revocation, nftables::Revocation::Off);
         assert_eq!(rules.endpoint_to_host, nftables::EndpointToHost::Return);
         assert_eq!(rules.ipv6, nftables::Ipv6::Off);
+        assert_eq!(rules.ipip_from_workloads, nftables::Encapsulated::Judge);
+        assert_eq!((rules.vxlan_from_workloads, rules.vxlan_port), (nftables::Encapsulated::Judge, 8472));
+        let nat = nftables::NatOutgoing {
+            address: "192.0.2.9".parse().ok(),
+            ports: "20000:29999".parse().ok(),
+            exclusions: nftables::NatExclusions::PoolsAndHosts,
+            interface: Some(nftables::InterfaceFilter::Prefix("eth".into())),
+        };
+        assert_eq!(rules.nat, nat);
+        assert_eq!(rules.service_loops, nftables::ServiceLoops::Reject);
+        let rate = nftables::Rate { count: 10, period: nftables::RatePeriod::Minute, burst: 7 };
+        assert_eq!(rules.log_rate, Some(rate));
         assert_eq!(rules.failsafes, Failsafes::new(&[], &["udp:[fd00::/8]:53".parse().expect("a port")]));
     }
 

@@ -25,7 +25,8 @@ pub use kind::{BadText, Kind, Value};
 pub use parameter::{Disposition, Param, Scope, parameter, parameter_of_field};
 pub use resolve::{Effective, RawLayer, Resolved};
 pub use settings::{
-    DenyAction, EndpointToHostAction, HttpListener, LogSeverity, NftablesMode, Settings, SourceSpoofing,
+    DenyAction, EndpointToHostAction, HttpListener, LogSeverity, NatExclusions, NftablesMode, ServiceLoops, Settings,
+    SourceSpoofing,
 };
 pub use source::{ConfigSources, FileError, Source};
 pub use table::PARAMETERS;

@@ -1,13 +1,16 @@
 //! The parameters that the program uses, as types.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
-use caracal_net::{MarkMask, ProtocolPort};
+use caracal_net::{MarkMask, PortRange, ProtocolPort};
 
 use crate::duration::parse_duration;
 use crate::kind::{Value, items};
+use crate::parameter::parameter;
 use crate::resolve::Resolved;
 
 #[cfg(test)]
@@ -69,6 +72,36 @@ pub enum SourceSpoofing {
 
 impl SourceSpoofing {
     const WORDS: [(&str, Self); 2] = [("Disabled", Self::Disabled), ("Any", Self::Any)];
+}
+
+/// Where packets of pools go to whose addresses are not translated
+/// (`NATOutgoingExclusions`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NatExclusions {
+    /// To pools.
+    Pools,
+    /// To pools and to hosts of the cluster.
+    PoolsAndHosts,
+}
+
+impl NatExclusions {
+    const WORDS: [(&str, Self); 2] = [("IPPoolsOnly", Self::Pools), ("IPPoolsAndHostIPs", Self::PoolsAndHosts)];
+}
+
+/// What is done with forwarded packets to addresses of services that no service
+/// proxy has translated (`ServiceLoopPrevention`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServiceLoops {
+    /// They disappear.
+    Drop,
+    /// Their sender is told.
+    Reject,
+    /// They are forwarded.
+    Forward,
+}
+
+impl ServiceLoops {
+    const WORDS: [(&str, Self); 3] = [("Drop", Self::Drop), ("Reject", Self::Reject), ("Disabled", Self::Forward)];
 }
 
 /// The least severe messages that are logged (`LogSeverityScreen`).
@@ -146,6 +179,24 @@ pub struct Settings {
     pub revoke_established: bool,
     /// `IPForwarding`: make the host forward packets while it has workloads.
     pub ip_forwarding: bool,
+    /// `AllowIPIPPacketsFromWorkloads`.
+    pub ipip_from_workloads: bool,
+    /// `AllowVXLANPacketsFromWorkloads`.
+    pub vxlan_from_workloads: bool,
+    /// `VXLANPort`: the UDP port of VXLAN.
+    pub vxlan_port: u16,
+    /// `NATOutgoingAddress`: the IPv4 address that packets of pools get on their
+    /// way out; `None` for one of the interface that they leave by.
+    pub nat_address: Option<Ipv4Addr>,
+    /// `NATOutgoingExclusions`.
+    pub nat_exclusions: NatExclusions,
+    /// `NATPortRange`: the ports that TCP and UDP get with it; `None` for any.
+    pub nat_ports: Option<PortRange>,
+    /// `IptablesNATOutgoingInterfaceFilter`: the interfaces by which packets leave
+    /// that get another address; empty for all.
+    pub nat_interface: String,
+    /// `ServiceLoopPrevention`.
+    pub service_loops: ServiceLoops,
     /// `DeviceRouteProtocol`: `rtm_protocol` of our routes.
     pub device_route_protocol: u8,
     /// `RemoveExternalRoutes`: remove routes to workload interfaces that are
@@ -168,6 +219,11 @@ pub struct Settings {
     pub external_driver: Option<PathBuf>,
     /// `LogPrefix`: how log lines of the Log action begin.
     pub log_prefix: String,
+    /// `LogActionRateLimit`: how often each Log rule may write, such as
+    /// `10/minute`; empty for always.
+    pub log_rate: String,
+    /// `LogActionRateLimitBurst`: how many lines may come at once.
+    pub log_burst: u32,
     /// `LogSeverityScreen`; `None` to log nothing.
     pub log_severity_screen: Option<LogSeverity>,
     /// `HealthEnabled`, `HealthHost`, `HealthPort`.
@@ -223,6 +279,14 @@ impl Resolved {
             disable_conntrack_invalid_check: self.switch("DisableConntrackInvalidCheck"),
             revoke_established: self.switch("RevokeEstablishedConnections"),
             ip_forwarding: self.text("IPForwarding") == "Enabled",
+            ipip_from_workloads: self.switch("AllowIPIPPacketsFromWorkloads"),
+            vxlan_from_workloads: self.switch("AllowVXLANPacketsFromWorkloads"),
+            vxlan_port: self.port("VXLANPort"),
+            nat_address: self.parsed("NATOutgoingAddress"),
+            nat_exclusions: self.option("NATOutgoingExclusions", &NatExclusions::WORDS).unwrap_or(NatExclusions::Pools),
+            nat_ports: self.parsed("NATPortRange"),
+            nat_interface: self.text("IptablesNATOutgoingInterfaceFilter"),
+            service_loops: self.option("ServiceLoopPrevention", &ServiceLoops::WORDS).unwrap_or(ServiceLoops::Drop),
             device_route_protocol: self.number("DeviceRouteProtocol"),
             remove_external_routes: self.switch("RemoveExternalRoutes"),
             ipv4_route_priority: self.number("IPv4NormalRoutePriority"),
@@ -236,6 +300,8 @@ impl Resolved {
                 self.path("DataplaneDriver")
             },
             log_prefix: self.text("LogPrefix"),
+            log_rate: self.text("LogActionRateLimit"),
+            log_burst: self.number("LogActionRateLimitBurst"),
             log_severity_screen: self.option("LogSeverityScreen", &LogSeverity::WORDS),
             health: HttpListener {
                 enabled: self.switch("HealthEnabled"),
@@ -291,6 +357,24 @@ impl Resolved {
             Value::Unset => String::new(),
             other => unreachable!("{name} is a text in the table, not {other:?}"),
         }
+    }
+
+    /// What a text says; `None` for an empty one.
+    fn parsed<T: FromStr>(&self, name: &str) -> Option<T> {
+        let text = self.text(name);
+        let parsed = (!text.is_empty()).then(|| text.parse().ok());
+        parsed.map(|value| value.expect("the table checks the text"))
+    }
+
+    /// A port; the default for a number that is none, which the table lets pass
+    /// as Felix does.
+    fn port(&self, name: &str) -> u16 {
+        let port = |value: &Value| match value {
+            Value::Integer(number) => u16::try_from(*number).ok().filter(|port| *port != 0),
+            other => unreachable!("{name} is a number in the table, not {other:?}"),
+        };
+        let default = || parameter(name).and_then(|parameter| parameter.default.parse().ok());
+        port(self.value(name)).or_else(default).expect("the table has a port as default")
     }
 
     fn path(&self, name: &str) -> Option<PathBuf> {

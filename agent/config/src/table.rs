@@ -20,7 +20,8 @@ const INTERFACE_NAME: Kind = Pattern(r"^[a-zA-Z0-9:._+-]{1,15}$");
 const ACTS: Disposition = ActedOn;
 const NO_EBPF: Disposition = Refused("this build has no eBPF dataplane; nftables enforces policy");
 const NO_ENCRYPTION: Disposition = Refused("this build does not encrypt; packets between nodes are sent as they are");
-const NO_TLS: Disposition = Refused("this build does not serve metrics over TLS; with both files set it serves none");
+const NO_TLS: Disposition =
+    Refused("this build does not serve metrics over TLS, and with a file for it named it serves none");
 const TLS: Disposition = Ignored("this build does not serve metrics over TLS");
 const DATASTORE: Disposition = Ignored("the datastore is named by --datastore, and needs no Typha");
 const EBPF: Disposition = Ignored("this build has no eBPF dataplane");
@@ -40,26 +41,29 @@ const NO_FLOW_LOGS: Disposition = Refused("this build keeps no flow logs");
 const NO_AMBIENT: Disposition = Refused("this build does not lead traffic into Istio's ambient mesh");
 const NO_FLOW_TABLE: Disposition = Refused("this build sets up no flow table; every packet goes through its rules");
 const NO_AWS: Disposition = Refused("this build does not speak to the cloud's API");
-const NO_REPORTS: Disposition = Refused("this build writes no endpoint status to the datastore; `caracal endpoints` has it");
+const NO_REPORTS: Disposition =
+    Refused("this build writes no endpoint status to the datastore; `caracal endpoints` has it");
 const FLOW_LOGS: Disposition = Ignored("this build keeps no flow logs");
 const FLOW_TABLE: Disposition = Ignored("this build sets up no flow table");
 const AMBIENT: Disposition = Ignored("this build does not lead traffic into Istio's ambient mesh");
-const STATUS: Disposition = Ignored("this build writes no status to the datastore; `caracal status` and the metrics have it");
+const STATUS: Disposition =
+    Ignored("this build writes no status to the datastore; `caracal status` and the metrics have it");
 const GATES: Disposition = Ignored("this build has none of the features that Felix's gates open");
 const MIGRATION: Disposition = Ignored("this build knows no live migration, so no route is ever elevated");
 const MTU: Disposition = Ignored("this build sets no MTU; the network plugin does");
 const TUNNEL: Disposition = Ignored("this build makes no tunnels between nodes; the network plugin does");
-const OUTGOING_NAT: Disposition = Ignored("this build does not masquerade outgoing packets; the network plugin does");
 const NODE_PORTS: Disposition = Ignored("node ports are kube-proxy's; host endpoints see what it made of them");
-const GENERATION: Disposition = Ignored("changes by others are noticed by the kernel's generation number, not on a timer");
+const GENERATION: Disposition =
+    Ignored("changes by others are noticed by the kernel's generation number, not on a timer");
 const LINKS: Disposition = Ignored("interfaces are followed by the kernel's own events, not on a timer");
-const NETLINK: Disposition = Ignored("the kernel works on a netlink request while it is sent, so nothing waits for answers");
-const IPVS_DEVICE: Disposition = Ignored("rules look at the interface of each packet, and one that carries no packets needs no exclusion");
+const NETLINK: Disposition =
+    Ignored("the kernel works on a netlink request while it is sent, so nothing waits for answers");
+const IPVS_DEVICE: Disposition =
+    Ignored("rules look at the interface of each packet, and one that carries no packets needs no exclusion");
 const OWN_TABLE: Disposition = Ignored("in a table of its own both actions leave the packet to the tables of others");
 const XDP: Disposition = Ignored("untracked policy is enforced by nftables, before connection tracking, not by XDP");
 const NEIGHBOURS: Disposition = Ignored("this build answers no ARP for pods beyond their own node");
 const SOCKMAP: Disposition = Ignored("it needs eBPF on sockets, which this build does not have");
-const UNBUILT: Disposition = Ignored("this build does not have what it configures");
 
 const fn integer(min: i64, max: i64) -> Kind {
     Kind::Integer { min, max }
@@ -113,8 +117,8 @@ pub static PARAMETERS: [Param; 210] = [
     param("HealthHost", "healthHost", HOST_OR_ADDRESS, "localhost", ACTS),
     param("HealthPort", "healthPort", PORT_NUMBER, "9099", ACTS),
     param("HealthTimeoutOverrides", "healthTimeoutOverrides", KeyDurations, "", ACTS),
-    param("LogActionRateLimit", "logActionRateLimit", Pattern(r"^([1-9]\d{0,3}/(?:second|minute|hour|day))?$"), "", UNBUILT),
-    param("LogActionRateLimitBurst", "logActionRateLimitBurst", integer(0, 9999), "5", UNBUILT),
+    param("LogActionRateLimit", "logActionRateLimit", Pattern(r"^([1-9]\d{0,3}/(?:second|minute|hour|day))?$"), "", ACTS),
+    param("LogActionRateLimitBurst", "logActionRateLimitBurst", integer(0, 9999), "5", ACTS),
     param("LogDebugFilenameRegex", "logDebugFilenameRegex", Regex, "", LOGS),
     param("LogFilePath", "logFilePath", Text, "/var/log/calico/felix.log", LOGS),
     param("LogPrefix", "logPrefix", Text, "calico-packet", ACTS),
@@ -131,8 +135,8 @@ pub static PARAMETERS: [Param; 210] = [
     param("PrometheusMetricsPort", "prometheusMetricsPort", PORT_NUMBER, "9091", ACTS),
     param("PrometheusProcessMetricsEnabled", "prometheusProcessMetricsEnabled", Bool, "true", ACTS),
     param("PrometheusWireGuardMetricsEnabled", "prometheusWireGuardMetricsEnabled", Bool, "true", ENCRYPTION),
-    param("AllowIPIPPacketsFromWorkloads", "allowIPIPPacketsFromWorkloads", Bool, "false", UNBUILT),
-    param("AllowVXLANPacketsFromWorkloads", "allowVXLANPacketsFromWorkloads", Bool, "false", UNBUILT),
+    param("AllowIPIPPacketsFromWorkloads", "allowIPIPPacketsFromWorkloads", Bool, "false", ACTS),
+    param("AllowVXLANPacketsFromWorkloads", "allowVXLANPacketsFromWorkloads", Bool, "false", ACTS),
     param("CgroupV2Path", "cgroupV2Path", Text, "", EBPF),
     param("ChainInsertMode", "chainInsertMode", OneOf(&["append", "insert"]), "insert", IPTABLES).required(),
     param("DataplaneDriver", "dataplaneDriver", Text, "calico-iptables-plugin", ACTS).required(),
@@ -162,9 +166,9 @@ pub static PARAMETERS: [Param; 210] = [
     param("LocalSubnetL2Reachability", "localSubnetL2Reachability", OneOf(&["Disabled", "PodsAndLoadBalancers"]), "Disabled", NEIGHBOURS),
     param("LocalSubnetL2ReachabilityRefreshInterval", "localSubnetL2ReachabilityRefreshInterval", Seconds, "120", NEIGHBOURS),
     param("MTUIfacePattern", "mtuIfacePattern", Regex, "^((en|wl|ww|sl|ib)[Pcopsvx].*|(eth|wlan|wwan).*)", MTU),
-    param("NATOutgoingAddress", "natOutgoingAddress", Ipv4, "", OUTGOING_NAT),
-    param("NATOutgoingExclusions", "natOutgoingExclusions", OneOf(&["IPPoolsAndHostIPs", "IPPoolsOnly"]), "IPPoolsOnly", OUTGOING_NAT),
-    param("NATPortRange", "natPortRange", PortRange, "", OUTGOING_NAT),
+    param("NATOutgoingAddress", "natOutgoingAddress", Ipv4, "", ACTS),
+    param("NATOutgoingExclusions", "natOutgoingExclusions", OneOf(&["IPPoolsAndHostIPs", "IPPoolsOnly"]), "IPPoolsOnly", ACTS),
+    param("NATPortRange", "natPortRange", PortRange, "", ACTS),
     param("NFTablesFlowTableDataIfacePattern", "nftablesFlowTableDataIfacePattern", Regex, "", FLOW_TABLE),
     param("NFTablesFlowTableOffload", "nftablesFlowTableOffload", OneOf(&["All", "Disabled"]), "Disabled", NO_FLOW_TABLE),
     param("NFTablesMode", "nftablesMode", OneOf(&["Auto", "Disabled", "Enabled"]), "Auto", ACTS),
@@ -178,7 +182,7 @@ pub static PARAMETERS: [Param; 210] = [
     param("RouteSyncDisabled", "routeSyncDisabled", Bool, "false", NO_ROUTE_SWITCH),
     param("RouteTableRange", "routeTableRange", TableRanges { count: 1, max: 250 }, "", OVERLAY),
     param("RouteTableRanges", "routeTableRanges", TableRanges { count: usize::MAX, max: u32::MAX }, "", OVERLAY),
-    param("ServiceLoopPrevention", "serviceLoopPrevention", OneOf(&["Disabled", "Drop", "Reject"]), "Drop", UNBUILT),
+    param("ServiceLoopPrevention", "serviceLoopPrevention", OneOf(&["Disabled", "Drop", "Reject"]), "Drop", ACTS),
     param("SidecarAccelerationEnabled", "sidecarAccelerationEnabled", Bool, "false", SOCKMAP),
     param("UseInternalDataplaneDriver", "useInternalDataplaneDriver", Bool, "true", ACTS),
     param("WorkloadSourceSpoofing", "workloadSourceSpoofing", OneOf(&["Any", "Disabled"]), "Disabled", ACTS),
@@ -189,7 +193,7 @@ pub static PARAMETERS: [Param; 210] = [
     param("IptablesLockProbeIntervalMillis", "iptablesLockProbeInterval", Milliseconds, "50", IPTABLES),
     param("IptablesMangleAllowAction", "iptablesMangleAllowAction", OneOf(&["ACCEPT", "RETURN"]), "ACCEPT", IPTABLES).required(),
     param("IptablesMarkMask", "iptablesMarkMask", MarkMask, "0xffff0000", IPTABLES).required(),
-    param("IptablesNATOutgoingInterfaceFilter", "iptablesNATOutgoingInterfaceFilter", INTERFACE_NAME, "", IPTABLES),
+    param("IptablesNATOutgoingInterfaceFilter", "iptablesNATOutgoingInterfaceFilter", INTERFACE_NAME, "", ACTS),
     param("IptablesPostWriteCheckIntervalSecs", "iptablesPostWriteCheckInterval", Seconds, "5", IPTABLES),
     param("IptablesRefreshInterval", "iptablesRefreshInterval", Seconds, "180", IPTABLES),
     param("KubeNodePortRanges", "kubeNodePortRanges", PortRanges, "30000:32767", NODE_PORTS),
@@ -259,7 +263,7 @@ pub static PARAMETERS: [Param; 210] = [
     param("VXLANEnabled", "vxlanEnabled", Bool, "", TUNNEL),
     param("VXLANMTU", "vxlanMTU", ANY_INTEGER, "0", MTU),
     param("VXLANMTUV6", "vxlanMTUV6", ANY_INTEGER, "0", MTU),
-    param("VXLANPort", "vxlanPort", ANY_INTEGER, "4789", TUNNEL),
+    param("VXLANPort", "vxlanPort", ANY_INTEGER, "4789", ACTS),
     param("VXLANVNI", "vxlanVNI", ANY_INTEGER, "4096", TUNNEL),
     param("IpInIpEnabled", "ipipEnabled", Bool, "", TUNNEL),
     param("IpInIpMtu", "ipipMTU", ANY_INTEGER, "0", MTU),

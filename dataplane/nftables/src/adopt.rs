@@ -7,7 +7,8 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use crate::edits::{ChainEdit, Edits, ElementEdit};
 use crate::encode;
 use crate::garbage::Garbage;
-use crate::ir::{Chain, Element, SetKind};
+use crate::ir::{Chain, Element, IfName};
+use crate::names;
 use crate::readback::{self, Found, FoundChain};
 
 /// The way from the kernel's state to the desired one.
@@ -44,10 +45,11 @@ pub(crate) fn compare(
             edits.change(ElementEdit { set: spec, add: wanted, delete: Vec::new() });
             continue;
         }
+        let told: FxHashSet<IfName> = wanted.iter().filter_map(Element::interface).copied().collect();
         let (add, mut delete) = difference(&held[&spec.name], wanted);
-        if (sweep, spec.kind) == (Sweep::Keep, SetKind::Interfaces) {
-            // An interface that the control half has not told of yet keeps its entry.
-            delete.retain(|gone| add.iter().any(|new| same_interface(new, gone)));
+        if sweep == Sweep::Keep && spec.kind.is_of_interfaces() {
+            // An interface that the control half has not told of yet keeps what it has.
+            delete.retain(|gone| gone.interface().is_some_and(|interface| told.contains(interface)));
         }
         edits.change(ElementEdit { set: spec, add, delete });
     }
@@ -70,6 +72,15 @@ pub(crate) fn compare(
         Sweep::Remove => Garbage { chains: in_order(unwanted_chains), sets: in_order(unwanted_sets) },
     };
     Ok(Way::Change(edits, garbage))
+}
+
+/// In a table of an older layout that has no check of sources yet, one that knew
+/// only the sources told so far would drop what passes now: it comes when
+/// everything has been told.
+pub(crate) fn leave_out_checks_without_members(found: &Found, desired: &mut Edits) {
+    if !found.chains.contains_key(&names::source()) {
+        desired.chains.retain(|edit| edit.chain().name != names::source());
+    }
 }
 
 /// Reads the elements of the desired sets that are there; `None` if one of them
@@ -118,10 +129,6 @@ fn difference(held: &[Element], mut wanted: Vec<Element>) -> (Vec<Element>, Vec<
     let delete = held.iter().filter(|element| wanted.binary_search(element).is_err()).cloned().collect();
     wanted.retain(|element| held.binary_search(element).is_err());
     (wanted, delete)
-}
-
-fn same_interface(a: &Element, b: &Element) -> bool {
-    matches!((a, b), (Element::Interface(a, _), Element::Interface(b, _)) if a == b)
 }
 
 fn in_order(names: FxHashSet<&Name>) -> Vec<Name> {

@@ -317,8 +317,9 @@ impl Driver for NftablesDriver {
     }
 
     fn report(&self) -> Report {
+        let network = self.model.as_ref().and_then(Model::network_fault);
         let neighbours = self.surroundings.found();
-        report::report(&self.counts(), &self.drift, &self.outcomes, &self.host_outcomes, neighbours)
+        report::report(&self.counts(), &self.drift, &self.outcomes, &self.host_outcomes, network, neighbours)
     }
 
     fn rule_counts(&mut self, store: &PolicyStore) -> Result<RuleCounts, DriverError> {

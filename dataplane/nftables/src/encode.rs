@@ -2,14 +2,16 @@
 //! both list the same.
 
 use caracal_net::{Family, Port, PortRange, Protocol};
+use caracal_sys::conntrack::REVOKED;
 use caracal_sys::nft::{
-    self, ChainType, CmpOp, CtKey, CtStatus, Expr, Field, IcmpxCode, LogTarget, Lookup, MetaKey, PayloadBase, Policy,
-    RangeOp, Reg, Reject, SetData, Value,
+    self, ChainType, CmpOp, CtKey, CtStatus, Expr, Field, IcmpxCode, LimitUnit, LimitWhen, LogTarget, Lookup, MetaKey,
+    NatFlags, PayloadBase, Policy, RangeOp, Reg, Reject, SetData, Value,
 };
 use smallvec::smallvec;
 
 use crate::ir::{
-    Base, Chain, CtState, Element, Hook, IcmpField, Match, Op, Rule, SetKind, SetSpec, Side, Statement, Verdict, Via,
+    Base, BaseKind, Chain, CtState, Element, Hook, IcmpField, IfName, Match, Op, Rate, Rule, SetKind, SetSpec, Side,
+    Statement, Verdict, Via,
 };
 
 /// The syslog level "info".
@@ -19,7 +21,11 @@ const LOG_LEVEL: u32 = 6;
 pub(crate) fn chain(chain: &Chain) -> nft::Chain {
     match chain.base {
         None => nft::Chain::regular(chain.name.clone()),
-        Some(Base { hook, priority }) => {
+        Some(Base { kind, hook, priority }) => {
+            let kind = match kind {
+                BaseKind::Filter => ChainType::Filter,
+                BaseKind::Nat => ChainType::Nat,
+            };
             let hook = match hook {
                 Hook::Prerouting => nft::Hook::Prerouting,
                 Hook::Forward => nft::Hook::Forward,
@@ -27,7 +33,7 @@ pub(crate) fn chain(chain: &Chain) -> nft::Chain {
                 Hook::Output => nft::Hook::Output,
                 Hook::Postrouting => nft::Hook::Postrouting,
             };
-            let base = nft::Base { kind: ChainType::Filter, hook, priority: priority.0, policy: Policy::Accept };
+            let base = nft::Base { kind, hook, priority: priority.0, policy: Policy::Accept };
             nft::Chain::base(chain.name.clone(), base)
         }
     }
@@ -45,8 +51,13 @@ pub(crate) fn set(spec: &SetSpec) -> nft::Set {
         SetKind::Ports | SetKind::PortRanges => smallvec![Field::Port],
         SetKind::Protocols => smallvec![Field::Protocol],
         SetKind::Interfaces => smallvec![Field::IfName],
+        SetKind::WorkloadAddrs(family) | SetKind::WorkloadNets(family) => smallvec![Field::IfName, address(family)],
     };
-    let kind = if spec.kind.is_interval() { nft::SetKind::Interval } else { nft::SetKind::Hash };
+    let kind = match spec.kind {
+        SetKind::WorkloadNets(_) => nft::SetKind::Ranges,
+        kind if kind.is_interval() => nft::SetKind::Interval,
+        _ => nft::SetKind::Hash,
+    };
     let set = nft::Set::new(spec.name.clone(), kind, key);
     match spec.kind {
         SetKind::Interfaces => set.with_data(SetData::Verdict),
@@ -55,7 +66,9 @@ pub(crate) fn set(spec: &SetSpec) -> nft::Set {
         | SetKind::AddrPorts(_)
         | SetKind::Ports
         | SetKind::PortRanges
-        | SetKind::Protocols => set,
+        | SetKind::Protocols
+        | SetKind::WorkloadAddrs(_)
+        | SetKind::WorkloadNets(_) => set,
     }
 }
 
@@ -80,8 +93,17 @@ pub(crate) fn element(element: &Element, kind: SetKind) -> impl Iterator<Item = 
         Element::Interface(name, to) => {
             (nft::Element::at(caracal_sys::IfName::from(*name)).with_verdict(verdict(to)), None)
         }
+        Element::WorkloadAddr(name, addr) => (nft::Element::at(source_key(name, *addr)), None),
+        Element::WorkloadNet(name, first, last) => {
+            let [first, last] = [first, last].map(|addr| source_key(name, *addr));
+            (nft::Element::new(nft::Key::Range(first, last)), None)
+        }
     };
     [Some(first), behind].into_iter().flatten()
+}
+
+fn source_key(interface: &IfName, addr: std::net::IpAddr) -> Value {
+    Value::concat([caracal_sys::IfName::from(*interface).into(), addr.into()])
 }
 
 fn successor(addr: std::net::IpAddr) -> Option<std::net::IpAddr> {
@@ -165,6 +187,14 @@ impl Encoder {
                 self.address(*side, *family, u32::from(family.bits()) / 8, Reg::R0);
                 self.lookup(*op, set);
             }
+            Match::SourceIn(family, set) => {
+                self.need_family(*family);
+                self.meta(MetaKey::IifName);
+                // Behind the four words of the name.
+                let address = Reg::word(4).expect("the key has at most eight words");
+                self.address(Side::Src, *family, u32::from(family.bits()) / 8, address);
+                self.lookup(Op::Is, set);
+            }
             Match::Port(side, op, range) => {
                 self.port(*side, Reg::R0);
                 self.port_range(*op, range);
@@ -202,6 +232,10 @@ impl Encoder {
                 self.meta(name_of(*via));
                 self.compare(CmpOp::Eq, Value::bytes(prefix.as_bytes()));
             }
+            Match::Interface(via, name) => {
+                self.meta(name_of(*via));
+                self.compare(CmpOp::Eq, caracal_sys::IfName::from(*name));
+            }
             Match::MarkBit(bit) => {
                 self.meta(MetaKey::Mark);
                 self.mask(bit.0);
@@ -216,6 +250,16 @@ impl Encoder {
                 self.mask(CtStatus::DNAT.bits());
                 self.compare(CmpOp::Ne, Value::host(0));
             }
+            Match::Revoked => {
+                self.exprs.push(Expr::Ct { key: CtKey::Labels, direction: None, dreg: Reg::R0 });
+                self.any_bit_of(&REVOKED);
+            }
+            Match::TcpReset => {
+                self.need_protocol(Protocol::TCP);
+                // RFC 9293, 3.1: the flags are in byte 13, RST is the third from below.
+                self.load(PayloadBase::Transport, 13, 1, Reg::R0);
+                self.any_bit_of(&[0x04]);
+            }
         }
     }
 
@@ -225,16 +269,57 @@ impl Encoder {
             Statement::Log(prefix) => self
                 .exprs
                 .push(Expr::Log { prefix: Some(prefix.clone()), target: LogTarget::Kernel { level: LOG_LEVEL } }),
+            Statement::Limit(Rate { count, period, burst }) => self.exprs.push(Expr::Limit {
+                rate: (*count).into(),
+                period: period.seconds(),
+                burst: *burst,
+                unit: LimitUnit::Packets,
+                when: LimitWhen::Within,
+            }),
+            Statement::Masquerade(ports) => {
+                let (ports, flags) = self.nat_ports(*ports, [aligned(0), aligned(1)]);
+                self.exprs.push(Expr::Masquerade { ports, flags });
+            }
+            Statement::SourceNat(addr, ports) => {
+                let [address, first, last] = [0, 1, 2].map(aligned);
+                self.exprs.push(Expr::Immediate { dreg: address, value: (*addr).into() });
+                let (ports, flags) = self.nat_ports(*ports, [first, last]);
+                let flags = flags | NatFlags::MAP_IPS;
+                self.exprs.push(Expr::SourceNat { family: Family::V4, address, ports, flags });
+            }
             Statement::SetMark(bit) => self.set_mark(!bit.0, bit.0),
             Statement::ClearMark(bit) => self.set_mark(!bit.0, 0),
             Statement::Notrack => self.exprs.push(Expr::Notrack),
+            Statement::Revoke => {
+                self.exprs.push(Expr::Immediate { dreg: Reg::R0, value: Value::bytes(&REVOKED) });
+                self.exprs.push(Expr::SetCt { key: CtKey::Labels, sreg: Reg::R0 });
+            }
             Statement::Dispatch(via, map) => {
                 self.meta(name_of(*via));
                 self.exprs.push(Expr::Lookup { set: map.clone(), sreg: Reg::R0, yields: Lookup::Verdict });
             }
             Statement::Reject => self.exprs.push(Expr::Reject(Reject::Icmpx(IcmpxCode::PortUnreachable))),
+            Statement::ResetTcp => {
+                self.need_protocol(Protocol::TCP);
+                self.exprs.push(Expr::Reject(Reject::TcpReset));
+            }
             Statement::Verdict(to) => self.exprs.push(Expr::Verdict(verdict(to))),
         }
+    }
+
+    /// Loads the range that a port is drawn from.
+    fn nat_ports(&mut self, ports: Option<PortRange>, regs: [Reg; 2]) -> (Option<(Reg, Reg)>, NatFlags) {
+        let Some(range) = ports else { return (None, NatFlags::RANDOM_FULLY) };
+        let [first, last] = regs;
+        self.exprs.push(Expr::Immediate { dreg: first, value: range.first().into() });
+        let last = match range.first() == range.last() {
+            true => first,
+            false => {
+                self.exprs.push(Expr::Immediate { dreg: last, value: range.last().into() });
+                last
+            }
+        };
+        (Some((first, last)), NatFlags::RANDOM_FULLY | NatFlags::PROTO_SPECIFIED)
     }
 
     fn need_family(&mut self, family: Family) {
@@ -308,6 +393,12 @@ impl Encoder {
         self.exprs.push(Expr::Bitwise { sreg: Reg::R0, dreg: Reg::R0, mask, xor });
     }
 
+    fn any_bit_of(&mut self, bits: &[u8]) {
+        let (mask, none) = (Value::bytes(bits), Value::bytes(&vec![0; bits.len()]));
+        self.exprs.push(Expr::Bitwise { sreg: Reg::R0, dreg: Reg::R0, mask, xor: none.clone() });
+        self.compare(CmpOp::Ne, none);
+    }
+
     fn compare(&mut self, op: CmpOp, value: impl Into<Value>) {
         self.exprs.push(Expr::Cmp { sreg: Reg::R0, op, value: value.into() });
     }
@@ -318,6 +409,11 @@ impl Encoder {
         self.exprs.push(Expr::Bitwise { sreg: Reg::R0, dreg: Reg::R0, mask, xor });
         self.exprs.push(Expr::SetMeta { key: MetaKey::Mark, sreg: Reg::R0 });
     }
+}
+
+/// The registers of four words that nft uses, from the first.
+fn aligned(n: u8) -> Reg {
+    Reg::word(4 * n).expect("there are four of them")
 }
 
 const fn equal(op: Op) -> CmpOp {

@@ -158,10 +158,10 @@ impl Held {
         }
     }
 
-    /// No longer judges the verdict maps: they keep entries that nobody has told of.
+    /// No longer judges the sets and maps of interfaces: they keep entries that nobody has told of.
     pub(crate) fn judge_no_interfaces(&mut self) {
         for set in self.sets.values_mut() {
-            if matches!(set.contents, Some((SetKind::Interfaces, _))) {
+            if matches!(set.contents, Some((kind, _)) if kind.is_of_interfaces()) {
                 set.contents = None;
             }
         }

@@ -5,14 +5,20 @@
 //! and no order of dependencies.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use caracal_net::{Cidr, Family, Mark, Port, PortRange, Priority, Protocol};
 pub use caracal_sys::nft::{Comment, LogPrefix, Name};
 use smol_str::SmolStr;
 
+pub use crate::settings::{Rate, RatePeriod};
+
 /// The one table, of family `inet`.
 pub const TABLE: &str = "caracal";
+
+/// The connection tracking label of connections that policy denies now, as nft
+/// numbers it: the bit of [`caracal_sys::conntrack::REVOKED`].
+pub const REVOKED_LABEL: u8 = 127;
 
 /// The name of a network interface that both the kernel and nft's syntax can spell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -75,9 +81,20 @@ pub enum Hook {
     Postrouting,
 }
 
+/// What a base chain is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum BaseKind {
+    /// Judges every packet.
+    Filter,
+    /// Translates addresses: the first packet of a connection comes by.
+    Nat,
+}
+
 /// What makes a chain a base chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Base {
+    /// What it is for.
+    pub kind: BaseKind,
     /// Where the kernel calls it.
     pub hook: Hook,
     /// When, among the chains of the hook.
@@ -166,6 +183,9 @@ pub enum Match {
     Addr(Side, Op, Cidr),
     /// An address and a named set of addresses; implies the family.
     AddrIn(Side, Op, Family, Name),
+    /// The interface that the packet came in by with its source address, and a
+    /// named set of such; implies the family.
+    SourceIn(Family, Name),
     /// A port and a range; the protocol must have been matched before.
     Port(Side, Op, PortRange),
     /// A port and a named set; the protocol must have been matched before.
@@ -176,6 +196,8 @@ pub enum Match {
     Icmp(Family, IcmpField, Op, u8),
     /// The interface's name starts with this text.
     InterfacePrefix(Via, SmolStr),
+    /// The interface's name is this.
+    Interface(Via, IfName),
     /// A bit of the packet mark is set.
     MarkBit(Mark),
     /// This host itself made the packet: no interface brought it in. From Linux
@@ -183,6 +205,11 @@ pub enum Match {
     Local,
     /// DNAT has given the connection another destination (`IPS_DST_NAT`).
     Translated,
+    /// The connection is one that policy allowed once and denies now: it bears
+    /// the label [`REVOKED_LABEL`].
+    Revoked,
+    /// A TCP segment that ends its connection at once.
+    TcpReset,
 }
 
 /// Something a rule does.
@@ -192,16 +219,27 @@ pub enum Statement {
     Counter,
     /// Writes the packet to the kernel log after a prefix, at level "info", and goes on.
     Log(LogPrefix),
+    /// Goes on within a rate, and leaves the rule above it.
+    Limit(Rate),
+    /// Gives the connection the address of the interface that it leaves by as its
+    /// source, and a port at random, of a range if there is one.
+    Masquerade(Option<PortRange>),
+    /// Gives the connection this source, and a port as above.
+    SourceNat(Ipv4Addr, Option<PortRange>),
     /// Sets a bit of the packet mark.
     SetMark(Mark),
     /// Clears a bit of the packet mark.
     ClearMark(Mark),
     /// Keeps the packet out of connection tracking.
     Notrack,
+    /// Labels the connection as one that policy denies now.
+    Revoke,
     /// Looks an interface up in a verdict map; goes on after a miss.
     Dispatch(Via, Name),
     /// Refuses the packet with an ICMP "port unreachable" of its family.
     Reject,
+    /// Refuses a TCP segment with a reset; implies the protocol.
+    ResetTcp,
     /// Ends the rule with a verdict.
     Verdict(Verdict),
 }
@@ -238,6 +276,11 @@ pub enum SetKind {
     Protocols,
     /// Interfaces with a verdict: a map.
     Interfaces,
+    /// Interfaces with an address each, hashed.
+    WorkloadAddrs(Family),
+    /// Interfaces with a range of addresses each; the ranges of one interface
+    /// must not overlap.
+    WorkloadNets(Family),
 }
 
 /// A named set, without its elements.
@@ -264,9 +307,22 @@ pub enum Element {
     Protocol(Protocol),
     /// An interface and what becomes of its packets.
     Interface(IfName, Verdict),
+    /// An interface and an address.
+    WorkloadAddr(IfName, IpAddr),
+    /// An interface and all addresses from the first to the last, both of one family.
+    WorkloadNet(IfName, IpAddr, IpAddr),
 }
 
 impl Element {
+    /// The interface that the element is about.
+    #[must_use]
+    pub const fn interface(&self) -> Option<&IfName> {
+        match self {
+            Self::Interface(name, _) | Self::WorkloadAddr(name, _) | Self::WorkloadNet(name, ..) => Some(name),
+            Self::Addr(_) | Self::Net(..) | Self::AddrPort(..) | Self::Ports(_) | Self::Protocol(_) => None,
+        }
+    }
+
     /// The element of an interval set that holds the addresses of a prefix.
     #[must_use]
     pub fn net(cidr: &Cidr) -> Self {
@@ -328,12 +384,28 @@ impl Rule {
 }
 
 impl SetKind {
+    /// Whether each element is about one interface.
+    #[must_use]
+    pub const fn is_of_interfaces(self) -> bool {
+        match self {
+            Self::Interfaces | Self::WorkloadAddrs(_) | Self::WorkloadNets(_) => true,
+            Self::Addrs(_) | Self::Nets(_) | Self::AddrPorts(_) | Self::Ports | Self::PortRanges | Self::Protocols => {
+                false
+            }
+        }
+    }
+
     /// Whether the kernel keeps ranges, in a structure that is rebuilt at each change.
     #[must_use]
     pub const fn is_interval(self) -> bool {
         match self {
-            Self::Nets(_) | Self::PortRanges => true,
-            Self::Addrs(_) | Self::AddrPorts(_) | Self::Ports | Self::Protocols | Self::Interfaces => false,
+            Self::Nets(_) | Self::PortRanges | Self::WorkloadNets(_) => true,
+            Self::Addrs(_)
+            | Self::AddrPorts(_)
+            | Self::Ports
+            | Self::Protocols
+            | Self::Interfaces
+            | Self::WorkloadAddrs(_) => false,
         }
     }
 }

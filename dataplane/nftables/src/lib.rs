@@ -31,4 +31,7 @@ mod text;
 pub use driver::{Counts, NftablesDriver};
 pub use neighbours::{Matter, Neighbour, Place, Survey, survey};
 pub use render::render_text;
-pub use settings::{DenyAction, EndpointToHost, Events, InvalidPackets, Ipv6, Ownership, Settings, SettingsError};
+pub use settings::{
+    DenyAction, Encapsulated, EndpointToHost, Events, InterfaceFilter, InvalidPackets, Ipv6, NatExclusions,
+    NatOutgoing, Ownership, Rate, RateError, RatePeriod, Revocation, ServiceLoops, Settings, SettingsError,
+};

@@ -9,6 +9,7 @@ mod compile;
 mod counted;
 mod fault;
 mod hosts;
+mod network;
 mod work;
 
 use std::hash::RandomState;
@@ -23,13 +24,14 @@ use smol_str::SmolStr;
 
 pub(crate) use fault::Object;
 use hosts::HostState;
+use network::NetworkState;
 pub(crate) use work::HostWork;
-use work::Work;
+use work::{NetworkWork, Work};
 
 use crate::edits::{ChainEdit, Edits};
 use crate::garbage::{Bin, Garbage};
-use crate::ir::{IfName, Name, SetKind, SetSpec};
-use crate::lower::{Stage, base_chains};
+use crate::ir::{Element, IfName, Name, SetKind, SetSpec};
+use crate::lower::{Stage, base_chains, base_sets};
 use crate::names;
 use crate::sets::{SetTable, Shape};
 use crate::settings::Settings;
@@ -90,6 +92,8 @@ struct InterfaceState {
     endpoint: WorkloadId,
     programs: [ProgramKey; 2],
     stubs: [Written; 2],
+    /// The sources that its packets may have, with the sets that they are in.
+    sources: Vec<(SetSpec, Element)>,
 }
 
 /// Whose outcome an update may have changed.
@@ -121,6 +125,7 @@ pub(crate) struct Model {
     programs: FxHashMap<ProgramKey, ProgramState>,
     interfaces: FxHashMap<SmolStr, InterfaceState>,
     hosts: HostState,
+    network: NetworkState,
     hasher: RandomState,
     bin: Bin,
     /// Lists of rules that deny because they cannot be expressed, and why.
@@ -148,6 +153,7 @@ impl Model {
             programs: FxHashMap::default(),
             interfaces: FxHashMap::default(),
             hosts: HostState::default(),
+            network: NetworkState::default(),
             hasher: RandomState::new(),
             bin: Bin::default(),
             faults: FxHashMap::default(),
@@ -159,6 +165,7 @@ impl Model {
             let name = names::dispatch(direction);
             work.edits.sets.push(SetSpec { name, kind: SetKind::Interfaces });
         }
+        work.edits.sets.extend(base_sets(settings));
         work.edits.chains.extend(base_chains(settings).into_iter().map(ChainEdit::Create));
         for (id, set) in store.ip_sets() {
             if !model.refused.contains_key(&Object::Set(id.clone())) {
@@ -169,6 +176,7 @@ impl Model {
             work.interface(&endpoint.interface);
         }
         work.hosts = HostWork::Due;
+        work.network = NetworkWork::Due;
         let update = model.carry_out(store, work, Instant::now());
         (model, update.edits)
     }
@@ -200,7 +208,11 @@ impl Model {
 
     fn take(&mut self, store: &PolicyStore, change: &Change, work: &mut Work) {
         match change {
-            Change::Nothing | Change::IpPool(_) | Change::Config | Change::InSync => {}
+            Change::Nothing | Change::Config | Change::InSync => {}
+            Change::IpPool(_) | Change::Cluster => {
+                self.forgive(&Object::Network, work);
+                work.network = NetworkWork::Due;
+            }
             Change::HostEndpoint(_) | Change::HostAddresses => {
                 self.forgive(&Object::Hosts, work);
                 work.hosts = HostWork::Due;
@@ -273,6 +285,7 @@ impl Model {
             self.compile_interface(store, &interface, &mut work);
         }
         self.compile_hosts(&mut work);
+        self.compile_network(store, &mut work);
         let Work { mut edits, endpoints, faults_changed, hosts, .. } = work;
         let garbage = self.bin.ripe(now);
         let (chains, sets) = (std::mem::take(&mut edits.unused_chains), std::mem::take(&mut edits.unused_sets));

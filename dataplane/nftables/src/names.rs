@@ -49,6 +49,91 @@ pub fn endpoint_to_host() -> Name {
     named("input-endpoint-to-host")
 }
 
+/// The base chain of what this host sends on connections that policy denies now.
+#[must_use]
+pub fn revoked_output() -> Name {
+    named("output-revoked")
+}
+
+/// The chain that ends connections that policy denies now.
+#[must_use]
+pub fn revoked() -> Name {
+    named("revoked")
+}
+
+/// The base chain that leads packets of workloads to the check of their source.
+#[must_use]
+pub fn source() -> Name {
+    named("prerouting-source")
+}
+
+/// The chain that drops packets of workloads that come from addresses of others.
+#[must_use]
+pub fn source_check() -> Name {
+    named("workload-source")
+}
+
+/// The set of workload interfaces with the sources that their packets may have:
+/// addresses one by one, or ranges.
+#[must_use]
+pub fn sources(kind: SetKind) -> Name {
+    named(class_of(kind))
+}
+
+/// The base chain that translates addresses of pools.
+#[must_use]
+pub fn nat_outgoing() -> Name {
+    named("nat-outgoing")
+}
+
+/// The set of pools whose addresses are translated.
+#[must_use]
+pub fn nat_from(family: Family) -> Name {
+    named(match family {
+        Family::V4 => "nat-from4",
+        Family::V6 => "nat-from6",
+    })
+}
+
+/// The set of prefixes to which no address is translated.
+#[must_use]
+pub fn nat_inside(family: Family) -> Name {
+    named(match family {
+        Family::V4 => "nat-inside4",
+        Family::V6 => "nat-inside6",
+    })
+}
+
+/// The base chain that ends packets to services that are none.
+#[must_use]
+pub fn service_loops() -> Name {
+    named("forward-service-loops")
+}
+
+/// The set of prefixes that services get addresses from.
+#[must_use]
+pub fn service_prefixes(family: Family) -> Name {
+    named(match family {
+        Family::V4 => "service-prefixes4",
+        Family::V6 => "service-prefixes6",
+    })
+}
+
+/// The base chain that lets only hosts of the cluster send through tunnels.
+#[must_use]
+pub fn tunnels() -> Name {
+    named("input-tunnels")
+}
+
+/// The set of hosts that tunnels lead to.
+#[must_use]
+pub fn tunnel_hosts(family: Family) -> Name {
+    named(match family {
+        Family::V4 => "tunnel-hosts4",
+        Family::V6 => "tunnel-hosts6",
+    })
+}
+
 /// The verdict map from workload interfaces to their endpoints' chains.
 #[must_use]
 pub fn dispatch(direction: Direction) -> Name {
@@ -281,6 +366,10 @@ fn class_of(kind: SetKind) -> &'static str {
         SetKind::PortRanges => "portranges",
         SetKind::Protocols => "protocols",
         SetKind::Interfaces => "interfaces",
+        SetKind::WorkloadAddrs(Family::V4) => "workload-addrs4",
+        SetKind::WorkloadAddrs(Family::V6) => "workload-addrs6",
+        SetKind::WorkloadNets(Family::V4) => "workload-nets4",
+        SetKind::WorkloadNets(Family::V6) => "workload-nets6",
     }
 }
 

@@ -9,6 +9,9 @@ use rustc_hash::FxHashMap;
 use crate::ir::{Element, IfName, SetKind, Verdict};
 use crate::names;
 
+/// The bytes of an interface's name in a key (`IFNAMSIZ`).
+const NAME: usize = 16;
+
 /// The table as the kernel holds it, without elements.
 #[derive(Debug)]
 pub(crate) struct Found {
@@ -75,9 +78,13 @@ pub(crate) fn elements(kind: SetKind, listed: Vec<nft::Element>) -> Option<Vec<E
             let ranges = ranges(listed)?;
             ranges.into_iter().map(|(first, behind)| range(kind, &first, behind.as_deref())).collect::<Option<_>>()?
         }
-        SetKind::Addrs(_) | SetKind::AddrPorts(_) | SetKind::Ports | SetKind::Protocols | SetKind::Interfaces => {
-            listed.into_iter().map(|element| single(kind, element)).collect::<Option<_>>()?
-        }
+        SetKind::Addrs(_)
+        | SetKind::AddrPorts(_)
+        | SetKind::Ports
+        | SetKind::Protocols
+        | SetKind::Interfaces
+        | SetKind::WorkloadAddrs(_)
+        | SetKind::WorkloadNets(_) => listed.into_iter().map(|element| single(kind, element)).collect::<Option<_>>()?,
     };
     elements.sort_unstable();
     Some(elements)
@@ -129,13 +136,27 @@ fn range(kind: SetKind, first: &[u8], behind: Option<&[u8]>) -> Option<Element> 
             };
             Some(Element::Net(addr(family, first)?, last))
         }
-        SetKind::Addrs(_) | SetKind::AddrPorts(_) | SetKind::Ports | SetKind::Protocols | SetKind::Interfaces => None,
+        SetKind::Addrs(_)
+        | SetKind::AddrPorts(_)
+        | SetKind::Ports
+        | SetKind::Protocols
+        | SetKind::Interfaces
+        | SetKind::WorkloadAddrs(_)
+        | SetKind::WorkloadNets(_) => None,
     }
 }
 
 /// An element that stands for one key; `None` if it cannot be one of ours.
 pub(crate) fn single(kind: SetKind, element: nft::Element) -> Option<Element> {
-    let Key::At(key) = element.key else { return None };
+    let key = match (element.key, kind) {
+        (Key::Range(first, last), SetKind::WorkloadNets(family)) => {
+            let (name, first) = source(family, first.as_bytes())?;
+            let (_, last) = source(family, last.as_bytes()).filter(|(last, _)| *last == name)?;
+            return Some(Element::WorkloadNet(name, first, last));
+        }
+        (Key::At(key), _) => key,
+        (Key::Range(..) | Key::End(_) | Key::CatchAll, _) => return None,
+    };
     let key = key.as_bytes();
     match kind {
         SetKind::Addrs(family) => Some(Element::Addr(addr(family, key)?)),
@@ -151,8 +172,7 @@ pub(crate) fn single(kind: SetKind, element: nft::Element) -> Option<Element> {
             Some(Element::Protocol(Protocol::from_number(number.into()).ok()?))
         }
         SetKind::Interfaces => {
-            let text = key.split(|byte| *byte == 0).next()?;
-            let name = IfName::new(std::str::from_utf8(text).ok()?).ok()?;
+            let name = interface(key)?;
             let Some(nft::Data::Verdict(verdict)) = element.data else { return None };
             let verdict = match verdict {
                 nft::Verdict::Accept => Verdict::Accept,
@@ -164,8 +184,24 @@ pub(crate) fn single(kind: SetKind, element: nft::Element) -> Option<Element> {
             };
             Some(Element::Interface(name, verdict))
         }
-        SetKind::Nets(_) | SetKind::PortRanges => None,
+        SetKind::WorkloadAddrs(family) => {
+            let (name, addr) = source(family, key)?;
+            Some(Element::WorkloadAddr(name, addr))
+        }
+        SetKind::Nets(_) | SetKind::PortRanges | SetKind::WorkloadNets(_) => None,
     }
+}
+
+/// A name, filled up with zeros.
+fn interface(bytes: &[u8]) -> Option<IfName> {
+    let text = bytes.split(|byte| *byte == 0).next()?;
+    IfName::new(std::str::from_utf8(text).ok()?).ok()
+}
+
+/// An interface and an address.
+fn source(family: Family, key: &[u8]) -> Option<(IfName, IpAddr)> {
+    let (name, address) = key.split_at_checked(NAME)?;
+    Some((interface(name)?, addr(family, address)?))
 }
 
 fn addr(family: Family, bytes: &[u8]) -> Option<IpAddr> {

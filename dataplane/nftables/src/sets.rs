@@ -246,7 +246,12 @@ fn count(kind: SetKind, set: &IpSet) -> usize {
         SetKind::Nets(Family::V6) => set.v6_nets().len(),
         SetKind::AddrPorts(Family::V4) => set.v4_ports().len(),
         SetKind::AddrPorts(Family::V6) => set.v6_ports().len(),
-        SetKind::Ports | SetKind::PortRanges | SetKind::Protocols | SetKind::Interfaces => 0,
+        SetKind::Ports
+        | SetKind::PortRanges
+        | SetKind::Protocols
+        | SetKind::Interfaces
+        | SetKind::WorkloadAddrs(_)
+        | SetKind::WorkloadNets(_) => 0,
     }
 }
 
@@ -270,7 +275,12 @@ fn elements(kind: SetKind, set: &IpSet) -> Box<dyn Iterator<Item = Element> + '_
                 .iter()
                 .map(|(bits, proto, port)| Element::AddrPort(Ipv6Addr::from_bits(*bits).into(), *proto, *port)),
         ),
-        SetKind::Ports | SetKind::PortRanges | SetKind::Protocols | SetKind::Interfaces => Box::new(std::iter::empty()),
+        SetKind::Ports
+        | SetKind::PortRanges
+        | SetKind::Protocols
+        | SetKind::Interfaces
+        | SetKind::WorkloadAddrs(_)
+        | SetKind::WorkloadNets(_) => Box::new(std::iter::empty()),
     }
 }
 

@@ -1,7 +1,12 @@
 //! What a person may choose about the ruleset.
 
+mod nat;
+mod rate;
+
 use caracal_net::{Mark, MarkMask, Protocol, ProtocolPort};
 use caracal_program::Failsafes;
+pub use nat::{InterfaceFilter, NatExclusions, NatOutgoing};
+pub use rate::{Rate, RateError, RatePeriod};
 use smol_str::SmolStr;
 
 use crate::ir::IfName;
@@ -70,6 +75,40 @@ pub enum Events {
     Ignored,
 }
 
+/// Whether connections that policy allowed once and denies now are cut
+/// (`RevokeEstablishedConnections`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Revocation {
+    /// What bears the label of a revoked connection is refused.
+    On,
+    /// Established connections pass, whatever they bear.
+    Off,
+}
+
+/// Whether a workload may send packets that hold others: IP in IP, VXLAN (Felix's
+/// `AllowIPIPPacketsFromWorkloads` and `AllowVXLANPacketsFromWorkloads`). The
+/// other end might take them for a host's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encapsulated {
+    /// They are dropped.
+    Drop,
+    /// Policy decides.
+    Judge,
+}
+
+/// What becomes of forwarded packets to addresses of services that no service
+/// proxy translated (Felix's `ServiceLoopPrevention`): they would go to and fro
+/// between this host and its router.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServiceLoops {
+    /// They are dropped.
+    Drop,
+    /// They are refused.
+    Reject,
+    /// They are forwarded.
+    Forward,
+}
+
 /// What a person may choose.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -86,10 +125,24 @@ pub struct Settings {
     pub failsafes: Failsafes,
     /// Whether IPv6 is programmed.
     pub ipv6: Ipv6,
+    /// Whether workloads may send IP in IP.
+    pub ipip_from_workloads: Encapsulated,
+    /// Whether workloads may send VXLAN.
+    pub vxlan_from_workloads: Encapsulated,
+    /// The UDP port of VXLAN (Felix's `VXLANPort`).
+    pub vxlan_port: u16,
+    /// How addresses of pools are translated on their way out.
+    pub nat: NatOutgoing,
+    /// How often each Log rule may write; always if `None`.
+    pub log_rate: Option<Rate>,
+    /// What becomes of packets to services that are none.
+    pub service_loops: ServiceLoops,
     /// Whether the table belongs to this process.
     pub ownership: Ownership,
     /// Whether the kernel's events tell what others do to a table of all.
     pub events: Events,
+    /// Whether revoked connections are cut.
+    pub revocation: Revocation,
 }
 
 /// A value cannot be used.
@@ -101,6 +154,14 @@ pub enum SettingsError {
     /// A prefix that no interface can have.
     #[error("InterfacePrefix {0:?} cannot begin the name of an interface (1 to 14 printable characters)")]
     Prefix(String),
+    /// No interface can have this name.
+    #[error(
+        "IptablesNATOutgoingInterfaceFilter {0:?} is not the name of an interface, nor the beginning of one and a plus sign"
+    )]
+    NatInterface(String),
+    /// A Log rule cannot be bound to this.
+    #[error("LogActionRateLimit: {0}")]
+    LogRate(#[from] RateError),
     /// The mark mask leaves no bit to work with.
     #[error("NftablesMarkMask is 0; it needs at least one bit")]
     NoMark,
@@ -128,8 +189,15 @@ impl Default for Settings {
             endpoint_to_host: EndpointToHost::Drop,
             failsafes: felix_failsafes(),
             ipv6: Ipv6::On,
+            ipip_from_workloads: Encapsulated::Drop,
+            vxlan_from_workloads: Encapsulated::Drop,
+            vxlan_port: 4789,
+            nat: NatOutgoing::default(),
+            log_rate: None,
+            service_loops: ServiceLoops::Drop,
             ownership: Ownership::Owned,
             events: Events::Heard,
+            revocation: Revocation::On,
         }
     }
 }

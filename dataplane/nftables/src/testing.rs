@@ -6,6 +6,7 @@ pub(crate) mod host;
 pub(crate) mod lab;
 pub(crate) mod manifest;
 pub(crate) mod minimise;
+pub(crate) mod network;
 pub(crate) mod random;
 pub(crate) mod sim;
 pub(crate) mod wire;
@@ -102,6 +103,8 @@ impl World {
             name: interface.into(),
             tiers: felix_tiers(tiers),
             profile_ids: profiles.iter().map(ToString::to_string).collect(),
+            // Packets of the tests come from anywhere.
+            allow_spoofed_source_prefixes: texts(&["0.0.0.0/0", "::/0"]),
             ..felix::WorkloadEndpoint::default()
         };
         let id = Some(workload_id(pod));

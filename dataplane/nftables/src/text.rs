@@ -8,8 +8,8 @@ use std::fmt::{self, Display, Write as _};
 use caracal_net::{Family, PortRange, Protocol};
 
 use crate::ir::{
-    Base, Chain, CtState, Element, Hook, IcmpField, Match, Op, Rule, Ruleset, Set, SetKind, Side, Statement, TABLE,
-    Verdict, Via,
+    Base, BaseKind, Chain, CtState, Element, Hook, IcmpField, Match, Op, REVOKED_LABEL, Rate, Rule, Ruleset, Set,
+    SetKind, Side, Statement, TABLE, Verdict, Via,
 };
 
 impl Display for Ruleset {
@@ -38,6 +38,9 @@ impl Display for Set {
             SetKind::Ports | SetKind::PortRanges => ("set", "inet_service".to_owned()),
             SetKind::Protocols => ("set", "inet_proto".to_owned()),
             SetKind::Interfaces => ("map", "ifname : verdict".to_owned()),
+            SetKind::WorkloadAddrs(family) | SetKind::WorkloadNets(family) => {
+                ("set", format!("ifname . {}_addr", word_of(family)))
+            }
         };
         writeln!(f, "\t{word} {} {{", self.spec.name)?;
         writeln!(f, "\t\ttype {of}")?;
@@ -65,6 +68,9 @@ impl Display for Element {
             Self::Ports(range) => Ports(range).fmt(f),
             Self::Protocol(protocol) => protocol.number().fmt(f),
             Self::Interface(name, verdict) => write!(f, "\"{name}\" : {verdict}"),
+            Self::WorkloadAddr(name, addr) => write!(f, "\"{name}\" . {addr}"),
+            Self::WorkloadNet(name, first, last) if first == last => write!(f, "\"{name}\" . {first}"),
+            Self::WorkloadNet(name, first, last) => write!(f, "\"{name}\" . {first}-{last}"),
         }
     }
 }
@@ -72,8 +78,12 @@ impl Display for Element {
 impl Display for Chain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "\tchain {} {{", self.name)?;
-        if let Some(Base { hook, priority }) = self.base {
-            writeln!(f, "\t\ttype filter hook {hook} priority {}; policy accept;", priority.0)?;
+        if let Some(Base { kind, hook, priority }) = self.base {
+            let kind = match kind {
+                BaseKind::Filter => "filter",
+                BaseKind::Nat => "nat",
+            };
+            writeln!(f, "\t\ttype {kind} hook {hook} priority {}; policy accept;", priority.0)?;
         }
         for rule in &self.rules {
             writeln!(f, "\t\t{rule}")?;
@@ -128,6 +138,7 @@ impl Display for Match {
                 }
             }
             Self::AddrIn(side, op, family, set) => write!(f, "{} {} {op}@{set}", header_of(*family), addr_of(*side)),
+            Self::SourceIn(family, set) => write!(f, "iifname . {} saddr @{set}", header_of(*family)),
             Self::Port(side, op, range) => write!(f, "th {} {op}{}", port_of(*side), Ports(range)),
             Self::PortIn(side, op, set) => write!(f, "th {} {op}@{set}", port_of(*side)),
             Self::AddrPortIn(side, op, family, set) => {
@@ -146,9 +157,12 @@ impl Display for Match {
                 write!(f, "{header} {field} {op}{value}")
             }
             Self::InterfacePrefix(via, prefix) => write!(f, "{} \"{prefix}*\"", interface_of(*via)),
+            Self::Interface(via, name) => write!(f, "{} \"{name}\"", interface_of(*via)),
             Self::MarkBit(bit) => write!(f, "meta mark & {0:#010x} == {0:#010x}", bit.0),
             Self::Local => f.write_str("iif 0"),
             Self::Translated => f.write_str("ct status dnat"),
+            Self::Revoked => write!(f, "ct label {REVOKED_LABEL}"),
+            Self::TcpReset => f.write_str("tcp flags rst"),
         }
     }
 }
@@ -158,11 +172,20 @@ impl Display for Statement {
         match self {
             Self::Counter => f.write_str("counter"),
             Self::Log(prefix) => write!(f, "log prefix \"{prefix}\" level info"),
+            Self::Limit(Rate { count, period, burst }) => {
+                write!(f, "limit rate {count}/{} burst {burst} packets", period.word())
+            }
+            Self::Masquerade(None) => f.write_str("masquerade fully-random"),
+            Self::Masquerade(Some(ports)) => write!(f, "masquerade to :{} fully-random", Ports(ports)),
+            Self::SourceNat(addr, None) => write!(f, "snat ip to {addr} fully-random"),
+            Self::SourceNat(addr, Some(ports)) => write!(f, "snat ip to {addr}:{} fully-random", Ports(ports)),
             Self::SetMark(bit) => write!(f, "meta mark set meta mark | {:#010x}", bit.0),
             Self::ClearMark(bit) => write!(f, "meta mark set meta mark & {:#010x}", !bit.0),
             Self::Notrack => f.write_str("notrack"),
+            Self::Revoke => write!(f, "ct label set {REVOKED_LABEL}"),
             Self::Dispatch(via, map) => write!(f, "{} vmap @{map}", interface_of(*via)),
             Self::Reject => f.write_str("reject with icmpx type port-unreachable"),
+            Self::ResetTcp => f.write_str("meta l4proto tcp reject with tcp reset"),
             Self::Verdict(verdict) => verdict.fmt(f),
         }
     }

@@ -46,6 +46,9 @@ pub enum Change {
     HostAddresses,
     /// The pool of addresses is new, different, or gone.
     IpPool(PoolId),
+    /// The addresses of the cluster's hosts, or the prefixes that its services get
+    /// addresses from.
+    Cluster,
     /// The configuration.
     Config,
     /// Everything that the sources listed first has been told.
@@ -83,6 +86,7 @@ pub fn coalesce(changes: impl IntoIterator<Item = Change>) -> Vec<Change> {
         | Change::HostEndpoint(_)
         | Change::HostAddresses
         | Change::IpPool(_)
+        | Change::Cluster
         | Change::Config
         | Change::InSync => true,
     });
@@ -99,6 +103,7 @@ enum Object {
     Host(HostId),
     HostAddresses,
     IpPool(PoolId),
+    Cluster,
     Config,
     InSync,
 }
@@ -116,6 +121,7 @@ impl Object {
             Change::HostEndpoint(id) => Some(Self::Host(id.clone())),
             Change::HostAddresses => Some(Self::HostAddresses),
             Change::IpPool(id) => Some(Self::IpPool(id.clone())),
+            Change::Cluster => Some(Self::Cluster),
             Change::Config => Some(Self::Config),
             Change::InSync => Some(Self::InSync),
         }

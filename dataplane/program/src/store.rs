@@ -1,5 +1,6 @@
 //! The state that the control half's messages add up to.
 
+mod cluster;
 mod diff;
 mod hosts;
 mod stamp;
@@ -13,6 +14,8 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use smol_str::SmolStr;
 pub use stamp::Stamp;
 use stamp::Stamped;
+
+use cluster::Cluster;
 
 use crate::parse::{self, Subject};
 use crate::{
@@ -37,6 +40,7 @@ pub struct PolicyStore {
     /// The addresses of the host's interfaces, by name.
     addresses: BTreeMap<SmolStr, BTreeSet<IpAddr>>,
     pools: BTreeMap<PoolId, IpPool>,
+    cluster: Cluster,
     config: BTreeMap<String, String>,
     in_sync: bool,
     stamped: Stamped,
@@ -50,8 +54,7 @@ impl PolicyStore {
     }
 
     /// Folds one message into the state and says what it changed. Messages about
-    /// routes, nodes, services, service accounts and namespaces change nothing
-    /// here.
+    /// routes, services, service accounts and namespaces change nothing here.
     ///
     /// # Errors
     /// [`ProgramError`] if the message cannot be understood; the store is as it
@@ -141,9 +144,12 @@ impl PolicyStore {
                 self.config.clone_from(&update.config);
                 Ok(Change::Config)
             }
-            Payload::HostMetadataUpdate(_)
-            | Payload::HostMetadataRemove(_)
-            | Payload::ServiceAccountUpdate(_)
+            Payload::HostMetadataUpdate(update) => self.node_update(update),
+            Payload::HostMetadataRemove(felix::HostMetadataRemove { hostname, ipv4_addr: _ }) => {
+                Ok(self.node_remove(hostname))
+            }
+            Payload::GlobalBgpConfigUpdate(update) => self.services_update(update),
+            Payload::ServiceAccountUpdate(_)
             | Payload::ServiceAccountRemove(_)
             | Payload::NamespaceUpdate(_)
             | Payload::NamespaceRemove(_)
@@ -155,7 +161,6 @@ impl PolicyStore {
             | Payload::WireguardEndpointRemove(_)
             | Payload::WireguardEndpointV6Update(_)
             | Payload::WireguardEndpointV6Remove(_)
-            | Payload::GlobalBgpConfigUpdate(_)
             | Payload::Encapsulation(_)
             | Payload::ServiceUpdate(_)
             | Payload::ServiceRemove(_) => Ok(Change::Nothing),

@@ -21,6 +21,8 @@ pub struct Protocol(u8);
 impl Protocol {
     /// Internet Control Message Protocol, 1.
     pub const ICMP: Self = Self(1);
+    /// IPv4 in IP, 4 (RFC 2003).
+    pub const IPIP: Self = Self(4);
     /// Transmission Control Protocol, 6.
     pub const TCP: Self = Self(6);
     /// User Datagram Protocol, 17.

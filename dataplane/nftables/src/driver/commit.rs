@@ -168,11 +168,9 @@ pub(super) fn blamed(model: &Model, steps: &[Step], refused: &Refused) -> Vec<(O
             | Step::EditRule(_, Edit::Delete(_)),
             _,
         ) => Vec::new(),
-        (Step::AddElements(spec, elements), Some(element)) if Model::is_dispatch(&spec.name) => {
-            match elements.get(element) {
-                Some(Element::Interface(name, _)) => vec![Object::Interface(name.as_str().into())],
-                _ => Vec::new(),
-            }
+        (Step::AddElements(spec, elements), Some(element)) if Model::is_of_workloads(spec) => {
+            let interface = elements.get(element).and_then(Element::interface);
+            interface.map(|name| Object::Interface(name.as_str().into())).into_iter().collect()
         }
         (step, _) => step.object().map(|name| model.objects_of(name)).unwrap_or_default(),
     };

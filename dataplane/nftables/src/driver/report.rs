@@ -15,6 +15,7 @@ pub(super) fn report(
     drift: &DriftLog,
     outcomes: &BTreeMap<WorkloadId, Outcome>,
     hosts: &BTreeMap<HostId, Outcome>,
+    network: Option<&str>,
     neighbours: &[Neighbour],
 ) -> Report {
     let Counts { uncopied_members, repairs, audits, refusals, overruns } = *counts;
@@ -72,11 +73,15 @@ pub(super) fn report(
         }
         Outcome::Programmed | Outcome::Shadowed | Outcome::Removed => None,
     });
+    let network = network.map(|why| Problem {
+        subject: "pools of addresses, tunnels and prefixes of services".to_owned(),
+        reason: format!("nothing is translated or refused for them: {why}"),
+    });
     let shadows = neighbours.iter().map(|neighbour| Problem {
         subject: format!("{neighbour} of somebody else"),
         reason: neighbour.matter.to_string(),
     });
-    Report { measurements, problems: problems.chain(hosts).chain(shadows).collect() }
+    Report { measurements, problems: problems.chain(hosts).chain(network).chain(shadows).collect() }
 }
 
 fn seconds(name: &'static str, help: &'static str, kind: MeasurementKind, value: Duration) -> Measurement {

@@ -92,7 +92,10 @@ impl NftablesDriver {
         let generation = self.socket.generation().map_err(|error| unanswered("the generation", error))?;
         let found = Found::read(&mut self.socket, &self.table).map_err(|error| unanswered("the table", error))?;
         let version = |first: &Name| found.as_ref().map_or(0, |found| found.version(first));
-        let (mut model, desired) = Model::build(store, &self.settings, refused, version);
+        let (mut model, mut desired) = Model::build(store, &self.settings, refused, version);
+        if let (Some(found), Sweep::Keep) = (&found, sweep) {
+            adopt::leave_out_checks_without_members(found, &mut desired);
+        }
         // What is made from nothing is noted step by step.
         let mut held = found.is_some().then(|| Held::desired(&desired));
         let mut others = 0;

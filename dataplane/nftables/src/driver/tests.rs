@@ -17,6 +17,7 @@ mod differential;
 mod drift;
 mod failure;
 mod faults;
+mod network;
 mod packets;
 
 fn driver() -> NftablesDriver {

@@ -2,14 +2,25 @@
 
 mod endpoint_to_host;
 mod forwarded;
+mod nat_outgoing;
+mod network;
+mod revoked;
+mod service_loops;
+mod source;
 mod to_host;
+mod tunnels;
 
-use caracal_net::{Family, Priority, Protocol};
+use caracal_net::{Family, PortRange, Priority, Protocol};
 use caracal_program::Direction;
 
-use crate::ir::{Base, Chain, CtState, Hook, IcmpField, Match, Name, Op, Rule, Statement, Verdict, Via};
+use crate::ir::{
+    Base, BaseKind, Chain, CtState, Hook, IcmpField, Match, Name, Op, Rule, SetSpec, Side, Statement, Verdict, Via,
+};
 use crate::names;
-use crate::settings::{InvalidPackets, Ipv6, Settings};
+use crate::settings::{Encapsulated, InvalidPackets, Ipv6, Settings};
+
+pub(crate) use network::{Network, NetworkChains, network_chains};
+pub(crate) use source::sources;
 
 /// The ICMPv6 types that a workload may send to its host whatever its policy
 /// says, as in Felix: listener query, report and done (RFC 2710), router and
@@ -23,16 +34,25 @@ pub(crate) const NEIGHBOUR_DISCOVERY: [u8; 6] = [130, 131, 132, 133, 135, 136];
 /// and a packet to this host by the egress policy and then by what is set for
 /// all workloads.
 pub(crate) fn base_chains(settings: &Settings) -> Vec<Chain> {
-    vec![
+    let mut chains = vec![
         forwarded::forwarded(Direction::Egress, settings),
         forwarded::forwarded(Direction::Ingress, settings),
         to_host::to_host(settings),
         endpoint_to_host::endpoint_to_host(settings),
-    ]
+    ];
+    chains.extend(revoked::chains(settings));
+    chains.extend(source::chains(settings));
+    chains
+}
+
+/// The sets that the base chains look up whatever the policy, beside the verdict
+/// maps of interfaces.
+pub(crate) fn base_sets(settings: &Settings) -> Vec<SetSpec> {
+    source::sets(settings)
 }
 
 pub(super) fn chain(name: Name, hook: Hook, priority: Priority, rules: Vec<Rule>) -> Chain {
-    Chain { name, base: Some(Base { hook, priority }), rules }
+    Chain { name, base: Some(Base { kind: BaseKind::Filter, hook, priority }), rules }
 }
 
 pub(super) fn established() -> Rule {
@@ -52,6 +72,29 @@ fn invalid(via: Via, settings: &Settings) -> Vec<Rule> {
             .collect(),
         InvalidPackets::Judge => Vec::new(),
     }
+}
+
+/// What a workload encapsulates itself: the other end might take it for what a
+/// host tunnels.
+fn encapsulated(settings: &Settings) -> Vec<Rule> {
+    let ipip = Rule::new().when(Match::Protocol(Op::Is, Protocol::IPIP));
+    let vxlan = Rule::new().when(Match::Protocol(Op::Is, Protocol::UDP)).when(Match::Port(
+        Side::Dst,
+        Op::Is,
+        PortRange::single(settings.vxlan_port),
+    ));
+    let kinds = [
+        (ipip, settings.ipip_from_workloads, "IP in IP from a workload"),
+        (vxlan, settings.vxlan_from_workloads, "VXLAN from a workload"),
+    ];
+    let dropped = kinds.into_iter().filter(|(_, what, _)| *what == Encapsulated::Drop);
+    let rules = dropped.flat_map(|(rule, _, why)| {
+        each_workload(Via::In, settings).map(move |workload| {
+            let rule = rule.matches.iter().cloned().fold(workload, Rule::when);
+            rule.then(Statement::Counter).verdict(Verdict::Drop).comment(names::comment(why))
+        })
+    });
+    rules.collect()
 }
 
 fn neighbour_discovery(settings: &Settings) -> Vec<Rule> {

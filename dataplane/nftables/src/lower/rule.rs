@@ -143,9 +143,15 @@ impl<S: SetObjects> Lowering<'_, S> {
         choices: &[Vec<Alternative>],
     ) {
         let name = |step: usize| names::alternatives(&self.list.chain, index, family, step);
+        // A rate is the rule's, whichever alternatives match: all of them lead to one limit.
+        let is_limited = action == Action::Log && self.settings.log_rate.is_some();
+        if is_limited {
+            let log = self.act(Vec::new(), action, Leave::Return, comment);
+            self.extra.push(Chain { name: name(choices.len()), base: None, rules: vec![log] });
+        }
         for (i, choice) in choices.iter().enumerate() {
             let rules = choice.iter().map(|alternative| {
-                if i + 1 < choices.len() {
+                if i + 1 < choices.len() || is_limited {
                     when_all(alternative.to_vec()).verdict(Verdict::Goto(name(i + 1)))
                 } else {
                     self.act(alternative.to_vec(), action, Leave::Mark, comment)
@@ -185,16 +191,22 @@ impl<S: SetObjects> Lowering<'_, S> {
                     rule.then(Statement::SetMark(self.settings.pass_mark())).verdict(Verdict::Return)
                 }
             },
-            (Action::Log, Leave::Return) => rule.then(Statement::Log(self.list.log_prefix.clone())),
-            (Action::Log, Leave::Mark) => {
-                rule.then(Statement::Log(self.list.log_prefix.clone())).verdict(Verdict::Return)
-            }
+            (Action::Log, Leave::Return) => self.log(rule),
+            (Action::Log, Leave::Mark) => self.log(rule).verdict(Verdict::Return),
         }
         .comment(comment.clone())
     }
 }
 
 impl<S> Lowering<'_, S> {
+    fn log(&self, rule: Rule) -> Rule {
+        let rule = match self.settings.log_rate {
+            None => rule,
+            Some(rate) => rule.then(Statement::Limit(rate)),
+        };
+        rule.then(Statement::Log(self.list.log_prefix.clone()))
+    }
+
     fn allow(&self, rule: Rule) -> Rule {
         let bit = self.settings.pass_mark();
         match self.list.stage {
@@ -230,7 +242,15 @@ fn in_order(mut matches: Vec<Match>) -> Vec<Match> {
         Match::Addr(..) => 5,
         Match::AddrIn(..) => 6,
         Match::AddrPortIn(..) => 7,
-        Match::CtState(_) | Match::InterfacePrefix(..) | Match::MarkBit(_) | Match::Local | Match::Translated => 8,
+        Match::CtState(_)
+        | Match::SourceIn(..)
+        | Match::InterfacePrefix(..)
+        | Match::Interface(..)
+        | Match::MarkBit(_)
+        | Match::Local
+        | Match::Translated
+        | Match::Revoked
+        | Match::TcpReset => 8,
     });
     matches
 }

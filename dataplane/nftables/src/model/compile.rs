@@ -8,8 +8,8 @@ use smol_str::SmolStr;
 use super::work::Work;
 use super::{InterfaceState, ListKey, Model, Object, Owner, Written};
 use crate::edits::{ChainEdit, ElementEdit};
-use crate::ir::{Chain, Element, IfName, LogPrefix, Name, Set, Verdict};
-use crate::lower::{LoweredRules, PassMeans, RuleList, Stage, closed, lower_program, lower_rules, lower_stub};
+use crate::ir::{Chain, Element, IfName, LogPrefix, Name, Set, SetKind, SetSpec, Verdict};
+use crate::lower::{LoweredRules, PassMeans, RuleList, Stage, closed, lower_program, lower_rules, lower_stub, sources};
 use crate::names;
 
 impl Model {
@@ -101,7 +101,10 @@ impl Model {
             let (Some(before), Ok(name)) = (before, IfName::new(interface)) else { return };
             for direction in Direction::ALL {
                 let stub = names::stub(direction, &name);
-                work.dispatch(direction, None, Some(Element::Interface(name, Verdict::Jump(stub))));
+                work.member(dispatch(direction), None, Some(Element::Interface(name, Verdict::Jump(stub))));
+            }
+            for (set, source) in before.sources {
+                work.member(set, None, Some(source));
             }
             work.edits.unused_chains.extend(before.stubs.into_iter().map(|(stub, _)| stub));
             return;
@@ -112,14 +115,22 @@ impl Model {
             let stub = lower_stub(direction, &name, state, program, &self.settings);
             if before.is_none() {
                 let entry = Element::Interface(name, Verdict::Jump(stub.name.clone()));
-                work.dispatch(direction, Some(entry), None);
+                work.member(dispatch(direction), Some(entry), None);
             }
             let old: &[Written] = before.as_ref().map_or(&[], |before| &before.stubs);
             let old: Vec<Written> = old.iter().filter(|(held, _)| *held == stub.name).cloned().collect();
             self.write(&old, vec![stub], work).remove(0)
         });
         let programs = Direction::ALL.map(|direction| endpoint.program(direction).key());
-        let next = InterfaceState { endpoint: endpoint.id.clone(), programs, stubs };
+        let sources: Vec<_> = sources(name, &endpoint, &self.settings).collect();
+        let held = before.map(|before| before.sources).unwrap_or_default();
+        for (set, source) in sources.iter().filter(|source| !held.contains(source)) {
+            work.member(set.clone(), Some(source.clone()), None);
+        }
+        for (set, source) in held.into_iter().filter(|source| !sources.contains(source)) {
+            work.member(set, None, Some(source));
+        }
+        let next = InterfaceState { endpoint: endpoint.id.clone(), programs, stubs, sources };
         self.interfaces.insert(interface.clone(), next);
     }
 
@@ -174,6 +185,11 @@ impl Model {
     fn hash(&self, chain: &Chain) -> Written {
         (chain.name.clone(), self.hasher.hash_one(chain))
     }
+}
+
+/// The verdict map of a direction.
+fn dispatch(direction: Direction) -> SetSpec {
+    SetSpec { name: names::dispatch(direction), kind: SetKind::Interfaces }
 }
 
 /// The rules of a list; `None` if the store does not know their owner.

@@ -9,7 +9,7 @@ use smol_str::SmolStr;
 
 use super::work::Work;
 use super::{ListKey, Model};
-use crate::ir::{IfName, Name};
+use crate::ir::{IfName, Name, SetKind, SetSpec};
 use crate::names;
 
 /// Something that the kernel can refuse.
@@ -26,6 +26,9 @@ pub(crate) enum Object {
     /// The chains that lead to the programs of host endpoints: they are left out
     /// and say so. Closing all of the host's interfaces would cut it off.
     Hosts,
+    /// What follows from the cluster's network, the translation of addresses
+    /// first of all: it is left out, and says so. Policy does not depend on it.
+    Network,
 }
 
 impl Model {
@@ -41,12 +44,22 @@ impl Model {
         let interfaces = self.interfaces.iter().filter(|(_, interface)| has(&interface.stubs));
         found.extend(interfaces.map(|(interface, _)| Object::Interface(interface.clone())));
         found.extend(self.hosts.has(name).then_some(Object::Hosts));
+        found.extend(self.network.has(name).then_some(Object::Network));
         found
     }
 
-    /// Whether a set is one of the maps from interfaces to chains.
-    pub(crate) fn is_dispatch(name: &Name) -> bool {
-        Direction::ALL.into_iter().any(|direction| names::dispatch(direction) == *name)
+    /// Whether each element of a set is about one workload interface.
+    pub(crate) fn is_of_workloads(set: &SetSpec) -> bool {
+        match set.kind {
+            SetKind::WorkloadAddrs(_) | SetKind::WorkloadNets(_) => true,
+            SetKind::Interfaces => Direction::ALL.into_iter().any(|direction| names::dispatch(direction) == set.name),
+            SetKind::Addrs(_)
+            | SetKind::Nets(_)
+            | SetKind::AddrPorts(_)
+            | SetKind::Ports
+            | SetKind::PortRanges
+            | SetKind::Protocols => false,
+        }
     }
 
     /// What was refused, and why.

@@ -69,8 +69,8 @@ impl Model {
         for name in std::mem::replace(&mut self.hosts.shared, shared) {
             self.unshare(name, work);
         }
-        let maps = std::mem::replace(&mut self.hosts.maps, lowered.maps);
-        self.write_maps(maps, work);
+        let before = std::mem::replace(&mut self.hosts.maps, lowered.maps.clone());
+        self.write_sets(before, &lowered.maps, work);
         let before = std::mem::take(&mut self.hosts.chains);
         let written = self.write(&before, lowered.chains, work);
         // A base chain that waits for its deletion would go on judging.
@@ -81,9 +81,9 @@ impl Model {
         self.hosts.chains = written;
     }
 
-    /// Changes what differs between the maps that the kernel holds and those of now.
-    fn write_maps(&mut self, mut before: Vec<Set>, work: &mut Work) {
-        for Set { spec, elements } in &self.hosts.maps {
+    /// Changes what differs between the sets that the kernel holds and those of now.
+    pub(super) fn write_sets(&mut self, mut before: Vec<Set>, now: &[Set], work: &mut Work) {
+        for Set { spec, elements } in now {
             let held = before.iter().position(|map| map.spec == *spec).map(|at| before.remove(at));
             let held = match held {
                 Some(held) => held.elements,

@@ -2,17 +2,27 @@
 
 use std::collections::BTreeSet;
 
-use caracal_program::{Direction, ProgramKey, SetId, WorkloadId};
+use caracal_program::{ProgramKey, SetId, WorkloadId};
 use smol_str::SmolStr;
 
 use super::ListKey;
 use crate::edits::{Edits, ElementEdit};
-use crate::ir::{Element, SetKind, SetSpec};
-use crate::names;
+use crate::ir::{Element, SetSpec};
 
 /// Whether host endpoints are to be compiled: all of them together, as they are few.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum HostWork {
+    /// Nothing changed for them.
+    #[default]
+    None,
+    /// Something did.
+    Due,
+}
+
+/// Whether what follows from the cluster's network is to be compiled: all of it
+/// together, as there is little.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum NetworkWork {
     /// Nothing changed for them.
     #[default]
     None,
@@ -39,6 +49,8 @@ pub(super) struct Work {
     pub(super) endpoints: Vec<WorkloadId>,
     /// Whether host endpoints are to be compiled.
     pub(super) hosts: HostWork,
+    /// Whether what follows from the cluster's network is to be compiled.
+    pub(super) network: NetworkWork,
     /// Whether a list of rules has become faulty, or is so no longer.
     pub(super) faults_changed: bool,
 }
@@ -52,9 +64,8 @@ impl Work {
         self.interfaces.iter().cloned().collect()
     }
 
-    /// Changes an interface's entry in the map of a direction.
-    pub(super) fn dispatch(&mut self, direction: Direction, add: Option<Element>, delete: Option<Element>) {
-        let set = SetSpec { name: names::dispatch(direction), kind: SetKind::Interfaces };
+    /// Changes an interface's entry in a set or map of interfaces.
+    pub(super) fn member(&mut self, set: SetSpec, add: Option<Element>, delete: Option<Element>) {
         match self.edits.elements.iter_mut().find(|edit| edit.set == set) {
             Some(edit) => {
                 edit.add.extend(add);

@@ -43,7 +43,9 @@ impl Ranges {
             | SetKind::Ports
             | SetKind::PortRanges
             | SetKind::Protocols
-            | SetKind::Interfaces => {}
+            | SetKind::Interfaces
+            | SetKind::WorkloadAddrs(_)
+            | SetKind::WorkloadNets(_) => {}
         }
         Self { v4, v6 }
     }

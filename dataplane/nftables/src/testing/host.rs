@@ -25,7 +25,7 @@ struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     fn to_the_end(sim: &'a Sim, passage: Passage<'a>) -> sim::Fate {
-        let fate = sim::Fate { allowed: true, mark: FOREIGN, logged: 0, untracked: false };
+        let fate = sim::Fate { allowed: true, mark: FOREIGN, logged: 0, untracked: false, translated: false };
         let mut walk = Walk { sim, passage, fate };
         for point in HostPoint::ALL {
             walk.point(point);

@@ -25,6 +25,8 @@ pub(crate) struct Fate {
     pub(crate) logged: usize,
     /// Whether connection tracking leaves it alone.
     pub(crate) untracked: bool,
+    /// Whether its source is another one afterwards.
+    pub(crate) translated: bool,
 }
 
 /// What the kernel knows of a packet beside its bytes.
@@ -136,7 +138,7 @@ impl Sim {
 
     /// As [`Sim::walk`], on any way.
     pub(crate) fn walk_on(&self, base: &Name, way: Way<'_>, packet: &Packet, mark: Mark) -> Fate {
-        let fate = Fate { allowed: true, mark, logged: 0, untracked: false };
+        let fate = Fate { allowed: true, mark, logged: 0, untracked: false, translated: false };
         let mut walk = Walk { sim: self, way, packet, fate };
         let end = walk.chain(&self.chains[base]);
         walk.fate.allowed = end != End::Dropped;
@@ -152,6 +154,9 @@ fn overlaps(a: &Element, b: &Element) -> bool {
     match (a, b) {
         (Element::Net(a, b), Element::Net(c, d)) => a <= d && c <= b,
         (Element::Interface(a, _), Element::Interface(b, _)) => a == b,
+        (Element::WorkloadNet(a, first, last), Element::WorkloadNet(b, low, high)) => {
+            a == b && first <= high && low <= last
+        }
         (a, b) => a == b,
     }
 }
@@ -175,7 +180,8 @@ fn sets_of(rule: &Rule) -> impl Iterator<Item = &Name> {
         Match::ProtocolIn(_, name)
         | Match::AddrIn(.., name)
         | Match::PortIn(.., name)
-        | Match::AddrPortIn(.., name) => Some(name),
+        | Match::AddrPortIn(.., name)
+        | Match::SourceIn(_, name) => Some(name),
         _ => None,
     });
     looked_up.chain(maps(rule))
@@ -206,9 +212,16 @@ impl<'a> Walk<'a> {
                 match statement {
                     Statement::Counter => {}
                     Statement::Log(_) => self.fate.logged += 1,
+                    // The first packet within any time is within the rate.
+                    Statement::Limit(_) => {}
+                    Statement::Masquerade(_) | Statement::SourceNat(..) => {
+                        self.fate.translated = true;
+                        return End::Accepted;
+                    }
                     Statement::SetMark(bit) => self.fate.mark.0 |= bit.0,
                     Statement::ClearMark(bit) => self.fate.mark.0 &= !bit.0,
-                    Statement::Reject => return End::Dropped,
+                    Statement::Reject | Statement::ResetTcp => return End::Dropped,
+                    Statement::Revoke => {}
                     Statement::Notrack => self.fate.untracked = true,
                     Statement::Dispatch(via, map) => {
                         let interface = self.interface(*via);
@@ -250,7 +263,7 @@ impl<'a> Walk<'a> {
         let packet = self.packet;
         let is = |op: &Op, holds: bool| holds == (*op == Op::Is);
         match condition {
-            Match::CtState(_) => false,
+            Match::CtState(_) | Match::Revoked | Match::TcpReset => false,
             Match::Family(family) => packet.family() == *family,
             Match::Protocol(op, protocol) => is(op, packet.protocol() == *protocol),
             Match::ProtocolIn(op, set) => is(op, self.has(set, &Element::Protocol(packet.protocol()))),
@@ -259,6 +272,17 @@ impl<'a> Walk<'a> {
                 packet.family() == *family && is(op, self.holds_addr(set, self.addr(*side)))
             }
             // A header too short for ports leaves the rule, whatever the comparison.
+            Match::SourceIn(family, set) => {
+                let addr = self.addr(Side::Src);
+                let is = |element: &Element| match element {
+                    Element::WorkloadAddr(_, held) => *held == addr,
+                    Element::WorkloadNet(_, first, last) => *first <= addr && addr <= *last,
+                    _ => false,
+                };
+                let interface = self.interface(Via::In);
+                let of = |element: &&Element| element.interface().is_some_and(|name| name.as_str() == interface);
+                packet.family() == *family && self.sim.sets[set].1.iter().filter(of).any(is)
+            }
             Match::Port(side, op, range) => self.port(*side).is_some_and(|port| is(op, range.contains(port))),
             Match::PortIn(side, op, set) => self.port(*side).is_some_and(|port| {
                 let holds = |element: &Element| matches!(element, Element::Ports(range) if range.contains(port));
@@ -283,6 +307,7 @@ impl<'a> Walk<'a> {
                 };
                 packet.family() == *family && packet.protocol() == own && is(op, held == *value)
             }
+            Match::Interface(via, name) => self.interface(*via) == name.as_str(),
             Match::InterfacePrefix(via, prefix) => self.interface(*via).starts_with(prefix.as_str()),
             Match::MarkBit(bit) => self.fate.mark.0 & bit.0 == bit.0,
             Match::Local => self.way.incoming.is_none(),

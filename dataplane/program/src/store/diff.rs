@@ -28,6 +28,9 @@ impl PolicyStore {
         }));
         changes.extend(differing(&older.hosts, &self.hosts).map(|id| Change::HostEndpoint(id.clone())));
         changes.extend(differing(&older.pools, &self.pools).map(|id| Change::IpPool(id.clone())));
+        if self.cluster != older.cluster {
+            changes.push(Change::Cluster);
+        }
         let gone = older.ip_sets.keys().filter(|id| !self.ip_sets.contains_key(*id));
         changes.extend(gone.map(|id| Change::SetRemoved(id.clone())));
         if self.config != older.config {

@@ -131,6 +131,36 @@ fn pools_are_held_by_their_ids() {
 }
 
 #[test]
+fn the_cluster_is_its_hosts_and_the_prefixes_of_its_services() {
+    let store = check(&[
+        (r#"{"hostMetadataUpdate": {"hostname": "a", "ipv4Addr": "192.0.2.7/24"}}"#, Change::Cluster),
+        (
+            r#"{"hostMetadataUpdate": {"hostname": "b", "ipv4Addr": "192.0.2.1", "ipv6Addr": "2001:db8::1/64"}}"#,
+            Change::Cluster,
+        ),
+        (r#"{"hostMetadataUpdate": {"hostname": "c", "ipv4Addr": "192.0.2.9"}}"#, Change::Cluster),
+        (r#"{"hostMetadataRemove": {"hostname": "c"}}"#, Change::Cluster),
+        (
+            r#"{"globalBgpConfigUpdate": {"serviceClusterCidrs": ["10.96.0.0/12"], "serviceExternalCidrs": ["fd96::/112"]}}"#,
+            Change::Cluster,
+        ),
+    ]);
+    let hosts: Vec<_> = store.node_addresses().collect();
+    assert_eq!(hosts.iter().map(ToString::to_string).collect::<Vec<_>>(), ["192.0.2.1", "192.0.2.7", "2001:db8::1"]);
+    let services: Vec<_> = store.service_prefixes().collect();
+    assert_eq!(services.iter().map(ToString::to_string).collect::<Vec<_>>(), ["10.96.0.0/12", "fd96::/112"]);
+    let mut store = store;
+    for (garbled, fault) in [
+        (r#"{"hostMetadataUpdate": {"hostname": "a", "ipv4Addr": "here"}}"#, "HostMetadataUpdate"),
+        (r#"{"globalBgpConfigUpdate": {"serviceClusterCidrs": ["all"]}}"#, "GlobalBGPConfigUpdate"),
+    ] {
+        let error = store.apply(&message(garbled)).expect_err("it cannot be understood").to_string();
+        assert!(error.contains(fault), "{error}");
+    }
+    assert_eq!(store.node_addresses().count(), 3);
+}
+
+#[test]
 fn other_messages_change_nothing() {
     check(&[
         (r#"{"namespaceUpdate": {"id": {"name": "n"}}}"#, Change::Nothing),

@@ -46,7 +46,7 @@ fn a_restart_finds_sets_that_were_copied() {
 const DAMAGE: &[(&str, usize)] = &[
     ("flush chain inet caracal policy-ingress/NetworkPolicy/default/web", 3),
     ("insert rule inet caracal policy-ingress/NetworkPolicy/default/web accept", 1),
-    ("flush chain inet caracal forward-egress", 5),
+    ("flush chain inet caracal forward-egress", 8),
     ("flush chain inet caracal to/cali0", 2),
     ("delete element inet caracal addrs4/s/clients { 10.0.0.1 }", 1),
     ("add element inet caracal addrs4/s/clients { 10.9.9.9 }", 1),
@@ -63,7 +63,7 @@ const DAMAGE: &[(&str, usize)] = &[
     ),
     ("add element inet caracal to-workload { \"cali9\" : accept }", 1),
     ("chain inet caracal forward-egress { policy drop; }", 1),
-    ("flush chain inet caracal forward-egress; delete chain inet caracal forward-egress", 5),
+    ("flush chain inet caracal forward-egress; delete chain inet caracal forward-egress", 8),
     (
         "flush chain inet caracal program-ingress/KEY; flush chain inet caracal policy-ingress/NetworkPolicy/default/web; delete chain inet caracal policy-ingress/NetworkPolicy/default/web",
         6,
@@ -77,11 +77,11 @@ const DAMAGE: &[(&str, usize)] = &[
     ),
     (
         "flush chain inet caracal policy-ingress/NetworkPolicy/default/web; delete set inet caracal addrs4/s/clients; add set inet caracal addrs4/s/clients { type ipv6_addr; }",
-        57,
+        90,
     ),
-    ("delete table inet caracal", 56),
-    ("flush ruleset", 56),
-    ("delete table inet caracal; add table inet caracal", 55),
+    ("delete table inet caracal", 89),
+    ("flush ruleset", 89),
+    ("delete table inet caracal; add table inet caracal", 88),
 ];
 
 #[test]

@@ -126,7 +126,8 @@ fn what_is_refused_is_closed_until_it_changes() {
 /// The kernel names messages; each is some object of the model, or none that could be left out.
 #[test]
 fn a_refused_message_blames_the_object_that_it_is_about() {
-    let world = small();
+    let mut world = small();
+    world.pool("10.0.0.0/8", "nat");
     let (model, edits) = Model::build(&world.store, &Settings::default(), FxHashMap::default(), |_| 0);
     let steps = plan(edits, Garbage::default());
     let mut seen = std::collections::BTreeMap::new();
@@ -141,6 +142,7 @@ fn a_refused_message_blames_the_object_that_it_is_about() {
             Object::Program(_) => "program".to_owned(),
             Object::Interface(name) => format!("interface {name}"),
             Object::Hosts => "hosts".to_owned(),
+            Object::Network => "network".to_owned(),
         });
         let name = step.object().expect("none is about the table").split('/').next().expect("a name").to_owned();
         seen.entry(name).or_insert_with(Vec::new).push(what.collect::<Vec<_>>().join(" "));
@@ -157,13 +159,24 @@ fn a_refused_message_blames_the_object_that_it_is_about() {
             ("from-workload", "interface cali0"),
             ("input-egress", ""),
             ("input-endpoint-to-host", ""),
+            ("nat-from4", "network"),
+            ("nat-inside4", "network"),
+            ("nat-outgoing", "network"),
+            ("output-revoked", ""),
             ("policy-ingress", "ingress of Policy(Po"),
+            ("prerouting-source", ""),
             ("profile-egress", "egress of Profile(\"k"),
             ("profile-ingress", "ingress of Profile("),
             ("program-egress", "program"),
             ("program-ingress", "program"),
+            ("revoked", ""),
             ("to", "interface cali0"),
             ("to-workload", "interface cali0"),
+            ("workload-addrs4", ""),
+            ("workload-addrs6", ""),
+            ("workload-nets4", "interface cali0"),
+            ("workload-nets6", "interface cali0"),
+            ("workload-source", ""),
         ]
         .map(|(name, what)| (name, &what[..what.len().min(19)]))
     );

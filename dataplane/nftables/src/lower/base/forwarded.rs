@@ -3,7 +3,7 @@
 use caracal_net::Priority;
 use caracal_program::Direction;
 
-use super::{chain, dispatch, established, invalid};
+use super::{chain, dispatch, encapsulated, established, invalid, revoked};
 use crate::ir::{Chain, Hook, Via};
 use crate::names;
 use crate::settings::Settings;
@@ -15,8 +15,17 @@ pub(super) fn forwarded(direction: Direction, settings: &Settings) -> Chain {
         Direction::Egress => (Via::In, Priority(0)),
         Direction::Ingress => (Via::Out, Priority(1)),
     };
-    let mut rules = vec![established()];
+    let mut rules = match direction {
+        Direction::Egress => revoked::forwarded(settings),
+        // The chain of egress comes first, and has dropped them.
+        Direction::Ingress => Vec::new(),
+    };
+    rules.push(established());
     rules.extend(invalid(via, settings));
+    match direction {
+        Direction::Egress => rules.extend(encapsulated(settings)),
+        Direction::Ingress => {}
+    }
     rules.extend(dispatch(via, names::dispatch(direction), settings));
     chain(names::base(direction), Hook::Forward, priority, rules)
 }

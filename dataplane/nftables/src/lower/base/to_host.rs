@@ -3,15 +3,17 @@
 use caracal_net::Priority;
 use caracal_program::Direction;
 
-use super::{chain, dispatch, established, invalid, neighbour_discovery};
+use super::{chain, dispatch, encapsulated, established, invalid, neighbour_discovery, revoked};
 use crate::ir::{Chain, Hook, Via};
 use crate::names;
 use crate::settings::Settings;
 
 pub(super) fn to_host(settings: &Settings) -> Chain {
     // Among the established are a workload's answers to this host.
-    let mut rules = vec![established()];
+    let mut rules = revoked::local(settings);
+    rules.push(established());
     rules.extend(invalid(Via::In, settings));
+    rules.extend(encapsulated(settings));
     rules.extend(neighbour_discovery(settings));
     rules.extend(dispatch(Via::In, names::dispatch(Direction::Egress), settings));
     chain(names::to_host(), Hook::Input, Priority(0), rules)

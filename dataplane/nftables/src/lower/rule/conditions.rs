@@ -343,7 +343,10 @@ pub(super) fn names_addresses(rule: &PolicyRule) -> bool {
 /// The family without which a match cannot hold.
 const fn implied_family(condition: &Match) -> Option<Family> {
     match condition {
-        Match::Family(family) | Match::AddrIn(_, _, family, _) | Match::AddrPortIn(_, _, family, _) => Some(*family),
+        Match::Family(family)
+        | Match::AddrIn(_, _, family, _)
+        | Match::AddrPortIn(_, _, family, _)
+        | Match::SourceIn(family, _) => Some(*family),
         Match::Addr(_, _, net) => Some(net.family()),
         // The kernel takes the protocol number of any family for one.
         Match::Icmp(..)
@@ -353,8 +356,11 @@ const fn implied_family(condition: &Match) -> Option<Family> {
         | Match::Port(..)
         | Match::PortIn(..)
         | Match::InterfacePrefix(..)
+        | Match::Interface(..)
         | Match::MarkBit(_)
         | Match::Local
-        | Match::Translated => None,
+        | Match::Translated
+        | Match::Revoked
+        | Match::TcpReset => None,
     }
 }

@@ -2,8 +2,10 @@
 //! copy must equal the state however the changes came about.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
+use caracal_net::Cidr;
 use caracal_proto::felix::{self, to_dataplane::Payload};
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
@@ -23,8 +25,13 @@ struct Follower {
     hosts: BTreeMap<HostId, Arc<HostEndpoint>>,
     interfaces: BTreeMap<SmolStr, Arc<WorkloadEndpoint>>,
     pools: BTreeMap<PoolId, IpPool>,
+    cluster: (Vec<IpAddr>, Vec<Cidr>),
     config: BTreeMap<String, String>,
     in_sync: bool,
+}
+
+fn cluster(store: &PolicyStore) -> (Vec<IpAddr>, Vec<Cidr>) {
+    (store.node_addresses().collect(), store.service_prefixes().collect())
 }
 
 fn put<K: Ord, V: Clone>(map: &mut BTreeMap<K, V>, key: K, value: Option<&V>) {
@@ -48,6 +55,7 @@ impl Follower {
                 .map(|endpoint| (endpoint.interface.clone(), Arc::clone(endpoint)))
                 .collect(),
             pools: store.pools().map(|(id, pool)| (id.clone(), pool.clone())).collect(),
+            cluster: cluster(store),
             config: store.config().clone(),
             in_sync: store.in_sync(),
         }
@@ -81,6 +89,7 @@ impl Follower {
                 }
                 Change::IpPool(id) => put(&mut self.pools, id.clone(), store.pool(id)),
                 Change::HostAddresses => {}
+                Change::Cluster => self.cluster = cluster(store),
                 Change::Config => self.config.clone_from(store.config()),
                 Change::InSync => self.in_sync = store.in_sync(),
             }
