@@ -17,6 +17,7 @@ mod differential;
 mod drift;
 mod failure;
 mod faults;
+mod live_edit;
 mod network;
 mod packets;
 

@@ -70,7 +70,7 @@ table inet probe {
     counter passed { }
     counter marked { }
     chain untracked {
-        type filter hook prerouting priority -301;
+        type filter hook prerouting priority raw;
         ip ttl != 64 drop
         ip6 hoplimit != 64 drop
         counter name arrived
@@ -179,13 +179,30 @@ impl Wire {
         after.passed > before.passed
     }
 
+    /// Sends a packet over and over, as long as `more` says so of the number
+    /// sent; how often it came through the router.
+    pub(crate) fn blast(&self, packet: &Packet, mut more: impl FnMut(u64) -> bool) -> u64 {
+        let mut probe = self.probe.lock().expect("no test has failed");
+        let before = probe.last;
+        let bytes = bytes(packet, Shape::Plain);
+        let mut sent = 0;
+        while more(sent) {
+            self.send_bytes(packet.dst(), &bytes);
+            sent += 1;
+        }
+        probe.once_arrived(before.arrived + sent).passed - before.passed
+    }
+
     fn send(&self, packet: &Packet, shape: Shape) {
-        let bytes = bytes(packet, shape);
+        self.send_bytes(packet.dst(), &bytes(packet, shape));
+    }
+
+    fn send_bytes(&self, to: IpAddr, bytes: &[u8]) {
         let none = MsgFlags::empty();
         let [v4, v6] = self.out.each_ref().map(AsRawFd::as_raw_fd);
-        let sent = match packet.dst() {
-            IpAddr::V4(dst) => sendto(v4, &bytes, &SockaddrIn::from(SocketAddrV4::new(dst, 0)), none),
-            IpAddr::V6(dst) => sendto(v6, &bytes, &SockaddrIn6::from(SocketAddrV6::new(dst, 0, 0, 0)), none),
+        let sent = match to {
+            IpAddr::V4(dst) => sendto(v4, bytes, &SockaddrIn::from(SocketAddrV4::new(dst, 0)), none),
+            IpAddr::V6(dst) => sendto(v6, bytes, &SockaddrIn6::from(SocketAddrV6::new(dst, 0, 0, 0)), none),
         };
         sent.expect("the packet is sent");
     }
