@@ -70,7 +70,7 @@ table inet probe {
     counter passed { }
     counter marked { }
     chain untracked {
-        type filter hook prerouting priority raw;
+        type filter hook prerouting priority -301;
         ip ttl != 64 drop
         ip6 hoplimit != 64 drop
         counter name arrived
