@@ -27,6 +27,7 @@ use crate::numbers::{Numbers, Task};
 use crate::outcomes::{Networking, Outcomes};
 use crate::retry::Backoff;
 use crate::revision::{Assembler, Revision, RevisionError};
+use crate::revocation::Revocation;
 use crate::workloads::Workloads;
 
 /// A driver that takes its settings from Felix's parameters, while it runs.
@@ -56,6 +57,7 @@ pub struct DataHalf<D, H> {
     /// Addresses whose connections are still to be forgotten.
     departed: BTreeSet<IpAddr>,
     forgetting: Backoff,
+    revocation: Revocation,
     next_poll: Instant,
     next_audit: Option<Instant>,
     auditing: Backoff,
@@ -91,6 +93,7 @@ impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
             owed: Backoff::default(),
             departed: BTreeSet::new(),
             forgetting: Backoff::default(),
+            revocation: Revocation::default(),
             next_poll: now,
             next_audit: None,
             auditing: Backoff::default(),
@@ -189,6 +192,9 @@ impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
         for interface in self.workloads.due(now) {
             self.settle_interface(now, &interface);
         }
+        if is_due(self.review_due()) {
+            self.review(now);
+        }
         if is_due(self.next_audit) {
             self.audit_routes(now);
         }
@@ -214,7 +220,8 @@ impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
     /// When [`DataHalf::tick`] has something to do next.
     #[must_use]
     pub fn deadline(&self) -> Instant {
-        let others = [self.owed.due(), self.forgetting.due(), self.workloads.deadline(), self.next_audit];
+        let others =
+            [self.owed.due(), self.forgetting.due(), self.workloads.deadline(), self.next_audit, self.review_due()];
         others.into_iter().flatten().fold(self.next_poll, Instant::min)
     }
 
@@ -225,6 +232,7 @@ impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
         report.measurements.extend(self.numbers.measurements());
         report.measurements.extend(self.outcomes.measurements());
         report.measurements.extend(self.workloads.measurements());
+        report.measurements.extend(self.revocation.measurements());
         let of = |subject: &str, reason: String| Problem { subject: subject.to_owned(), reason };
         let failure = self.failure.as_ref();
         let failure =
@@ -250,7 +258,9 @@ impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
         }
         let interfaces = changed_interfaces(changes);
         let active = interfaces.iter().map(|name| (name, self.store.active_on(name).map(AsRef::as_ref)));
-        self.departed.extend(self.workloads.want(active));
+        let departed = self.workloads.want(active);
+        self.revocation.note(now, &self.store, changes, &departed);
+        self.departed.extend(departed);
         self.forget_departed(now);
         let begun = monotonic_nanos();
         let applied = self.put_in_force(changes);
@@ -429,6 +439,21 @@ impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
         }
     }
 
+    /// Only what the kernel enforces can be asked of established connections.
+    fn review_due(&self) -> Option<Instant> {
+        match self.failure {
+            None => self.revocation.due(),
+            Some(_) => None,
+        }
+    }
+
+    fn review(&mut self, now: Instant) {
+        if let Err(error) = self.revocation.step(now, &self.store, &self.settings, &mut self.host) {
+            warn!(%error, "cannot look through the connections; trying again");
+            self.numbers.failed(Task::Review);
+        }
+    }
+
     /// Before everything has been told, a route that nobody wants may be wanted soon.
     fn audit_routes(&mut self, now: Instant) {
         if !self.store.in_sync() {
@@ -491,7 +516,6 @@ fn changed_interfaces(changes: &[Change]) -> BTreeSet<SmolStr> {
         | Change::HostEndpoint(_)
         | Change::HostAddresses
         | Change::IpPool(_)
-        | Change::Cluster
         | Change::Cluster
         | Change::Config
         | Change::InSync => &[],

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use caracal_config::Settings;
-use caracal_net::{Family, IfIndex};
+use caracal_net::{Family, IfIndex, Protocol};
 use caracal_program::{
     AdminState, Change, Driver, DriverError, EndpointOutcome, Finding, Lifeline, Mac, Outcome, PolicyStore, Receipt,
     Report, Sweep, WorkloadEndpoint, WorkloadId,
@@ -15,7 +15,7 @@ use caracal_program::{
 use caracal_proto::felix::{self, to_dataplane::Payload};
 
 use crate::data_half::ConfiguredDriver;
-use crate::host::{Host, Route, SourceCheck};
+use crate::host::{Flow, FlowKey, Host, Judgement, Progress, Route, SourceCheck, Tally};
 
 /// How often the fake driver wants to look for changes by others.
 pub(crate) const POLL: Duration = Duration::from_secs(100_000);
@@ -33,7 +33,13 @@ struct State {
     routes: BTreeSet<Route>,
     /// Whether somebody changed our rules.
     tampered: bool,
+    /// The connections that the kernel knows, and those that a review has not reached.
+    flows: Vec<Flow>,
+    unreviewed: Vec<Flow>,
 }
+
+/// Connections that one step of a review looks at.
+const SLICE: usize = 2;
 
 impl World {
     fn state(&self) -> MutexGuard<'_, State> {
@@ -53,6 +59,23 @@ impl World {
     /// Everything works again.
     pub(crate) fn heals(&self) {
         self.state().broken.clear();
+    }
+
+    /// There are these connections, of UDP, from port 1000 to port 53.
+    pub(crate) fn connect(&self, flows: &[(&str, &str)]) {
+        let addr = |text: &str| text.parse().expect("an address");
+        let flow = |(source, destination): &(&str, &str)| Flow {
+            source: addr(source),
+            destination: addr(destination),
+            protocol: Protocol::UDP,
+            key: FlowKey::Ports { source: 1000, destination: 53 },
+            revoked: false,
+            related: false,
+        };
+        let flows: Vec<Flow> = flows.iter().map(flow).collect();
+        let mut state = self.state();
+        state.unreviewed.clone_from(&flows);
+        state.flows = flows;
     }
 
     /// Somebody changes our rules.
@@ -131,6 +154,29 @@ impl Host for FakeHost {
     fn forget_connections(&mut self, addrs: &[IpAddr]) -> io::Result<usize> {
         let addrs: Vec<String> = addrs.iter().map(ToString::to_string).collect();
         self.0.call(format!("forget {}", addrs.join(" "))).map(|_| addrs.len())
+    }
+
+    fn review_connections(
+        &mut self,
+        _budget: Duration,
+        judge: &mut dyn FnMut(&Flow) -> Judgement,
+    ) -> io::Result<Progress> {
+        let mut state = self.0.state();
+        if state.broken.contains("review") {
+            return Err(io::Error::other("broken by the test"));
+        }
+        let slice = state.unreviewed.len().min(SLICE);
+        let judged: Vec<_> = state.unreviewed.drain(..slice).map(|flow| (flow, judge(&flow))).collect();
+        for (Flow { source, destination, .. }, judgement) in judged {
+            if judgement != Judgement::Leave {
+                state.calls.push(format!("{judgement:?} {source} > {destination}"));
+            }
+        }
+        if !state.unreviewed.is_empty() {
+            return Ok(Progress::Ahead);
+        }
+        state.unreviewed = state.flows.clone();
+        Ok(Progress::Done(Tally { seen: state.flows.len(), ..Tally::default() }))
     }
 
     fn lifelines(&mut self) -> Vec<Lifeline> {
@@ -227,6 +273,26 @@ pub(crate) fn id(workload: &str) -> WorkloadId {
 /// A message of an endpoint with these addresses.
 pub(crate) fn endpoint(workload: &str, interface: &str, addresses: &[&str]) -> felix::ToDataplane {
     endpoint_in_state(AdminState::Active, workload, interface, addresses)
+}
+
+/// A message of an endpoint that has a profile.
+pub(crate) fn profiled(workload: &str, interface: &str, address: &str, profile: &str) -> felix::ToDataplane {
+    let mut message = endpoint(workload, interface, &[address]);
+    if let Some(Payload::WorkloadEndpointUpdate(felix::WorkloadEndpointUpdate { endpoint: Some(endpoint), .. })) =
+        &mut message.payload
+    {
+        endpoint.profile_ids = vec![profile.to_owned()];
+    }
+    message
+}
+
+/// A message of a profile that does the same with all packets of both directions.
+pub(crate) fn profile(name: &str, action: &str) -> felix::ToDataplane {
+    let rules = vec![felix::Rule { action: action.to_owned(), ..felix::Rule::default() }];
+    message(Payload::ActiveProfileUpdate(felix::ActiveProfileUpdate {
+        id: Some(felix::ProfileId { name: name.to_owned() }),
+        profile: Some(felix::Profile { inbound_rules: rules.clone(), outbound_rules: rules }),
+    }))
 }
 
 pub(crate) fn endpoint_in_state(

@@ -2,9 +2,11 @@
 
 use std::io;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use caracal_net::{Family, IfIndex};
 use caracal_program::{Lifeline, Mac};
+pub use caracal_sys::conntrack::{Flow, FlowKey, Judgement, Progress, Tally};
 pub use caracal_sys::route::Route;
 pub use caracal_sys::sysctl::SourceCheck;
 
@@ -55,6 +57,17 @@ pub trait Host: Send {
     /// # Errors
     /// When the kernel cannot be asked; entries may be left.
     fn forget_connections(&mut self, addrs: &[IpAddr]) -> io::Result<usize>;
+
+    /// Looks through the connections for about as long as `budget`, going on where
+    /// it stopped the last time, and does what `judge` says of each.
+    ///
+    /// # Errors
+    /// When the kernel cannot be asked; the next call begins anew.
+    fn review_connections(
+        &mut self,
+        budget: Duration,
+        judge: &mut dyn FnMut(&Flow) -> Judgement,
+    ) -> io::Result<Progress>;
 
     /// The flows without which the host cannot be looked after, as far as it
     /// tells of them.

@@ -2,15 +2,16 @@
 
 use std::io;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use caracal_net::{Family, IfIndex};
 use caracal_program::{Lifeline, Mac};
 use caracal_sys::IfName;
-use caracal_sys::conntrack::ConntrackSocket;
+use caracal_sys::conntrack::{ConntrackSocket, Review};
 use caracal_sys::route::RouteSocket;
 use caracal_sys::sysctl;
 
-use crate::host::{Host, Route, SourceCheck};
+use crate::host::{Flow, Host, Judgement, Progress, Route, SourceCheck};
 use crate::lifelines;
 
 /// The host that is the network namespace of the thread that opened it; to be
@@ -19,6 +20,7 @@ use crate::lifelines;
 pub struct KernelHost {
     routes: RouteSocket,
     connections: ConntrackSocket,
+    review: Review,
 }
 
 impl KernelHost {
@@ -27,7 +29,7 @@ impl KernelHost {
     /// # Errors
     /// When the system has no room for other sockets.
     pub fn open() -> io::Result<Self> {
-        Ok(Self { routes: RouteSocket::open()?, connections: ConntrackSocket::open()? })
+        Ok(Self { routes: RouteSocket::open()?, connections: ConntrackSocket::open()?, review: Review::open()? })
     }
 }
 
@@ -59,6 +61,14 @@ impl Host for KernelHost {
 
     fn forget_connections(&mut self, addrs: &[IpAddr]) -> io::Result<usize> {
         self.connections.forget(addrs)
+    }
+
+    fn review_connections(
+        &mut self,
+        budget: Duration,
+        judge: &mut dyn FnMut(&Flow) -> Judgement,
+    ) -> io::Result<Progress> {
+        self.review.step(budget, judge)
     }
 
     fn lifelines(&mut self) -> Vec<Lifeline> {

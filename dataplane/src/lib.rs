@@ -19,12 +19,13 @@ mod outcomes;
 mod reporter;
 mod retry;
 mod revision;
+mod revocation;
 mod rules;
 mod thread;
 mod workloads;
 
 pub use data_half::{ConfiguredDriver, DataHalf};
-pub use host::{Host, Route, SourceCheck};
+pub use host::{Flow, FlowKey, Host, Judgement, Progress, Route, SourceCheck, Tally};
 pub use interfaces::{Interfaces, LinkState};
 pub use kernel_host::KernelHost;
 pub use misunderstood::Misunderstood;

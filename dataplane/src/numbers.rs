@@ -16,18 +16,21 @@ pub(crate) enum Task {
     Interface,
     /// Forgetting the connections of departed addresses.
     Connections,
+    /// Reviewing connections after a change of policy.
+    Review,
     /// Reading routes back.
     Audit,
 }
 
 impl Task {
-    const ALL: [Self; 4] = [Self::Rules, Self::Interface, Self::Connections, Self::Audit];
+    const ALL: [Self; 5] = [Self::Rules, Self::Interface, Self::Connections, Self::Review, Self::Audit];
 
     const fn as_str(self) -> &'static str {
         match self {
             Self::Rules => "rules",
             Self::Interface => "interface",
             Self::Connections => "connections",
+            Self::Review => "review",
             Self::Audit => "audit",
         }
     }

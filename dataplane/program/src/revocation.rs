@@ -2,7 +2,8 @@
 //! policy says of them now.
 //!
 //! Connection tracking lets the packets of established connections pass without
-//! a look at policy. When policy changes, [`Effects`] tells which endpoints may
+//! a look at policy. When policy changes, [`Touched`] keeps what
+//! changed, [`Effects`] tells which endpoints may
 //! deny what they allowed, or allow what they denied; [`Bench`] judges the
 //! connections of these, by the reference evaluator.
 
@@ -44,39 +45,32 @@ impl Effect {
     }
 }
 
-/// What became of the members of a set: more of them count as loosening.
-type SetEffects = FxHashMap<SetId, Effect>;
-
-/// What one revision may do to the verdicts of local workload endpoints.
-#[derive(Debug)]
-pub struct Effects<'a> {
-    store: &'a PolicyStore,
-    sets: SetEffects,
-    policies: FxHashSet<&'a PolicyId>,
-    profiles: FxHashSet<&'a ProfileName>,
+/// What verdicts depend on and what changed of it, since some moment. It is
+/// cheap to collect; what it means is found when it is needed.
+#[derive(Clone, Debug, Default)]
+pub struct Touched {
+    /// What became of the members of sets: more of them count as loosening.
+    sets: BTreeMap<SetId, Effect>,
+    policies: BTreeSet<PolicyId>,
+    profiles: BTreeSet<ProfileName>,
     everything: bool,
-    programs: BTreeMap<ProgramKey, Effect>,
 }
 
-impl<'a> Effects<'a> {
-    /// Reads the changes of one revision; `store` is the state after them. What
-    /// they say of endpoints themselves is for the caller to compare.
-    #[must_use]
-    pub fn of(store: &'a PolicyStore, changes: &'a [Change]) -> Self {
-        let (mut sets, mut everything) = (SetEffects::default(), false);
-        let (mut policies, mut profiles) = (FxHashSet::default(), FxHashSet::default());
+impl Touched {
+    /// Takes the changes of one revision. What they say of endpoints themselves
+    /// is for the caller to compare.
+    pub fn take(&mut self, changes: &[Change]) {
         for change in changes {
             match change {
                 Change::SetMembers { id, added, removed } => {
-                    let effect = Effect { tightens: !removed.is_empty(), loosens: !added.is_empty() };
-                    sets.insert(id.clone(), effect);
+                    self.set(id, Effect { tightens: !removed.is_empty(), loosens: !added.is_empty() });
                 }
-                Change::SetReplaced(id) | Change::SetRemoved(id) => drop(sets.insert(id.clone(), Effect::ANY)),
-                Change::Policy(id) => drop(policies.insert(id)),
-                Change::Profile(name) => drop(profiles.insert(name)),
+                Change::SetReplaced(id) | Change::SetRemoved(id) => self.set(id, Effect::ANY),
+                Change::Policy(id) => drop(self.policies.insert(id.clone())),
+                Change::Profile(name) => drop(self.profiles.insert(name.clone())),
                 // Before the in-sync nothing is known whole, and what the kernel
                 // allowed then was by rules of an earlier run.
-                Change::Config | Change::InSync => everything = true,
+                Change::Config | Change::InSync => self.everything = true,
                 Change::Nothing
                 | Change::Endpoint { .. }
                 | Change::HostEndpoint(_)
@@ -85,21 +79,41 @@ impl<'a> Effects<'a> {
                 | Change::Cluster => {}
             }
         }
-        Self { store, sets, policies, profiles, everything, programs: BTreeMap::new() }
     }
 
-    /// Whether no endpoint's verdicts can have changed.
+    fn set(&mut self, id: &SetId, effect: Effect) {
+        let held = self.sets.entry(id.clone()).or_default();
+        *held = held.and(effect);
+    }
+
+    /// Whether no verdict can have changed.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         !self.everything && self.sets.is_empty() && self.policies.is_empty() && self.profiles.is_empty()
     }
+}
+
+/// What changes may have done to the verdicts of local workload endpoints.
+#[derive(Debug)]
+pub struct Effects<'a> {
+    store: &'a PolicyStore,
+    touched: &'a Touched,
+    programs: BTreeMap<ProgramKey, Effect>,
+}
+
+impl<'a> Effects<'a> {
+    /// `store` is the state after the changes.
+    #[must_use]
+    pub const fn of(store: &'a PolicyStore, touched: &'a Touched) -> Self {
+        Self { store, touched, programs: BTreeMap::new() }
+    }
 
     /// What became of an endpoint's verdicts, if the endpoint itself is as before.
     pub fn on(&mut self, endpoint: &WorkloadEndpoint) -> Effect {
-        if self.everything {
+        if self.touched.everything {
             return Effect::ANY;
         }
-        if self.is_empty() {
+        if self.touched.is_empty() {
             return Effect::NONE;
         }
         Direction::ALL
@@ -114,12 +128,12 @@ impl<'a> Effects<'a> {
         }
         let direction = program.direction();
         let policies = program.tiers().iter().flat_map(|tier| tier.enforced()).map(|id| match self.store.policy(id) {
-            _ if self.policies.contains(id) => Effect::ANY,
+            _ if self.touched.policies.contains(id) => Effect::ANY,
             Some(policy) => self.on_rules(policy.rules(direction)),
             None => Effect::NONE,
         });
         let profiles = program.profiles().iter().map(|name| match self.store.profile(name) {
-            _ if self.profiles.contains(name) => Effect::ANY,
+            _ if self.touched.profiles.contains(name) => Effect::ANY,
             Some(profile) => self.on_rules(profile.rules(direction)),
             None => Effect::NONE,
         });
@@ -129,7 +143,7 @@ impl<'a> Effects<'a> {
     }
 
     fn on_rules(&self, rules: &[Rule]) -> Effect {
-        match self.sets.is_empty() {
+        match self.touched.sets.is_empty() {
             true => Effect::NONE,
             false => rules.iter().map(|rule| self.on_rule(rule)).fold(Effect::NONE, Effect::and),
         }
@@ -139,7 +153,7 @@ impl<'a> Effects<'a> {
     /// that it refuses fewer; what that does depends on the rule's action.
     fn on_rule(&self, rule: &Rule) -> Effect {
         let of = |ids: &[SetId]| {
-            ids.iter().filter_map(|id| self.sets.get(id)).fold(Effect::NONE, |sum, effect| sum.and(*effect))
+            ids.iter().filter_map(|id| self.touched.sets.get(id)).fold(Effect::NONE, |sum, effect| sum.and(*effect))
         };
         let sides = [&rule.src, &rule.dst];
         let wanted = sides.iter().map(|side| of(&side.sets).and(of(&side.named_port_sets)));

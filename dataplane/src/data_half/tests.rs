@@ -1,4 +1,5 @@
 mod report;
+mod revocation;
 
 use std::time::Duration;
 

@@ -39,8 +39,9 @@ fn id(workload: &str) -> WorkloadId {
 /// What a message does to the verdicts of `w` and of `other`.
 fn effects(rule: &str, json: &str) -> [Effect; 2] {
     let mut store = world(rule);
-    let changes = [store.apply(&message(json)).expect("an understood message")];
-    let mut effects = Effects::of(&store, &changes);
+    let mut touched = Touched::default();
+    touched.take(&[store.apply(&message(json)).expect("an understood message")]);
+    let mut effects = Effects::of(&store, &touched);
     ["w", "other"].map(|name| effects.on(store.workload(&id(name)).expect("the endpoint")))
 }
 

@@ -416,9 +416,10 @@ proptest! {
         }
         let before = store.clone();
         let changes = then.into_iter().map(|set| store.apply(&wrap(Payload::IpsetUpdate(set))).expect("a set"));
-        let changes = crate::coalesce(changes.collect::<Vec<_>>());
+        let mut touched = crate::Touched::default();
+        touched.take(&changes.collect::<Vec<_>>());
         let endpoint = store.workloads().next().expect("the endpoint");
-        let effect = crate::Effects::of(&store, &changes).on(endpoint);
+        let effect = crate::Effects::of(&store, &touched).on(endpoint);
         for packet in packets() {
             for direction in Direction::ALL {
                 let judge = |store| evaluate_endpoint(endpoint, direction, store, &packet).verdict;

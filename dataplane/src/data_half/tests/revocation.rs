@@ -1,0 +1,98 @@
+//! Which connections are reviewed when, and what becomes of them.
+
+use super::*;
+use crate::fakes::{profile, profiled};
+
+const A: &str = "10.0.0.1";
+const B: &str = "10.0.0.2";
+const HOST: &str = "192.0.2.1";
+const OUT: &str = "192.0.2.9";
+
+/// Two endpoints that may do everything, and connections of both.
+fn rig() -> Rig {
+    let mut rig =
+        Rig::with(&[profile("open", "allow"), profiled("a", "cali0", A, "open"), profiled("b", "cali1", B, "open")]);
+    rig.wait(SECOND);
+    rig.world.connect(&[(A, B), (OUT, A), (B, OUT), (OUT, B), (OUT, HOST)]);
+    rig.world.calls();
+    rig
+}
+
+/// What became of connections within a second, apart from what else was done.
+fn judged(rig: &mut Rig) -> Vec<String> {
+    rig.wait(SECOND);
+    let about = |call: &String| ["Cut", "Restore", "Forget"].iter().any(|word| call.starts_with(word));
+    rig.world.calls().into_iter().filter(about).collect()
+}
+
+#[test]
+fn a_change_has_the_connections_of_its_endpoints_reviewed_and_no_others() {
+    let mut rig = rig();
+    rig.delta(&[profiled("a", "cali0", A, "closed"), profile("closed", "deny")]);
+    assert_eq!(judged(&mut rig), [format!("Cut {A} > {B}"), format!("Cut {OUT} > {A}")]);
+    assert_eq!(judged(&mut rig), [""; 0], "once");
+    rig.delta(&[profiled("a", "cali0", A, "open")]);
+    assert_eq!(judged(&mut rig), [format!("Restore {A} > {B}"), format!("Restore {OUT} > {A}")]);
+}
+
+#[test]
+fn an_acknowledgement_does_not_wait_for_the_review() {
+    let mut rig = rig();
+    rig.delta(&[profile("open", "deny")]);
+    let about = |call: &String| call.starts_with("Cut");
+    assert!(!rig.world.calls().iter().any(about));
+    assert_eq!(judged(&mut rig).len(), 4);
+}
+
+#[test]
+fn an_endpoint_that_is_taken_down_loses_its_connections() {
+    let mut rig = rig();
+    rig.delta(&[endpoint_in_state(AdminState::Down, "a", "cali0", &[A])]);
+    assert_eq!(judged(&mut rig), [format!("Cut {A} > {B}"), format!("Cut {OUT} > {A}")]);
+}
+
+#[test]
+fn what_a_departed_address_left_behind_is_forgotten_after_the_change_too() {
+    let mut rig = rig();
+    rig.delta(&[no_endpoint("b")]);
+    assert_eq!(judged(&mut rig), [(A, B), (B, OUT), (OUT, B)].map(|(from, to)| format!("Forget {from} > {to}")));
+}
+
+#[test]
+fn the_next_owner_of_an_address_has_its_connections_judged() {
+    let mut rig = rig();
+    rig.delta(&[no_endpoint("b"), profile("closed", "deny"), profiled("c", "cali1", B, "closed")]);
+    assert_eq!(judged(&mut rig), [(A, B), (B, OUT), (OUT, B)].map(|(from, to)| format!("Cut {from} > {to}")));
+}
+
+#[test]
+fn what_is_not_in_force_cuts_nothing() {
+    let mut rig = rig();
+    rig.world.breaks("apply");
+    rig.delta(&[profile("open", "deny")]);
+    let soon = rig.now + Duration::from_millis(50);
+    while rig.half.deadline() <= soon {
+        rig.now = rig.half.deadline();
+        rig.half.tick(rig.now);
+    }
+    assert!(!rig.world.calls().iter().any(|call| call.starts_with("Cut")));
+    rig.world.heals();
+    assert_eq!(judged(&mut rig).len(), 4);
+}
+
+#[test]
+fn a_review_that_fails_is_made_later() {
+    let mut rig = rig();
+    rig.world.breaks("review");
+    rig.delta(&[profile("open", "deny")]);
+    assert_eq!(judged(&mut rig), [""; 0]);
+    rig.world.heals();
+    assert_eq!(judged(&mut rig).len(), 4);
+}
+
+#[test]
+fn a_parameter_turns_it_off() {
+    let mut rig = rig();
+    rig.delta(&[config(&[("RevokeEstablishedConnections", "false")]), profile("open", "deny")]);
+    assert_eq!(judged(&mut rig), [""; 0]);
+}
