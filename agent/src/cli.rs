@@ -162,10 +162,12 @@ It asks the running agent. With counters in the kernel, what each rule has match
     /// List the parameters: value, where it comes from, and whether this build acts on it
     #[command(after_help = "\
 Examples:
+  caracal config
+  caracal config --output json | jq '.parameters[] | select(.source != \"default\")'
   caracal config --datastore file:./manifests --node worker-1
-  caracal config --datastore file:./manifests --output json | jq '.parameters[] | select(.source != \"default\")'
 
-It reads the datastore, the configuration file and the environment as the agent would, and asks no agent.")]
+With --datastore it reads that, the configuration file and the environment as the agent would, and asks no \
+agent. Exit status: 0 every value counts, 1 there is no answer, 3 some values do not.")]
     Config(ConfigArgs),
 
     /// Say what happens to a packet, and why
@@ -314,9 +316,19 @@ pub enum DataplaneKind {
 /// `caracal config`.
 #[derive(Debug, Args)]
 pub struct ConfigArgs {
-    /// The datastore and the node.
+    /// Where FelixConfigurations come from: `file:DIR`, a directory of manifests (YAML or JSON,
+    /// subfolders too). Without it, the running agent is asked
+    #[arg(long, value_name = "URL")]
+    pub datastore: Option<Datastore>,
+
+    /// The node whose configuration it is. Without it, FelixHostname or this host's name in lower
+    /// case
+    #[arg(long, value_name = "NAME", requires = "datastore")]
+    pub node: Option<String>,
+
+    /// The agent to ask if no datastore is named.
     #[command(flatten)]
-    pub source: SourceArgs,
+    pub admin: AdminArgs,
 
     /// How to print the answer
     #[arg(long, value_enum, default_value_t = Output::Text, value_name = "FORMAT")]

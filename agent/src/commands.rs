@@ -51,6 +51,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let done = match command {
         Command::Status(args) => return Ok(status::run(&args, std::io::stdout().lock())?.into()),
         Command::Endpoints(args) => return Ok(endpoints::run(&args, std::io::stdout().lock())?.into()),
+        Command::Config(args) => return Ok(config::run(&global, &args, std::io::stdout().lock())?.into()),
         Command::Doctor(args) => return Ok(doctor::run(&global, &args, std::io::stdout().lock())?.into()),
         Command::Cleanup(args) => cleanup::run(&global, &args, std::io::stdout().lock()),
         Command::Policies(args) => policies::run(&args, std::io::stdout().lock()),
@@ -59,7 +60,6 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Dataplane(args) => dataplane::run(&global, &args),
         Command::Calc(args) => calc::run(&global, &args, BufWriter::new(std::io::stdout().lock())),
         Command::Render(args) => render::run(&global, &args, std::io::stdout().lock()),
-        Command::Config(args) => config::run(&global, &args, std::io::stdout().lock()),
         Command::Explain(args) => {
             logging::start(global.log_level.as_deref(), Reader::Person)?;
             finished(explain::run(&global, &args, std::io::stdin().lock(), std::io::stdout().lock()))

@@ -1,5 +1,6 @@
 //! Felix's parameters, as this process has them.
 
+pub mod answer;
 mod resources;
 
 use std::collections::BTreeSet;
@@ -15,7 +16,7 @@ use caracal_model::Labels;
 use caracal_proto::felix;
 use resources::Resources;
 use smol_str::SmolStr;
-use tracing::warn;
+use tracing::{info, warn};
 
 /// Where Felix looks for its configuration file.
 const DEFAULT_FILE: &str = "/etc/calico/felix.cfg";
@@ -56,6 +57,9 @@ pub struct Configuration {
     /// The labels of this node, if the datastore knows it.
     node_labels: Option<Labels>,
     resolved: Resolved,
+    /// Grows whenever a value may have changed.
+    generation: u64,
+    /// The problems that were logged.
     warned: BTreeSet<String>,
 }
 
@@ -82,7 +86,7 @@ impl Configuration {
         Self::of(sources)
     }
 
-    fn of(sources: ConfigSources) -> Result<Self, ConfigurationError> {
+    pub(crate) fn of(sources: ConfigSources) -> Result<Self, ConfigurationError> {
         let resolved = sources.resolve();
         let node: SmolStr = resolved.settings().hostname.into();
         if node.is_empty() {
@@ -94,6 +98,7 @@ impl Configuration {
             sources,
             resources: Resources::default(),
             node_labels: None,
+            generation: 0,
             warned: BTreeSet::new(),
         };
         configuration.warn();
@@ -139,9 +144,15 @@ impl Configuration {
         settings
     }
 
-    /// What does not count, or not as it might seem.
+    /// A number that grows whenever a value may have changed.
     #[must_use]
-    pub fn warnings(&self) -> &[Warning] {
+    pub const fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// What does not count, or not as it might seem; and what is in force instead.
+    #[must_use]
+    pub fn problems(&self) -> &[Warning] {
         self.resolved.warnings()
     }
 
@@ -195,14 +206,18 @@ impl Configuration {
             self.sources.set_resource(source, &spec, annotations);
         }
         self.resolved = self.sources.resolve_after(Some(&self.resolved));
+        self.generation += 1;
         self.warn();
     }
 
-    /// Gives each warning once, and again after it was gone.
+    /// Logs each problem once, and again after it was gone; and that it is gone.
     fn warn(&mut self) {
         let warnings: BTreeSet<String> = self.resolved.warnings().iter().map(ToString::to_string).collect();
         for warning in warnings.difference(&self.warned) {
             warn!("{warning}");
+        }
+        for mended in self.warned.difference(&warnings) {
+            info!("no more: {mended}");
         }
         self.warned = warnings;
     }

@@ -116,7 +116,7 @@ fn control(insight: &Insight<'_>) -> Vec<Measurement> {
         gauge(
             "caracal_configuration_problems",
             "Texts in the configuration that do not count, or not as it might seem.",
-            number(calculator.configuration().warnings().len()),
+            number(calculator.configuration().problems().len()),
         ),
         gauge(
             "caracal_datastore_problems",

@@ -4,12 +4,13 @@ use std::path::PathBuf;
 
 use caracal_proto::admin::admin_server::Admin;
 use caracal_proto::admin::{
-    EndpointsRequest, EndpointsResponse, ExplainRequest, ExplainResponse, PoliciesRequest, PoliciesResponse,
-    StatusRequest, StatusResponse,
+    ConfigRequest, ConfigResponse, EndpointsRequest, EndpointsResponse, ExplainRequest, ExplainResponse,
+    PoliciesRequest, PoliciesResponse, StatusRequest, StatusResponse,
 };
 use tonic::{Request, Response, Status};
 
 use crate::cli::Datastore;
+use crate::configuration;
 use crate::control::{Inbox, Insight, Unanswered};
 use crate::explain::{self, Explained, Question};
 use crate::health::Health;
@@ -67,6 +68,10 @@ impl Admin for Service {
 
     async fn policies(&self, _: Request<PoliciesRequest>) -> Result<Response<PoliciesResponse>, Status> {
         self.ask(answer::policies).await
+    }
+
+    async fn config(&self, _: Request<ConfigRequest>) -> Result<Response<ConfigResponse>, Status> {
+        self.ask(|insight| configuration::answer::answer(insight.calculator.configuration())).await
     }
 
     async fn explain(&self, request: Request<ExplainRequest>) -> Result<Response<ExplainResponse>, Status> {

@@ -2,76 +2,66 @@
 
 use std::io::Write;
 
-use caracal_config::{Effective, Param};
-use serde::Serialize;
+use caracal_proto::admin::{ConfigRequest, ConfigResponse, Parameter};
 
 use super::source::Prepared;
-use super::{finished, table};
-use crate::cli::{ConfigArgs, Global, Output};
-use crate::configuration::Configuration;
+use super::{Verdict, finished, status, table};
+use crate::admin::call;
+use crate::cli::{ConfigArgs, Datastore, Global, Output, SourceArgs};
+use crate::configuration::answer::answer;
 use crate::logging::{self, Reader};
 
-pub(super) fn run(global: &Global, args: &ConfigArgs, output: impl Write) -> anyhow::Result<()> {
-    logging::start(global.log_level.as_deref(), Reader::Person)?;
-    let prepared = Prepared::new(global, &args.source)?;
+#[cfg(test)]
+mod tests;
+
+/// What is wrong with the configuration stands in the answer, and need not be logged beside it.
+const LOG: &str = "warn,caracal_agent::configuration=off";
+
+pub(super) fn run(global: &Global, args: &ConfigArgs, output: impl Write) -> anyhow::Result<Verdict> {
+    let ConfigArgs { datastore, node, admin, output: format } = args;
+    let answer = match datastore {
+        Some(datastore) => read(global, datastore, node.as_deref())?,
+        None => call(&admin.admin_socket, |mut agent| async move { agent.config(ConfigRequest {}).await })?,
+    };
+    let verdict = if answer.problems.is_empty() { Verdict::Fine } else { Verdict::Wrong };
+    finished(print(*format, &answer, output))?;
+    Ok(verdict)
+}
+
+/// The answer without an agent.
+fn read(global: &Global, datastore: &Datastore, node: Option<&str>) -> anyhow::Result<ConfigResponse> {
+    logging::start(global.log_level.as_deref().or(Some(LOG)), Reader::Person)?;
+    let source = SourceArgs { datastore: datastore.clone(), node: node.map(str::to_owned) };
+    let prepared = Prepared::new(global, &source)?;
     let locality = prepared.locality();
-    let calculator = prepared.calculate(locality)?;
-    finished(print(args.output, calculator.configuration(), output))
+    Ok(answer(prepared.calculate(locality)?.configuration()))
 }
 
-/// A parameter, as it is printed.
-#[derive(Serialize)]
-struct Row<'a> {
-    name: &'static str,
-    value: &'a str,
-    source: String,
-    /// "acted on", "ignored" or "refused".
-    disposition: &'static str,
-    /// Why it is not acted on.
-    #[serde(skip_serializing_if = "str::is_empty")]
-    reason: &'static str,
-}
-
-impl<'a> Row<'a> {
-    fn new((parameter, effective): (&'static Param, &'a Effective)) -> Self {
-        Self {
-            name: parameter.name,
-            value: &effective.text,
-            source: effective.source.to_string(),
-            disposition: parameter.disposition.word(),
-            reason: parameter.disposition.reason(),
-        }
-    }
-}
-
-/// The answer for programs.
-#[derive(Serialize)]
-struct Answer<'a> {
-    node: &'a str,
-    parameters: Vec<Row<'a>>,
-    warnings: Vec<String>,
-}
-
-fn print(format: Output, configuration: &Configuration, mut output: impl Write) -> anyhow::Result<()> {
-    let parameters: Vec<Row<'_>> = configuration.parameters().map(Row::new).collect();
-    let warnings: Vec<String> = configuration.warnings().iter().map(ToString::to_string).collect();
+fn print(format: Output, answer: &ConfigResponse, mut output: impl Write) -> anyhow::Result<()> {
     match format {
-        Output::Text => {
-            let cells = |row: Row<'_>| {
-                let Row { name, value, source, disposition, reason } = row;
-                [name.to_owned(), table::or_dash(value), source, disposition.to_owned(), table::or_dash(reason)]
-            };
-            let head = ["PARAMETER", "VALUE", "SOURCE", "THIS BUILD", "WHY NOT"];
-            table::write(&mut output, head, parameters.into_iter().map(cells).collect())?;
-            for warning in warnings {
-                writeln!(output, "warning: {warning}")?;
-            }
-        }
+        Output::Text => write_text(answer, &mut output)?,
         Output::Json => {
-            let answer = Answer { node: configuration.node(), parameters, warnings };
-            serde_json::to_writer(&mut output, &answer)?;
+            serde_json::to_writer(&mut output, answer)?;
             writeln!(output)?;
         }
     }
     Ok(())
+}
+
+fn write_text(answer: &ConfigResponse, output: &mut impl Write) -> anyhow::Result<()> {
+    let ConfigResponse { node: _, parameters, problems } = answer;
+    let head = ["PARAMETER", "VALUE", "SOURCE", "THIS BUILD", "WHY NOT"];
+    table::write(output, head, parameters.iter().map(row).collect())?;
+    if !problems.is_empty() {
+        writeln!(output, "\nproblems: {}", problems.len())?;
+    }
+    for problem in problems {
+        status::write_problem(problem, output)?;
+    }
+    Ok(())
+}
+
+fn row(parameter: &Parameter) -> [String; 5] {
+    let Parameter { name, value, source, disposition, reason } = parameter;
+    [name.clone(), table::or_dash(value), source.clone(), disposition.clone(), table::or_dash(reason)]
 }

@@ -74,11 +74,12 @@ fn component(component: &Component) -> [String; 4] {
     [name.clone(), liveness.clone(), readiness.clone(), table::or_dash(detail)]
 }
 
-fn write_problem(problem: &Problem, output: &mut impl Write) -> anyhow::Result<()> {
-    let Problem { source, subject, place, field, reason, in_force } = problem;
+pub(super) fn write_problem(problem: &Problem, output: &mut impl Write) -> anyhow::Result<()> {
+    let Problem { source, subject, place, field, reason, in_force, value } = problem;
     let about: Vec<&str> =
         [place, subject, field].into_iter().map(String::as_str).filter(|text| !text.is_empty()).collect();
     let about = if about.is_empty() { String::new() } else { format!("{}: ", about.join(": ")) };
+    let reason = if value.is_empty() { reason.clone() } else { format!("{value:?}: {reason}") };
     let in_force = if in_force.is_empty() { String::new() } else { format!("; {in_force} is in force") };
     writeln!(output, "  [{source}] {about}{reason}{in_force}")?;
     Ok(())

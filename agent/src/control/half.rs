@@ -34,6 +34,8 @@ pub struct ControlHalf {
     policysync: Hub,
     outward: Outward,
     status: Status,
+    /// The generation of the configuration that was passed on.
+    configured: Option<u64>,
     /// Whether the source has said that more belongs to what it told.
     unsettled: bool,
 }
@@ -58,6 +60,7 @@ impl ControlHalf {
             policysync: Hub::default(),
             outward,
             status: Status::default(),
+            configured: None,
             unsettled: false,
         };
         half.configure();
@@ -66,7 +69,10 @@ impl ControlHalf {
 
     /// Passes the configuration on to whoever does not read it from messages.
     fn configure(&mut self) {
-        self.outward.configure(self.calculator.configuration().settings());
+        let configuration = self.calculator.configuration();
+        if self.configured.replace(configuration.generation()) != Some(configuration.generation()) {
+            self.outward.configure(configuration.settings());
+        }
     }
 
     /// Works until it is told to stop.
@@ -121,6 +127,8 @@ impl ControlHalf {
                 self.unsettled = true;
                 let (kind, begun) = (go_type(&event), Instant::now());
                 self.calculator.on_event(*event);
+                // The labels of a node choose among the resources that configure it.
+                self.configure();
                 self.status.count().update(kind, begun.elapsed());
             }
             News::Config(event) => {

@@ -11,6 +11,7 @@ use caracal_proto::admin::{
 use caracal_proto::sync::endpoint_outcome::Outcome;
 
 use super::{Host, Ledger, Presence, Receipt, Tier, Workload};
+use crate::configuration;
 use crate::control::Insight;
 use crate::health;
 
@@ -91,13 +92,7 @@ fn outcomes(insight: &Insight<'_>) -> Vec<OutcomeCount> {
 fn problems(insight: &Insight<'_>) -> Vec<Problem> {
     let Insight { calculator, session: _, status } = insight;
     let mut problems: Vec<Problem> = status.source_problems().map(source_problem).collect();
-    for warning in calculator.configuration().warnings() {
-        problems.push(of("configuration", String::new(), warning.to_string()));
-    }
-    if calculator.configuration().settings().metrics_tls {
-        let reason = "the metrics are not served: this build does not serve them over TLS";
-        problems.push(of("configuration", "PrometheusMetricsCertFile, PrometheusMetricsKeyFile".into(), reason.into()));
-    }
+    problems.extend(calculator.configuration().problems().iter().map(configuration::answer::problem));
     for (subject, problem) in calculator.problems() {
         problems.push(Problem { in_force: "nothing".into(), ..of("graph", subject, problem.to_string()) });
     }

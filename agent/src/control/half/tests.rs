@@ -1,6 +1,7 @@
 //! The loop with a real graph, and data halves that only write down what they get.
 
 mod answers;
+mod configuration;
 mod health;
 
 use std::sync::mpsc;
