@@ -93,7 +93,7 @@ fn encode_with(delta: &Delta<'_>, max_members: usize, out: &mut dyn FnMut(Payloa
         Delta::IpPoolRemove { cidr } => {
             out(Payload::IpamPoolRemove(felix::IpamPoolRemove { id: address::pool_id(cidr) }));
         }
-        Delta::Encapsulation { encapsulation } => out(Payload::Encapsulation(address::encapsulation(*encapsulation))),
+        Delta::Encapsulation { encapsulation } => out(Payload::Encapsulation(address::encapsulation(encapsulation))),
         Delta::ServiceUpdate { key, service } => out(Payload::ServiceUpdate(address::service(key, service))),
         Delta::ServiceRemove { key } => out(Payload::ServiceRemove(felix::ServiceRemove {
             name: key.name.to_string(),
