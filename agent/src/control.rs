@@ -4,6 +4,7 @@
 //! owns the graph.
 
 mod calculator;
+mod counting;
 mod feed;
 mod half;
 mod inbox;

@@ -47,6 +47,7 @@ impl Scrapes {
 
     /// The page. If the graph's thread does not answer, it is the last one, and says so.
     pub async fn page(&self) -> String {
+        self.graph.count().await;
         let asked = self.graph.ask(sample).await;
         let answered = u64::from(asked.is_ok());
         let mut sample = match asked {
@@ -69,6 +70,7 @@ fn sample(insight: &Insight<'_>) -> Sample {
     let Insight { calculator, status, .. } = insight;
     let mut measurements: Vec<sync::Measurement> = control(insight).iter().map(Into::into).collect();
     measurements.extend(status.data_half().report.measurements.iter().cloned());
+    measurements.extend(status.counts().iter().flat_map(|counts| &counts.totals).cloned());
     Sample {
         measurements,
         families: status.numbers().families(),

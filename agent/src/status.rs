@@ -34,6 +34,8 @@ pub struct Status {
     /// The last revision that was sent, and when.
     sent: Option<(u64, Moment)>,
     numbers: Numbers,
+    /// What rules had counted when the data half was last asked.
+    counts: Option<sync::Counts>,
     /// Grows when an endpoint may be doing otherwise than before.
     stirs: u64,
 }
@@ -76,6 +78,7 @@ impl Default for Status {
             },
             sent: None,
             numbers: Numbers::default(),
+            counts: None,
             stirs: 0,
         }
     }
@@ -94,6 +97,7 @@ impl Status {
 
     /// A data half is connected.
     pub fn on_attach(&mut self, build: &str) {
+        self.counts = None;
         self.data_half = DataHalf {
             presence: Presence::Here,
             since: Moment::now(),
@@ -146,6 +150,17 @@ impl Status {
     /// The data half reports.
     pub fn on_report(&mut self, report: sync::Report) {
         self.data_half.report = report;
+    }
+
+    /// The data half says what rules have counted.
+    pub fn on_counts(&mut self, counts: sync::Counts) {
+        self.counts = Some(counts);
+    }
+
+    /// What rules had counted when the data half was last asked; `None` if it never answered.
+    #[must_use]
+    pub const fn counts(&self) -> Option<&sync::Counts> {
+        self.counts.as_ref()
     }
 
     /// A number that grows whenever an endpoint may be doing otherwise than before.

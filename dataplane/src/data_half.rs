@@ -13,12 +13,14 @@ use caracal_net::Family;
 use caracal_program::{
     Change, Driver, DriverError, Failsafes, Finding, HostView, PolicyStore, Problem, Receipt, Report, Sweep, cut_off,
 };
+use caracal_proto::COUNTS;
 use caracal_proto::sync::begin::Kind;
-use caracal_proto::sync::{Ack, EndpointOutcome, FromData, Position, ToData, from_data, to_data};
+use caracal_proto::sync::{Ack, EndpointOutcome, Extension, FromData, Position, ToData, from_data, to_data};
 use caracal_sys::clock::monotonic_nanos;
 use smol_str::SmolStr;
 use tracing::{debug, error, info, warn};
 
+use crate::counting::Counting;
 use crate::host::Host;
 use crate::host_endpoints::HostEndpoints;
 use crate::interfaces::{Interfaces, LinkState, Observed};
@@ -72,6 +74,7 @@ pub struct DataHalf<D, H> {
     /// Why the rules could not be looked at, until they can.
     blind: Option<String>,
     closed: Closed,
+    counting: Counting,
 }
 
 impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
@@ -104,6 +107,7 @@ impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
             recovered: false,
             blind: None,
             closed: Closed::default(),
+            counting: Counting::default(),
         };
         let taken_over = half.driver.resync(&half.store, Sweep::Keep);
         half.settle_driver(now, taken_over);
@@ -137,6 +141,9 @@ impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
             Some(to_data::Frame::Commit(commit)) => {
                 let revision = self.assembler.commit(&commit, &mut self.store);
                 revision.map(|revision| Some(self.revision(now, revision)))
+            }
+            Some(to_data::Frame::Extension(Extension { name, .. })) if name == COUNTS => {
+                Ok(Some(self.counting.answer(now, &mut self.driver, &self.store)))
             }
             // The link answers these itself; an extension with an unknown name is nobody's.
             Some(to_data::Frame::Welcome(_) | to_data::Frame::Refusal(_) | to_data::Frame::Extension(_)) | None => {

@@ -9,8 +9,8 @@ use std::time::Duration;
 use caracal_config::Settings;
 use caracal_net::{Family, IfIndex, Protocol};
 use caracal_program::{
-    AdminState, Change, Driver, DriverError, EndpointOutcome, Finding, Lifeline, Mac, Outcome, PolicyStore, Receipt,
-    Report, Sweep, WorkloadEndpoint, WorkloadId,
+    Action, AdminState, Change, Decider, Direction, Driver, DriverError, EndpointOutcome, Finding, Lifeline, Mac, Outcome, PolicyStore, Receipt,
+    Report, RuleCount, RuleCounts, Sweep, WorkloadEndpoint, WorkloadId,
 };
 use caracal_proto::felix::{self, to_dataplane::Payload};
 
@@ -252,6 +252,15 @@ impl Driver for FakeDriver {
 
     fn report(&self) -> Report {
         Report::default()
+    }
+
+    /// The end of a tier has denied a packet.
+    fn rule_counts(&mut self, _: &PolicyStore) -> Result<RuleCounts, DriverError> {
+        self.world.ask("count")?;
+        let decider = Decider::EndOfTier("default".into());
+        let (direction, action) = (Direction::Ingress, Action::Deny);
+        let denied = RuleCount { decider, direction, action, packets: 1, bytes: 60 };
+        Ok(RuleCounts { rules: vec![denied], totals: Vec::new() })
     }
 
     fn remove(&mut self) -> Result<(), DriverError> {

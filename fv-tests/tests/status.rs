@@ -141,7 +141,10 @@ fn a_running_agent_says_how_it_is_doing() -> anyhow::Result<()> {
     assert_eq!((&policy["name"], &policy["endpoints"]), (&Value::from("open"), &Value::from(1)), "{policies}");
     assert_eq!((&policy["tier"], &policy["inboundRules"]), (&Value::from("default"), &Value::from(1)));
     let text = String::from_utf8(rig.ask("policies", &[])?.stdout)?;
-    assert!(text.lines().count() == 2 && text.starts_with("TIER "), "{text}");
+    assert!(text.starts_with("TIER ") && text.contains("\n\nPOLICY "), "{text}");
+    // The data half was asked, and has said of which rules it knows.
+    let count = &policy["counts"][0];
+    assert_eq!((&count["direction"], &count["rule"]), (&Value::from("inbound"), &Value::from(0)), "{policies}");
 
     eventually("readiness", || rig.get(9099, "/readiness"), |(code, _)| [200, 204].contains(code));
     assert!([200, 204].contains(&rig.get(9099, "/liveness")?.0));

@@ -44,5 +44,9 @@ mod caracal {
 /// The envelope of revisions and the `DataplaneSync` service.
 pub use caracal::sync::v1 as sync;
 
+/// The name of the extension of the sync API that asks what rules have counted,
+/// and of its answer, whose value is [`sync::Counts`].
+pub const COUNTS: &str = "counts";
+
 /// What a running agent says of itself: the `Admin` service.
 pub use caracal::admin::v1 as admin;

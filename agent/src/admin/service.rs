@@ -67,6 +67,7 @@ impl Admin for Service {
     }
 
     async fn policies(&self, _: Request<PoliciesRequest>) -> Result<Response<PoliciesResponse>, Status> {
+        self.graph.count().await;
         self.ask(answer::policies).await
     }
 

@@ -47,7 +47,8 @@ fn follow(prepared: Prepared, mut printer: Printer<impl Write>) -> anyhow::Resul
             | Input::Frame { .. }
             | Input::Detach { .. }
             | Input::PolicySync(_)
-            | Input::Ask(_) => {}
+            | Input::Ask(_)
+            | Input::Count(_) => {}
         }
     }
     Ok(())

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use caracal_proto::admin::{PoliciesRequest, PoliciesResponse, Policy, RuleCount};
+use caracal_proto::admin::{EndCount, PoliciesRequest, PoliciesResponse, Policy, RuleCount};
 
 use super::{finished, table};
 use crate::admin::call;
@@ -22,6 +22,11 @@ fn print(format: Output, answer: &PoliciesResponse, mut output: impl Write) -> a
             if !counts.is_empty() {
                 writeln!(output)?;
                 table::write(&mut output, ["POLICY", "DIRECTION", "RULE", "PACKETS", "BYTES"], counts)?;
+            }
+            if !answer.ends.is_empty() {
+                writeln!(output)?;
+                let ends = answer.ends.iter().map(end).collect();
+                table::write(&mut output, ["DENIED AT", "DIRECTION", "PACKETS", "BYTES"], ends)?;
             }
         }
         Output::Json => {
@@ -51,6 +56,12 @@ fn counts(policy: &Policy) -> impl Iterator<Item = [String; 5]> {
     policy.counts.iter().map(|RuleCount { direction, rule, packets, bytes }| {
         [name(policy), direction.clone(), rule.to_string(), packets.to_string(), bytes.to_string()]
     })
+}
+
+fn end(end: &EndCount) -> [String; 4] {
+    let EndCount { tier, direction, packets, bytes } = end;
+    let place = if tier.is_empty() { "no policy or profile".to_owned() } else { format!("end of tier {tier}") };
+    [place, direction.clone(), packets.to_string(), bytes.to_string()]
 }
 
 fn name(policy: &Policy) -> String {

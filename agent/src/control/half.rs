@@ -6,10 +6,13 @@ use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
 use caracal_datastore::ConfigEvent;
+use caracal_proto::COUNTS;
 use caracal_proto::felix;
-use caracal_proto::sync::{Ack, EndpointOutcome, FromData, Hello, endpoint_outcome, refusal};
+use caracal_proto::sync::{Ack, Counts, EndpointOutcome, Extension, FromData, Hello, endpoint_outcome, refusal};
+use prost::Message as _;
 use tracing::{debug, info, warn};
 
+use super::counting::Counting;
 use super::{Calculator, Input, Insight, News, Outlet, Outward, PeerId, Receiver, log_report};
 use crate::health::BEAT;
 use crate::metrics::go_type;
@@ -38,6 +41,7 @@ pub struct ControlHalf {
     configured: Option<u64>,
     /// Whether the source has said that more belongs to what it told.
     unsettled: bool,
+    counting: Counting,
 }
 
 /// Why the control half ended by itself.
@@ -62,6 +66,7 @@ impl ControlHalf {
             status: Status::default(),
             configured: None,
             unsettled: false,
+            counting: Counting::default(),
         };
         half.configure();
         half
@@ -115,6 +120,7 @@ impl ControlHalf {
                 }
             }
             Input::PolicySync(request) => self.policysync.on_request(request),
+            Input::Count(waiting) => self.counting.ask(self.peer.as_mut().map(|(_, outlet)| outlet), waiting),
             Input::Ask(question) => question(&self.insight()),
             Input::Stop => return Ok(ControlFlow::Break(())),
         }
@@ -177,6 +183,7 @@ impl ControlHalf {
         self.peer = None;
         self.session.detach();
         self.status.on_detach();
+        self.counting.give_up();
     }
 
     fn insight(&self) -> Insight<'_> {
@@ -199,6 +206,13 @@ impl ControlHalf {
             Ok(Heard::Report(report)) => self.status.on_report(report),
             Ok(Heard::Alive) => {}
             Ok(Heard::Felix(message)) => debug!(?message, "the data half reports"),
+            Ok(Heard::Extension(Extension { name, value })) if name == COUNTS => {
+                match Counts::decode(value.as_slice()) {
+                    Ok(counts) => self.status.on_counts(counts),
+                    Err(error) => warn!(%error, "what rules have counted cannot be read"),
+                }
+                self.counting.answered();
+            }
             Ok(Heard::Extension(extension)) => debug!(name = extension.name, "an extension that is not known here"),
             Err(refused) => {
                 self.status.count().refused(refused.reason);

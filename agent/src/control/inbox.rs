@@ -7,6 +7,8 @@ use caracal_datastore::{ConfigEvent, Report};
 use caracal_model::Event;
 use caracal_proto::sync::{FromData, Hello, ToData};
 
+use tokio::sync::oneshot;
+
 use super::Question;
 use crate::policysync;
 use crate::sync::Refused;
@@ -56,6 +58,8 @@ pub enum Input {
     PolicySync(policysync::Request),
     /// Somebody wants to know something.
     Ask(Question),
+    /// Somebody wants to know what rules have counted.
+    Count(oneshot::Sender<()>),
     /// The end.
     Stop,
 }

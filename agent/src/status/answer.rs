@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use caracal_datastore::{InForce, Problem as SourceProblem};
 use caracal_program::{HostId, PolicyId, WorkloadId};
 use caracal_proto::admin::{
-    Component, Datastore, Endpoint, EndpointsResponse, Half, OutcomeCount, PoliciesResponse, Policy, Problem,
-    Revisions, StatusResponse,
+    Component, Datastore, EndCount, Endpoint, EndpointsResponse, Half, OutcomeCount, PoliciesResponse, Policy, Problem,
+    Revisions, RuleCount, StatusResponse,
 };
-use caracal_proto::sync::endpoint_outcome::Outcome;
+use caracal_proto::sync::{self, endpoint_outcome::Outcome};
 
 use super::{Host, Ledger, Presence, Receipt, Tier, Workload};
 use crate::configuration;
@@ -247,7 +247,38 @@ pub fn policies(insight: &Insight<'_>) -> PoliciesResponse {
             counts: Vec::new(),
         })
     });
-    PoliciesResponse { policies: told.collect() }
+    let mut answer = PoliciesResponse { policies: told.collect(), ends: Vec::new() };
+    if let Some(counts) = insight.status.counts() {
+        count(&mut answer, counts);
+    }
+    answer
+}
+
+/// Adds what was counted; a rule that has counted nothing is not among that.
+fn count(answer: &mut PoliciesResponse, counts: &sync::Counts) {
+    let mut places = BTreeMap::new();
+    for (at, policy) in answer.policies.iter_mut().enumerate().filter(|(_, policy)| !policy.staged) {
+        places.insert([policy.kind.clone(), policy.namespace.clone(), policy.name.clone()], at);
+        for (direction, rules) in [("inbound", policy.inbound_rules), ("outbound", policy.outbound_rules)] {
+            let nothing = |rule| RuleCount { direction: direction.to_owned(), rule, packets: 0, bytes: 0 };
+            policy.counts.extend((0..rules).map(nothing));
+        }
+    }
+    for sync::RuleCount { kind, namespace, name, rule, direction, action: _, packets, bytes } in &counts.rules {
+        let (packets, bytes) = (*packets, *bytes);
+        match kind.as_str() {
+            "EndOfTier" | "NoMatch" => {
+                answer.ends.push(EndCount { tier: name.clone(), direction: direction.clone(), packets, bytes });
+            }
+            _ => {
+                let Some(at) = places.get(&[kind.clone(), namespace.clone(), name.clone()]) else { continue };
+                let mut counts = answer.policies[*at].counts.iter_mut();
+                if let Some(count) = counts.find(|count| count.rule == *rule && count.direction == *direction) {
+                    (count.packets, count.bytes) = (packets, bytes);
+                }
+            }
+        }
+    }
 }
 
 fn number(count: usize) -> u64 {

@@ -85,7 +85,7 @@ fn run_control(inputs: &control::Receiver, names: &Mutex<Vec<String>>) {
                     session.detach();
                 }
             }
-            Ok(Input::Source(_) | Input::PolicySync(_) | Input::Ask(_) | Input::Stop)
+            Ok(Input::Source(_) | Input::PolicySync(_) | Input::Ask(_) | Input::Count(_) | Input::Stop)
             | Err(TryRecvError::Disconnected) => return,
             Err(TryRecvError::Empty) => std::thread::sleep(Duration::from_millis(2)),
         }

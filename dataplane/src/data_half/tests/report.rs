@@ -1,5 +1,8 @@
 //! What the data half reports of itself.
 
+use caracal_proto::sync::{Counts, Extension};
+use prost::Message as _;
+
 use super::*;
 use crate::fakes::no_endpoint;
 
@@ -38,6 +41,29 @@ fn policy(protocol: &str) -> felix::ToDataplane {
     let id = felix::PolicyId { name: "p".to_owned(), namespace: "shop".to_owned(), kind: "NetworkPolicy".to_owned() };
     let policy = felix::Policy { inbound_rules: vec![rule], tier: "default".to_owned(), ..Default::default() };
     message(Payload::ActivePolicyUpdate(felix::ActivePolicyUpdate { id: Some(id), policy: Some(policy) }))
+}
+
+#[test]
+fn what_rules_have_counted_is_read_for_whoever_asks_but_not_too_often() {
+    let mut rig = Rig::with(&[endpoint("a", "cali1", &["10.0.0.1"])]);
+    rig.world.calls();
+    let ask = |rig: &mut Rig, after: Duration| {
+        let question = Extension { name: COUNTS.to_owned(), value: Vec::new() };
+        let frame = ToData { frame: Some(to_data::Frame::Extension(question)) };
+        let answer = rig.half.frame(rig.now + after, frame).expect("a question is no break of order");
+        let Some(from_data::Frame::Extension(answer)) = answer.and_then(|answer| answer.frame) else {
+            panic!("an extension is answered by one");
+        };
+        assert_eq!(answer.name, COUNTS);
+        let counts = Counts::decode(answer.value.as_slice()).expect("counts");
+        (counts.rules[0].kind.clone(), counts.rules[0].packets, rig.world.calls())
+    };
+    let denied = |calls: &[&str]| ("EndOfTier".to_owned(), 1, calls.iter().map(ToString::to_string).collect());
+    assert_eq!(ask(&mut rig, Duration::ZERO), denied(&["count"]));
+    assert_eq!(ask(&mut rig, Duration::from_secs(9)), denied(&[]));
+    assert_eq!(ask(&mut rig, Duration::from_secs(10)), denied(&["count"]));
+    rig.world.breaks("count");
+    assert_eq!(ask(&mut rig, Duration::from_secs(30)), denied(&["count"]), "what was read last");
 }
 
 #[test]

@@ -1,10 +1,11 @@
 //! What commands are told of endpoints and policies.
 
 use caracal_model::{HostEndpoint, HostEndpointKey, Policy, PolicyKey, PolicyKind, Tier, TierAction};
+use caracal_proto::COUNTS;
 use caracal_proto::admin::{Endpoint, EndpointsResponse, PoliciesResponse, StatusResponse};
 use caracal_proto::felix::HostEndpointId;
-use caracal_proto::sync::EndpointOutcome;
 use caracal_proto::sync::endpoint_outcome::Outcome;
+use caracal_proto::sync::{Counts, EndpointOutcome, Extension, RuleCount};
 
 use super::*;
 use crate::status::answer;
@@ -101,7 +102,7 @@ fn host_endpoints_have_receipts() {
     assert_eq!((endpoints[0].outcome.as_str(), endpoints[0].revision), ("pending", 0));
     assert_eq!(control.counts(), count("pending"));
 
-    let PoliciesResponse { policies } = control.ask(answer::policies);
+    let PoliciesResponse { policies, ends: _ } = control.ask(answer::policies);
     let told: Vec<_> = policies.iter().map(|it| (it.name.as_str(), it.staged, it.order, it.endpoints)).collect();
     assert_eq!(told, [("trial", true, Some(1.0), 1), ("wall", false, Some(2.0), 1)]);
 
@@ -123,5 +124,51 @@ fn host_endpoints_have_receipts() {
     peer.ack(2);
     peer.revision();
     assert_eq!(control.counts(), count("pending"));
+    control.end().expect("it was told to stop");
+}
+
+#[test]
+fn what_rules_have_counted_is_asked_of_the_data_half_and_shown_by_policy() {
+    let control = Loop::start();
+    control.list();
+    let tier = Tier { order: Some(1e6), default_action: TierAction::Deny };
+    control.apply(Kind::Tier, Object::Tier("default".into(), tier));
+    control.host_endpoint("edge", "eth0");
+    control.host_policy(PolicyKind::GlobalNetworkPolicy, "wall", 2.0);
+    control.settle();
+    let count = || {
+        let inbox = control.inbox.clone();
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(inbox.count());
+        })
+    };
+    count().join().expect("nobody is there to be asked, and nobody waits");
+
+    let mut peer = control.attach(1);
+    peer.welcome();
+    peer.revision();
+    let asked = count();
+    let to_data::Frame::Extension(question) = peer.frame() else { panic!("the data half is asked") };
+    assert_eq!((question.name.as_str(), question.value.len()), (COUNTS, 0));
+    let of = |kind: &str, name: &str, packets| RuleCount {
+        kind: kind.to_owned(),
+        name: name.to_owned(),
+        direction: "inbound".to_owned(),
+        action: "deny".to_owned(),
+        packets,
+        bytes: packets * 60,
+        ..RuleCount::default()
+    };
+    // The policy has no rule: what is said of one is of an older revision.
+    let rules = vec![of("GlobalNetworkPolicy", "wall", 1), of("EndOfTier", "default", 2), of("NoMatch", "", 3)];
+    let value = Counts { rules, totals: Vec::new() }.encode_to_vec();
+    let answer = from_data::Frame::Extension(Extension { name: COUNTS.to_owned(), value });
+    control.inbox.send(Input::Frame { peer: peer.id, frame: Box::new(FromData { frame: Some(answer) }) });
+    asked.join().expect("it was answered");
+    let PoliciesResponse { policies, ends } = control.ask(answer::policies);
+    assert!(policies.iter().all(|policy| policy.counts.is_empty()));
+    let ends: Vec<_> = ends.iter().map(|end| (end.tier.as_str(), end.packets, end.bytes)).collect();
+    assert_eq!(ends, [("default", 2, 120), ("", 3, 180)]);
     control.end().expect("it was told to stop");
 }

@@ -1,0 +1,70 @@
+//! What rules have counted, for whoever asks over the sync API.
+
+use std::time::{Duration, Instant};
+
+use caracal_program::{Action, Decider, Direction, Driver, PolicyStore, RuleCount};
+use caracal_proto::COUNTS;
+use caracal_proto::sync::{self, Counts, Extension, FromData, from_data};
+use prost::Message as _;
+use tracing::warn;
+
+/// The rules are read no more often than this; who asks earlier gets what was read last.
+const PAUSE: Duration = Duration::from_secs(10);
+
+/// What was read last.
+#[derive(Debug, Default)]
+pub(crate) struct Counting {
+    last: Option<(Instant, Counts)>,
+}
+
+impl Counting {
+    /// The answer to somebody who asks.
+    pub(crate) fn answer(&mut self, now: Instant, driver: &mut impl Driver, store: &PolicyStore) -> FromData {
+        let is_fresh = self.last.as_ref().is_some_and(|(read, _)| now.saturating_duration_since(*read) < PAUSE);
+        if !is_fresh {
+            match driver.rule_counts(store) {
+                Ok(counts) => {
+                    let rules = counts.rules.into_iter().map(rule).collect();
+                    let totals = counts.totals.iter().map(Into::into).collect();
+                    self.last = Some((now, Counts { rules, totals }));
+                }
+                Err(error) => warn!(%error, "cannot read what rules have counted"),
+            }
+        }
+        let value = self.last.as_ref().map(|(_, counts)| counts.encode_to_vec()).unwrap_or_default();
+        FromData { frame: Some(from_data::Frame::Extension(Extension { name: COUNTS.to_owned(), value })) }
+    }
+}
+
+fn rule(count: RuleCount) -> sync::RuleCount {
+    let RuleCount { decider, direction, action, packets, bytes } = count;
+    let place = |index: usize| u64::try_from(index).expect("a place in a list in memory fits in 64 bits");
+    let (kind, namespace, name, rule) = match decider {
+        Decider::Policy(id, index) => {
+            (id.kind.to_string(), id.namespace.to_string(), id.name.to_string(), place(index))
+        }
+        Decider::Profile(name, index) => ("Profile".to_owned(), String::new(), name.to_string(), place(index)),
+        Decider::EndOfTier(tier) => ("EndOfTier".to_owned(), String::new(), tier.to_string(), 0),
+        Decider::NoMatch => ("NoMatch".to_owned(), String::new(), String::new(), 0),
+    };
+    let direction = match direction {
+        Direction::Ingress => "inbound",
+        Direction::Egress => "outbound",
+    };
+    let action = match action {
+        Action::Allow => "allow",
+        Action::Deny => "deny",
+        Action::Pass => "pass",
+        Action::Log => "log",
+    };
+    sync::RuleCount {
+        kind,
+        namespace,
+        name,
+        rule,
+        direction: direction.to_owned(),
+        action: action.to_owned(),
+        packets,
+        bytes,
+    }
+}
