@@ -149,7 +149,11 @@ fn judge(
 ) -> bool {
     let mut count = |rule: String| *counted.entry(rule).or_default() += 1;
     let Some(endpoint) = store.active_on(interface) else {
-        count(in_program(direction, "no policy for this workload interface"));
+        match direction {
+            // Nobody has an address there, so that no source is right.
+            Direction::Egress => count("the source is not an address of the workload".to_owned()),
+            Direction::Ingress => count(in_program(direction, "no policy for this workload interface")),
+        }
         return false;
     };
     let (decision, trail) = trace_endpoint(endpoint, direction, store, packet);

@@ -150,6 +150,13 @@ fn a_deletion_names_only_elements_that_are_there() {
             batch.take(&header, &[ip(1), ip(2), ip(3)]);
         });
         assert_eq!(missing, [(Some(0), Errno::ENOENT)]);
+        if !sandbox.socket.features().expect("the kernel answers").destroy {
+            let unknown = sandbox.refused(|batch| {
+                batch.destroy_elements(&header, [ip(1), ip(2)]).expect("short");
+            });
+            assert_eq!(unknown, [(Some(0), Errno::EINVAL)]);
+            return;
+        }
         sandbox.must(|batch| {
             batch.destroy_elements(&header, [ip(1), ip(2)]).expect("short");
         });
@@ -256,7 +263,8 @@ fn a_base_chain_changes_its_policy_in_place_but_not_its_priority() {
         let moved = sandbox.refused(|batch| {
             batch.add_chain(&base(1, Policy::Drop)).expect("short");
         });
-        assert_eq!(moved, [(Some(0), Errno::EOPNOTSUPP)]);
+        // Kernels before 6.4 call it one that exists.
+        assert!(moved == [(Some(0), Errno::EOPNOTSUPP)] || moved == [(Some(0), Errno::EEXIST)], "{moved:?}");
     });
 }
 
