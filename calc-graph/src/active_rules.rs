@@ -56,7 +56,7 @@ pub(crate) fn policy_message(
     sets: &IpSets,
 ) -> ActivePolicy {
     let held = &policies[at];
-    let Rules { inbound, outbound } = held.rules();
+    let Rules { inbound, outbound } = policies.rules(at);
     ActivePolicy {
         tier: tiers.name(held.tier).clone(),
         selector: policies.selector_text(at).into(),

@@ -38,7 +38,7 @@ impl CalcGraph {
     pub fn active_policies(&self) -> Vec<(&PolicyKey, Option<f64>)> {
         let mut active: Vec<PolicyIx> = self.policies.active().collect();
         active.sort_by(|a, b| self.policies.compare(&self.tiers, *a, *b));
-        active.into_iter().map(|at| (&self.policies[at].key, self.policies.order(at))).collect()
+        active.into_iter().map(|at| (self.policies.active_key(at), self.policies.order(at))).collect()
     }
 }
 

@@ -47,6 +47,7 @@ use self::classes::Classes;
 use self::groups::Groups;
 use self::values::{KeyState, Parent, Projection, Values};
 use crate::id_set::IdSet;
+use crate::id_sets::IdSets;
 use crate::ids::{
     AtomIx, ClassIx, GroupIx, KeyIx, LabelsIx, MemberIx, ParentsIx, Place, ProfileIx, SelectorIx, ValueIx,
 };
@@ -75,6 +76,8 @@ pub(crate) struct ClassSpace {
     projections: Sparse<Projection>,
     /// By `ProfileIx`.
     parents: Sparse<Parent>,
+    /// The groups of parents.
+    heirs: IdSets,
     groups: Groups,
     classes: Classes,
     selectors: Slots<SelectorState>,
@@ -158,7 +161,7 @@ impl ClassSpace {
             return Vec::new();
         }
         self.activate_parent(cx, profile);
-        let groups: Vec<u32> = self.parents.entry(profile.ix()).groups().collect();
+        let groups: Vec<u32> = self.heirs(profile).collect();
         groups.into_iter().filter_map(|group| self.reclass(cx, GroupIx(group))).collect()
     }
 

@@ -8,6 +8,8 @@
 //! owners, their groups' classes and the classes' selectors.
 //! Invariant: a set's membership changes only after the member was touched.
 
+use std::net::Ipv4Addr;
+
 use caracal_model::{EndpointPort, EndpointSlice, EndpointSliceKey};
 use caracal_net::{Cidr, Protocol};
 use caracal_selector::NamedPortProtocol;
@@ -198,10 +200,11 @@ impl Cluster {
 
     /// Every member of a set, sorted.
     pub(crate) fn members(&self, spec: &SetSpec) -> Vec<Member> {
-        let mut members = Vec::new();
-        if let SetSpec::Service(service, ports) = spec {
-            members.extend(self.services.members(service, *ports));
-        }
+        let mut members = match spec {
+            SetSpec::Selector(selector) => return self.nets_of(*selector),
+            SetSpec::Service(service, ports) => self.services.members(service, *ports).collect(),
+            SetSpec::NamedPort(..) => Vec::new(),
+        };
         let selected = spec.selector().into_iter().flat_map(|selector| self.space.classes_of(selector));
         for group in selected.flat_map(|class| self.space.groups_of(class)) {
             let ports = self.ports(PortsIx(self.space.tag_of(group)));
@@ -212,6 +215,32 @@ impl Cluster {
         }
         members.sort_unstable();
         members.dedup();
+        members
+    }
+
+    /// The prefixes of what a selector matches, sorted. Single IPv4 addresses are
+    /// nearly all of them: they are sorted as numbers.
+    fn nets_of(&self, selector: SelectorIx) -> Vec<Member> {
+        let (mut v4, mut other) = (Vec::new(), Vec::new());
+        for group in self.space.classes_of(selector).flat_map(|class| self.space.groups_of(class)) {
+            for member in self.space.members(group) {
+                self.items.collect_nets(ItemIx(member.0), &mut v4, &mut other);
+            }
+        }
+        v4.sort_unstable();
+        v4.dedup();
+        other.sort_unstable();
+        other.dedup();
+        let mut members = Vec::with_capacity(v4.len() + other.len());
+        let mut other = other.into_iter().peekable();
+        for bits in v4 {
+            let member = Member::Net(Cidr::host(Ipv4Addr::from_bits(bits).into()));
+            while let Some(before) = other.next_if(|other| *other < member) {
+                members.push(before);
+            }
+            members.push(member);
+        }
+        members.extend(other);
         members
     }
 }

@@ -1,9 +1,9 @@
 //! Nodes: what the dataplane must know of each host.
 //!
 //! Input: Node objects. Output: `HostMetadataUpdate` and `HostMetadataRemove`.
-//! Memory: one [`Node`] per node, and a copy of its name per flush in which it changed.
-//! Invariant: `told` says what the receiver has, by name; a node that changed
-//! since is in `dirty`.
+//! Memory: one [`Node`] per node, and another per flush in which it changed.
+//! Invariant: the receiver has each node as it is held, but for those in `dirty`,
+//! where it stands what the receiver has.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,8 +21,7 @@ struct Held {
 #[derive(Debug, Default)]
 pub(crate) struct Hosts {
     held: BTreeMap<SmolStr, Held>,
-    told: BTreeSet<SmolStr>,
-    dirty: BTreeSet<SmolStr>,
+    dirty: BTreeMap<SmolStr, Option<Node>>,
 }
 
 impl Hosts {
@@ -36,16 +35,15 @@ impl Hosts {
     }
 
     pub(crate) fn put(&mut self, kind: Kind, name: SmolStr, node: Node) {
-        let same = self.held.get(&name).is_some_and(|held| held.node == node);
-        if !same {
-            self.dirty.insert(name.clone());
+        let former = self.held.insert(name.clone(), Held { node: node.clone(), kind }).map(|held| held.node);
+        if former.as_ref() != Some(&node) {
+            self.dirty.entry(name).or_insert(former);
         }
-        self.held.insert(name, Held { node, kind });
     }
 
     pub(crate) fn remove(&mut self, name: &SmolStr) {
-        if self.held.remove(name).is_some() {
-            self.dirty.insert(name.clone());
+        if let Some(former) = self.held.remove(name) {
+            self.dirty.entry(name.clone()).or_insert(Some(former.node));
         }
     }
 
@@ -55,22 +53,65 @@ impl Hosts {
 
     pub(crate) fn flush(&mut self, sink: &mut dyn FnMut(Delta<'_>)) {
         let dirty = std::mem::take(&mut self.dirty);
-        let (updated, removed): (Vec<_>, Vec<_>) = dirty.iter().partition(|name| self.held.contains_key(*name));
-        for name in removed {
-            if self.told.remove(name) {
-                sink(Delta::HostMetadataRemove { hostname: name });
+        for (hostname, before) in &dirty {
+            if before.is_some() && !self.held.contains_key(hostname) {
+                sink(Delta::HostMetadataRemove { hostname });
             }
         }
-        for name in updated {
-            let node = &self.held[name].node;
-            self.told.insert(name.clone());
-            sink(Delta::HostMetadataUpdate { hostname: name, node });
+        for (hostname, before) in &dirty {
+            if let Some(Held { node, .. }) = self.held.get(hostname)
+                && before.as_ref() != Some(node)
+            {
+                sink(Delta::HostMetadataUpdate { hostname, node });
+            }
         }
     }
 
     pub(crate) fn snapshot(&self, sink: &mut dyn FnMut(Delta<'_>)) {
         for (hostname, Held { node, .. }) in &self.held {
             sink(Delta::HostMetadataUpdate { hostname, node });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use caracal_model::Labels;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn the_receiver_has_what_is_held(steps in prop::collection::vec((0u8..3, 0u8..4, 0u8..2), 0..60)) {
+            let (mut hosts, mut held, mut has) = (Hosts::default(), BTreeMap::new(), BTreeMap::new());
+            for (name, step, value) in steps {
+                let name = SmolStr::from(format!("n{name}"));
+                match step {
+                    0 | 1 => {
+                        let labels = Labels::from_iter([("value", value.to_string())]);
+                        let node = Node { labels, ..Node::default() };
+                        hosts.put(Kind::Node, name.clone(), node.clone());
+                        held.insert(name, node);
+                    }
+                    2 => {
+                        hosts.remove(&name);
+                        held.remove(&name);
+                    }
+                    _ => {
+                        hosts.flush(&mut |delta| match delta {
+                            Delta::HostMetadataUpdate { hostname, node } => {
+                                let former = has.insert(hostname.clone(), node.clone());
+                                assert_ne!(former.as_ref(), Some(node), "told twice");
+                            }
+                            Delta::HostMetadataRemove { hostname } => assert!(has.remove(hostname).is_some()),
+                            other => panic!("not of nodes: {other:?}"),
+                        });
+                        prop_assert_eq!(&has, &held);
+                        prop_assert!(!hosts.is_dirty());
+                    }
+                }
+            }
         }
     }
 }

@@ -224,7 +224,7 @@ impl IpSets {
             let mut members = cluster.members(&set.spec);
             set.wide = members.iter().filter_map(wide).collect();
             let cover = Cover::of(&set.wide, self.overlaps);
-            members.retain(|member| !cover.hides(member));
+            cover.uncover(&mut members);
             set.told = true;
             sink(Delta::IpSetUpdate { id: &set.id, kind: set.spec.kind(), members: &members });
         }
@@ -247,7 +247,7 @@ impl IpSets {
             let set = &self.sets[at.0];
             let cover = Cover::of(&set.wide, self.told_overlaps);
             let mut members = cluster.members(&set.spec);
-            members.retain(|member| !cover.hides(member));
+            cover.uncover(&mut members);
             sink(Delta::IpSetUpdate { id: &set.id, kind: set.spec.kind(), members: &members });
         }
     }

@@ -13,7 +13,10 @@ use caracal_model::{HostEndpointKey, Key, Kind, NetworkSetKey, WorkloadEndpointK
 use caracal_net::Cidr;
 use hashbrown::HashTable;
 use roaring::RoaringBitmap;
+use smallvec::SmallVec;
+use smol_str::SmolStr;
 
+use crate::Member;
 use crate::ids::ItemIx;
 use crate::interner::{Interner, hash_of};
 use crate::key_arena::KeyArena;
@@ -56,7 +59,7 @@ pub(crate) struct Items {
     table: HashTable<u32>,
     arena: KeyArena,
     /// Host, orchestrator and endpoint of workloads, joined.
-    places: Interner<Box<str>>,
+    places: Interner<Box<[u8]>>,
     lists: Slots<NetList>,
 }
 
@@ -64,12 +67,15 @@ const WORKLOAD: u8 = b'w';
 const HOST: u8 = b'h';
 const NETWORK_SET: u8 = b'n';
 /// Separates parts of a key; no part of a key holds it.
-const SEPARATOR: char = '\0';
+const SEPARATOR: u8 = 0;
+
+/// A key, or a part of one, on the stack.
+type Bytes = SmallVec<[u8; 128]>;
 
 impl Items {
     pub(crate) fn find(&self, key: ItemKey<'_>) -> Option<ItemIx> {
         let place = match key {
-            ItemKey::Workload(key) => Some(self.places.find(&*place_of(key))?),
+            ItemKey::Workload(key) => Some(self.places.find(&place_of(key)[..])?),
             ItemKey::Host(_) | ItemKey::NetworkSet(_) => None,
         };
         let bytes = encode(key, place);
@@ -82,7 +88,7 @@ impl Items {
         let place = match key {
             ItemKey::Workload(key) => {
                 let place = place_of(key);
-                Some(self.places.acquire(&*place, || place.as_str().into()).0)
+                Some(self.places.acquire(&place[..], || place[..].into()).0)
             }
             ItemKey::Host(_) | ItemKey::NetworkSet(_) => None,
         };
@@ -127,24 +133,25 @@ impl Items {
     /// The item's key.
     pub(crate) fn key(&self, item: ItemIx) -> Key {
         let bytes = self.arena.get(self.slots[item.0].key);
-        let text = |bytes| std::str::from_utf8(bytes).expect("keys are text");
+        let text = |bytes| -> SmolStr { std::str::from_utf8(bytes).expect("keys are text").into() };
         match bytes[0] {
             WORKLOAD => {
                 let place = &self.places[place_id(bytes)];
-                let mut parts = place.split(SEPARATOR).map(Into::into);
+                let mut parts = place.split(|byte| *byte == SEPARATOR).map(text);
                 let mut part = || parts.next().expect("a place has three parts");
                 Key::WorkloadEndpoint(WorkloadEndpointKey {
                     host: part(),
                     orchestrator: part(),
                     endpoint: part(),
-                    workload: text(&bytes[5..]).into(),
+                    workload: text(&bytes[5..]),
                 })
             }
             HOST => {
-                let (host, name) = text(&bytes[1..]).split_once(SEPARATOR).expect("a host key has two parts");
-                Key::HostEndpoint(HostEndpointKey { host: host.into(), name: name.into() })
+                let mut parts = bytes[1..].splitn(2, |byte| *byte == SEPARATOR).map(text);
+                let mut part = || parts.next().expect("a host key has two parts");
+                Key::HostEndpoint(HostEndpointKey { host: part(), name: part() })
             }
-            _ => Key::NetworkSet(NetworkSetKey(text(&bytes[1..]).into())),
+            _ => Key::NetworkSet(NetworkSetKey(text(&bytes[1..]))),
         }
     }
 
@@ -161,6 +168,19 @@ impl Items {
                 other: nets.iter().filter(|net| host_v4(net).is_none()).copied().collect(),
             })),
         };
+    }
+
+    /// Adds the item's prefixes to lists of single IPv4 addresses and of the rest.
+    pub(crate) fn collect_nets(&self, item: ItemIx, v4: &mut Vec<u32>, other: &mut Vec<Member>) {
+        match self.slots[item.0].nets {
+            Nets::None => {}
+            Nets::One(addr) => v4.push(addr.to_bits()),
+            Nets::List(at) => {
+                let list = &self.lists[at];
+                v4.extend_from_slice(&list.v4);
+                other.extend(list.other.iter().copied().map(Member::Net));
+            }
+        }
     }
 
     /// The item's prefixes.
@@ -184,17 +204,22 @@ pub(crate) fn host_v4(net: &Cidr) -> Option<Ipv4Addr> {
     }
 }
 
-fn place_of(key: &WorkloadEndpointKey) -> String {
+fn place_of(key: &WorkloadEndpointKey) -> Bytes {
     let WorkloadEndpointKey { host, orchestrator, workload: _, endpoint } = key;
-    format!("{host}{SEPARATOR}{orchestrator}{SEPARATOR}{endpoint}")
+    let mut bytes = Bytes::from_slice(host.as_bytes());
+    for part in [orchestrator, endpoint] {
+        bytes.push(SEPARATOR);
+        bytes.extend_from_slice(part.as_bytes());
+    }
+    bytes
 }
 
 fn place_id(bytes: &[u8]) -> u32 {
     u32::from_le_bytes(bytes[1..5].try_into().expect("an id is four bytes"))
 }
 
-fn encode(key: ItemKey<'_>, place: Option<u32>) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(64);
+fn encode(key: ItemKey<'_>, place: Option<u32>) -> Bytes {
+    let mut bytes = Bytes::new();
     match key {
         ItemKey::Workload(key) => {
             bytes.push(WORKLOAD);
@@ -204,7 +229,7 @@ fn encode(key: ItemKey<'_>, place: Option<u32>) -> Vec<u8> {
         ItemKey::Host(key) => {
             bytes.push(HOST);
             bytes.extend_from_slice(key.host.as_bytes());
-            bytes.push(SEPARATOR as u8);
+            bytes.push(SEPARATOR);
             bytes.extend_from_slice(key.name.as_bytes());
         }
         ItemKey::NetworkSet(key) => {

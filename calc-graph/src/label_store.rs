@@ -1,21 +1,23 @@
 //! Label sets, each stored once.
 //!
 //! Input: [`Labels`] of items and profiles. Output: an id per distinct set.
-//! Memory per distinct set: its values, one length byte each, and about 25
-//! bytes; keys are stored once per *shape*, the list of keys that many sets
-//! share. No value is hashed or stored apart from its set: values that no
-//! selector mentions cost their bytes.
-//! Invariant: equal labels have equal ids while anything refers to them.
+//! Memory per distinct set: about 25 bytes, and a byte per value of a label that
+//! has few values, for others a byte more than the value. Keys and values of few
+//! are stored once per *shape*, the list of keys that many sets share; no other
+//! value is hashed or stored apart from its set.
+//! Invariants: equal labels have equal ids while anything refers to them, for
+//! they have equal bytes: whether a shape has a code for a value is decided when
+//! the value is first seen, for as long as there is the shape.
 
-use std::hash::{BuildHasher, Hash, Hasher};
+use std::hash::BuildHasher;
 use std::num::NonZero;
 
 use caracal_model::Labels;
 use hashbrown::HashTable;
-use rustc_hash::{FxBuildHasher, FxHasher};
+use rustc_hash::FxBuildHasher;
 
 use crate::ids::{KeyIx, LabelsIx, ShapeIx};
-use crate::interner::Interner;
+use crate::interner::{Interner, hash_of};
 use crate::key_arena::KeyArena;
 use crate::slots::Slots;
 use crate::varint;
@@ -24,14 +26,36 @@ use crate::varint;
 struct Shape {
     /// Sorted by the text of the keys.
     keys: Box<[KeyIx]>,
+    /// The keys' texts with their lengths: what shapes are found by.
+    text: Box<[u8]>,
+    /// By key: how many values have a code.
+    coded: Box<[u8]>,
+    /// By code: the value, in the arena.
+    values: Vec<u32>,
     sets: u32,
+}
+
+/// How many values of a key get a code. Keys with more have mostly values of one set only.
+const CODED: u8 = 8;
+/// How many codes a shape has: one byte tells codes and the lengths of other values apart.
+const CODES: usize = 0x80;
+/// Stands for a length that does not fit beside the codes and is written after it.
+const LONG: u8 = u8::MAX;
+
+/// A value that has a code.
+#[derive(Clone, Copy, Debug)]
+struct Coded {
+    shape: ShapeIx,
+    key: u32,
+    code: u8,
 }
 
 #[derive(Debug)]
 struct LabelSet {
     shape: ShapeIx,
     refs: NonZero<u32>,
-    /// In the arena. Per key of the shape: the value's length as LEB128, the value.
+    /// In the arena. Per key of the shape: a code below [`CODES`]; or more than
+    /// that by the length of the value, and the value.
     values: u32,
 }
 
@@ -40,6 +64,7 @@ pub(crate) struct LabelStore {
     keys: Interner<Box<str>>,
     shapes: Slots<Shape>,
     shape_table: HashTable<u32>,
+    codes: HashTable<Coded>,
     sets: Slots<LabelSet>,
     set_table: HashTable<u32>,
     values: KeyArena,
@@ -50,15 +75,24 @@ impl LabelStore {
     /// Takes a reference to the set of these labels.
     pub(crate) fn acquire(&mut self, labels: &Labels) -> LabelsIx {
         let shape = self.shape_of(labels);
-        self.scratch.clear();
-        for (_, value) in labels.iter() {
-            varint::push(&mut self.scratch, value.len());
-            self.scratch.extend_from_slice(value.as_bytes());
+        let mut bytes = std::mem::take(&mut self.scratch);
+        bytes.clear();
+        for (key, (_, value)) in (0u32..).zip(labels.iter()) {
+            match self.code_of(shape, key, value) {
+                Some(code) => bytes.push(code),
+                None => push_value(&mut bytes, value),
+            }
         }
-        let hash = set_hash(shape, &self.scratch);
+        let at = self.acquire_set(shape, &bytes);
+        self.scratch = bytes;
+        at
+    }
+
+    fn acquire_set(&mut self, shape: ShapeIx, bytes: &[u8]) -> LabelsIx {
+        let hash = set_hash(shape, bytes);
         let same = |at: &u32| {
             let set = &self.sets[*at];
-            set.shape == shape && *self.values.get(set.values) == *self.scratch
+            set.shape == shape && *self.values.get(set.values) == *bytes
         };
         if let Some(at) = self.set_table.find(hash, same).copied() {
             let refs = &mut self.sets[at].refs;
@@ -66,11 +100,35 @@ impl LabelStore {
             return LabelsIx(at);
         }
         self.shapes[shape.0].sets += 1;
-        let values = self.values.push(&self.scratch);
+        let values = self.values.push(bytes);
         let at = self.sets.insert(LabelSet { shape, refs: NonZero::<u32>::MIN, values });
         let (sets, arena) = (&self.sets, &self.values);
         self.set_table.insert_unique(hash, at, |at| set_hash(sets[*at].shape, arena.get(sets[*at].values)));
         LabelsIx(at)
+    }
+
+    /// The code of a value, given now if the key has had few values so far.
+    fn code_of(&mut self, shape: ShapeIx, key: u32, value: &str) -> Option<u8> {
+        let (shapes, arena) = (&self.shapes, &self.values);
+        let text = |coded: &Coded| arena.get(shapes[coded.shape.0].values[usize::from(coded.code)]);
+        let hash = hash_of(&(shape, key, value.as_bytes()));
+        let same = |coded: &Coded| (coded.shape, coded.key) == (shape, key) && *text(coded) == *value.as_bytes();
+        if let Some(coded) = self.codes.find(hash, same) {
+            return Some(coded.code);
+        }
+        let of_shape = &mut self.shapes[shape.0];
+        let given = &mut of_shape.coded[key as usize];
+        if *given == CODED || of_shape.values.len() == CODES {
+            return None;
+        }
+        *given += 1;
+        let code = u8::try_from(of_shape.values.len()).expect("codes fit in a byte");
+        of_shape.values.push(self.values.push(value.as_bytes()));
+        let (shapes, arena) = (&self.shapes, &self.values);
+        self.codes.insert_unique(hash, Coded { shape, key, code }, |Coded { shape, key, code }| {
+            hash_of(&(*shape, *key, arena.get(shapes[shape.0].values[usize::from(*code)])))
+        });
+        Some(code)
     }
 
     pub(crate) fn retain(&mut self, labels: LabelsIx) {
@@ -90,17 +148,39 @@ impl LabelStore {
             entry.remove();
         }
         self.values.free(set.values);
-        self.values.compact(self.sets.iter_mut().map(|set| &mut set.values));
         let shape = &mut self.shapes[set.shape.0];
         shape.sets -= 1;
         if shape.sets == 0 {
-            let hash = self.shape_hash(set.shape.0);
-            if let Ok(entry) = self.shape_table.find_entry(hash, |at| *at == set.shape.0) {
-                entry.remove();
+            self.forget_shape(set.shape);
+        }
+        let values = self.sets.iter_mut().map(|set| &mut set.values);
+        self.values.compact(values.chain(self.shapes.iter_mut().flat_map(|shape| &mut shape.values)));
+    }
+
+    fn forget_shape(&mut self, at: ShapeIx) {
+        let shape = self.shapes.remove(at.0);
+        if let Ok(entry) = self.shape_table.find_entry(hash_of(&*shape.text), |other| *other == at.0) {
+            entry.remove();
+        }
+        for (key, coded) in (0u32..).zip(&shape.coded) {
+            // Codes are given in turn to all keys: look for those of this one.
+            let mut left = *coded;
+            for (code, value) in (0u8..).zip(&shape.values) {
+                let same = |coded: &Coded| (coded.shape, coded.key, coded.code) == (at, key, code);
+                let hash = hash_of(&(at, key, self.values.get(*value)));
+                if left > 0
+                    && let Ok(entry) = self.codes.find_entry(hash, same)
+                {
+                    entry.remove();
+                    left -= 1;
+                }
             }
-            for key in self.shapes.remove(set.shape.0).keys {
-                self.keys.release(key.0);
-            }
+        }
+        for value in shape.values {
+            self.values.free(value);
+        }
+        for key in shape.keys {
+            self.keys.release(key.0);
         }
     }
 
@@ -121,13 +201,24 @@ impl LabelStore {
 
     /// The keys and values of a set, in order of the keys' text.
     pub(crate) fn iter(&self, labels: LabelsIx) -> impl Iterator<Item = (KeyIx, &str)> {
+        self.iter_bytes(labels).map(|(key, value)| (key, text(value)))
+    }
+
+    /// As [`iter`](Self::iter), for who does not look at most of the values.
+    pub(crate) fn iter_bytes(&self, labels: LabelsIx) -> impl Iterator<Item = (KeyIx, &[u8])> {
         let set = &self.sets[labels.0];
+        let shape = &self.shapes[set.shape.0];
         let mut rest = self.values.get(set.values);
-        self.shapes[set.shape.0].keys.iter().map(move |key| {
-            let len = varint::take(&mut rest);
-            let (value, after) = rest.split_at(len);
+        shape.keys.iter().map(move |key| {
+            let (head, after) = rest.split_first().expect("a set has a value for each key of its shape");
             rest = after;
-            (*key, std::str::from_utf8(value).expect("values are text"))
+            if usize::from(*head) < CODES {
+                return (*key, self.values.get(shape.values[usize::from(*head)]));
+            }
+            let length = if *head == LONG { varint::take(&mut rest) } else { usize::from(*head) - CODES };
+            let (value, after) = rest.split_at(length);
+            rest = after;
+            (*key, value)
         })
     }
 
@@ -157,33 +248,42 @@ impl LabelStore {
     }
 
     fn shape_of(&mut self, labels: &Labels) -> ShapeIx {
-        let hash = keys_hash(labels.iter().map(|(key, _)| key));
-        let same = |at: &u32| {
-            let keys = self.shapes[*at].keys.iter().map(|key| self.key(*key));
-            keys.eq(labels.iter().map(|(key, _)| key))
-        };
-        if let Some(at) = self.shape_table.find(hash, same) {
+        let text = &mut self.scratch;
+        text.clear();
+        for (key, _) in labels.iter() {
+            varint::push(text, key.len());
+            text.extend_from_slice(key.as_bytes());
+        }
+        let hash = hash_of(&text[..]);
+        if let Some(at) = self.shape_table.find(hash, |at| *self.shapes[*at].text == **text) {
             return ShapeIx(*at);
         }
         let keys = labels.iter().map(|(key, _)| self.keys.acquire(key, || key.into()).0);
-        let keys = keys.map(KeyIx).collect();
-        let at = self.shapes.insert(Shape { keys, sets: 0 });
-        let (shapes, texts) = (&self.shapes, &self.keys);
-        self.shape_table.insert_unique(hash, at, |at| keys_hash(shapes[*at].keys.iter().map(|key| &*texts[key.0])));
+        let keys: Box<[KeyIx]> = keys.map(KeyIx).collect();
+        let coded = keys.iter().map(|_| 0).collect();
+        let shape = Shape { keys, text: text.as_slice().into(), coded, values: Vec::new(), sets: 0 };
+        let at = self.shapes.insert(shape);
+        let shapes = &self.shapes;
+        self.shape_table.insert_unique(hash, at, |at| hash_of(&*shapes[*at].text));
         ShapeIx(at)
-    }
-
-    fn shape_hash(&self, at: u32) -> u64 {
-        keys_hash(self.shapes[at].keys.iter().map(|key| self.key(*key)))
     }
 }
 
-fn keys_hash<'a>(keys: impl Iterator<Item = &'a str>) -> u64 {
-    let mut hasher = FxHasher::default();
-    for key in keys {
-        key.hash(&mut hasher);
+/// Writes a value that has no code.
+fn push_value(bytes: &mut Vec<u8>, value: &str) {
+    match u8::try_from(CODES + value.len()) {
+        Ok(head) if head != LONG => bytes.push(head),
+        Ok(_) | Err(_) => {
+            bytes.push(LONG);
+            varint::push(bytes, value.len());
+        }
     }
-    hasher.finish()
+    bytes.extend_from_slice(value.as_bytes());
+}
+
+/// The text of a value.
+pub(crate) fn text(value: &[u8]) -> &str {
+    std::str::from_utf8(value).expect("values are text")
 }
 
 fn set_hash(shape: ShapeIx, values: &[u8]) -> u64 {
@@ -192,6 +292,10 @@ fn set_hash(shape: ShapeIx, values: &[u8]) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
     use super::*;
 
     fn labels(pairs: &[(&str, &str)]) -> Labels {
@@ -222,7 +326,48 @@ mod tests {
         assert_eq!(store.iter(set).count(), 2);
         store.release(set);
         assert_eq!((store.sets.len(), store.shapes.len()), (0, 0));
-        assert!(store.set_table.is_empty() && store.shape_table.is_empty());
+        assert!(store.set_table.is_empty() && store.shape_table.is_empty() && store.codes.is_empty());
         assert_eq!(store.keys.find("a"), None);
+    }
+
+    proptest! {
+        /// Against a list of the labels that are held, each with its references.
+        #[test]
+        fn sets_are_those_acquired(
+            steps in prop::collection::vec((0u8..4, prop::collection::btree_map("[ab]c?", "[xyz]{0,3}|x{130}", 0..3)), 0..120)
+        ) {
+            let mut store = LabelStore::default();
+            let mut held: Vec<(Labels, LabelsIx)> = Vec::new();
+            for (step, pairs) in steps {
+                let at = pairs.len() * 7 % held.len().max(1);
+                match (step, held.is_empty()) {
+                    (0, false) => {
+                        let (_, at) = held.swap_remove(at);
+                        store.release(at);
+                    }
+                    (1, false) => {
+                        let (labels, at) = held[at].clone();
+                        store.retain(at);
+                        held.push((labels, at));
+                    }
+                    _ => {
+                        let labels: Labels = pairs.iter().collect();
+                        let at = store.acquire(&labels);
+                        held.push((labels, at));
+                    }
+                }
+                for (labels, at) in &held {
+                    prop_assert_eq!(&store.labels(*at), labels);
+                    let same = held.iter().filter(|(other, _)| other == labels);
+                    prop_assert!(same.clone().all(|(_, other)| other == at));
+                }
+                let distinct: BTreeSet<LabelsIx> = held.iter().map(|(_, at)| *at).collect();
+                prop_assert_eq!(store.sets.len(), distinct.len());
+            }
+            for (_, at) in held {
+                store.release(at);
+            }
+            prop_assert!(store.shapes.len() == 0 && store.codes.is_empty() && store.keys.iter().count() == 0);
+        }
     }
 }

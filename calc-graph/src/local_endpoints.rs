@@ -3,9 +3,10 @@
 //! Inputs: local workload and host endpoints, the policy lists of their classes.
 //! Outputs: endpoint updates and removals. Memory: each local endpoint's object.
 //! Invariants: nothing is told before every kind was listed once; an endpoint
-//! is told again if what the receiver sees of it changed, and only then.
+//! is told again if what the receiver sees of it changed, and only then; also if
+//! it was gone in between.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use caracal_model::{HostEndpoint, HostEndpointKey, WorkloadEndpoint, WorkloadEndpointKey};
 use rustc_hash::FxHashMap;
@@ -100,7 +101,13 @@ struct LocalEndpoint {
     /// The lists that the receiver has; `None` if it has not got the object as it is.
     told: Option<HostPolicyLists>,
     /// Whether the receiver has the key.
-    known: bool,
+    known: Known,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Known {
+    Yes,
+    No,
 }
 
 #[derive(Debug, Default)]
@@ -109,8 +116,9 @@ pub(crate) struct LocalEndpoints {
     slots: Slots<LocalEndpoint>,
     of_item: FxHashMap<ItemIx, LocalIx>,
     dirty: BTreeSet<LocalIx>,
-    /// Keys that the receiver has and that no endpoint has any more.
-    gone: BTreeSet<LocalKey>,
+    /// Keys that the receiver has and that no endpoint has any more; with what it
+    /// has, unless the endpoint had changed before it went.
+    gone: BTreeMap<LocalKey, Option<(LocalObject, HostPolicyLists)>>,
 }
 
 impl LocalEndpoints {
@@ -134,8 +142,9 @@ impl LocalEndpoints {
             let former = std::mem::replace(&mut held.object, object);
             return (at, Some(former));
         }
-        let known = self.gone.remove(&object.key());
-        let told = None;
+        let former = self.gone.remove(&object.key());
+        let known = if former.is_some() { Known::Yes } else { Known::No };
+        let told = former.flatten().filter(|(told, _)| told.looks_like(&object)).map(|(_, lists)| lists);
         let at = LocalIx(self.slots.insert(LocalEndpoint { object, told, known }));
         self.of_item.insert(item, at);
         self.dirty.insert(at);
@@ -146,9 +155,9 @@ impl LocalEndpoints {
     pub(crate) fn remove(&mut self, item: ItemIx) -> Option<LocalObject> {
         let at = self.of_item.remove(&item)?;
         self.dirty.remove(&at);
-        let LocalEndpoint { object, known, .. } = self.slots.remove(at.0);
-        if known {
-            self.gone.insert(object.key());
+        let LocalEndpoint { object, told, known } = self.slots.remove(at.0);
+        if known == Known::Yes {
+            self.gone.insert(object.key(), told.map(|lists| (object.clone(), lists)));
         }
         Some(object)
     }
@@ -183,13 +192,13 @@ impl LocalEndpoints {
                 continue;
             }
             held.told = Some(now.clone());
-            held.known = true;
+            held.known = Known::Yes;
             held.object.update(now, sink);
         }
     }
 
     pub(crate) fn flush_removals(&mut self, sink: &mut dyn FnMut(Delta<'_>)) {
-        for key in std::mem::take(&mut self.gone) {
+        for key in std::mem::take(&mut self.gone).into_keys() {
             sink(match &key {
                 LocalKey::Workload(key) => Delta::WorkloadRemove { key },
                 LocalKey::Host(key) => Delta::HostRemove { key },

@@ -29,6 +29,13 @@ impl Cover {
         Self(outermost)
     }
 
+    /// Takes out the members that a broader prefix covers.
+    pub(crate) fn uncover(&self, members: &mut Vec<Member>) {
+        if !self.0.is_empty() {
+            members.retain(|member| !self.hides(member));
+        }
+    }
+
     /// Whether a broader prefix covers the member.
     pub(crate) fn hides(&self, member: &Member) -> bool {
         let Member::Net(net) = member else { return false };

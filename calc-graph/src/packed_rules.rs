@@ -2,7 +2,9 @@
 //!
 //! A cluster has many more policies than a node needs. Until a local endpoint
 //! is selected, a policy's rules are only kept, so they are kept small: absent
-//! fields take a bit, lists a length. Invariant: unpacking gives back what was
+//! fields take a bit, lists a length. Texts stand apart from the *form*, which
+//! names them by their numbers: policies that are made after one pattern for
+//! many namespaces have one form. Invariant: unpacking gives back what was
 //! packed, and equal rules have equal bytes.
 
 use std::collections::BTreeMap;
@@ -16,9 +18,15 @@ use smol_str::SmolStr;
 
 use crate::varint;
 
-/// The rules of a profile in both directions.
+/// The rules of a profile in both directions; or a policy's selector, which is
+/// the first of the texts, and its rules.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) struct PackedRules(Box<[u8]>);
+pub(crate) struct PackedRules {
+    /// The rules, with numbers for texts.
+    pub(crate) form: Box<[u8]>,
+    /// The texts in order of their numbers, each after its length.
+    pub(crate) texts: Box<[u8]>,
+}
 
 /// Rules in both directions.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -34,44 +42,43 @@ impl PackedRules {
             writer.list(inbound, Writer::rule);
             writer.list(outbound, Writer::rule);
         }
-        Self(writer.bytes.into())
+        writer.packed()
     }
 
-    pub(crate) fn unpack(&self) -> Rules {
-        if self.0.is_empty() {
-            return Rules::default();
-        }
-        let mut reader = Reader { whole: &self.0, rest: &self.0 };
-        reader.rules()
-    }
-}
-
-/// A policy's selector and rules: of a text that both have, one is kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct PackedPolicy(Box<[u8]>);
-
-impl PackedPolicy {
-    pub(crate) fn pack(selector: &SmolStr, inbound: &[Rule], outbound: &[Rule]) -> Self {
+    /// The selector of a policy and its rules: of a text that both have, one is kept.
+    pub(crate) fn pack_policy(selector: &SmolStr, inbound: &[Rule], outbound: &[Rule]) -> Self {
         let mut writer = Writer::default();
         writer.text(selector);
         writer.list(inbound, Writer::rule);
         writer.list(outbound, Writer::rule);
-        Self(writer.bytes.into())
+        writer.packed()
     }
 
+    pub(crate) fn unpack(&self) -> Rules {
+        match self.form.is_empty() {
+            true => Rules::default(),
+            false => Reader::new(&self.form, &self.texts).rules(),
+        }
+    }
+}
+
+/// A packed policy, borrowed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PackedPolicy<'a> {
+    pub(crate) form: &'a [u8],
+    pub(crate) texts: &'a [u8],
+}
+
+impl PackedPolicy<'_> {
     /// The selector as it was written.
-    pub(crate) fn selector(&self) -> SmolStr {
-        self.reader().text()
+    pub(crate) fn selector(self) -> SmolStr {
+        Reader::new(self.form, self.texts).text()
     }
 
-    pub(crate) fn rules(&self) -> Rules {
-        let mut reader = self.reader();
+    pub(crate) fn rules(self) -> Rules {
+        let mut reader = Reader::new(self.form, self.texts);
         reader.text();
         reader.rules()
-    }
-
-    fn reader(&self) -> Reader<'_> {
-        Reader { whole: &self.0, rest: &self.0 }
     }
 }
 
@@ -89,11 +96,18 @@ const REMEMBERED: usize = 32;
 #[derive(Default)]
 struct Writer {
     bytes: Vec<u8>,
-    /// Where texts were written that are worth naming again.
-    texts: Vec<(SmolStr, usize)>,
+    texts: Vec<u8>,
+    /// How many texts there are.
+    count: usize,
+    /// The first texts, by number.
+    remembered: Vec<SmolStr>,
 }
 
 impl Writer {
+    fn packed(self) -> PackedRules {
+        PackedRules { form: self.bytes.into(), texts: self.texts.into() }
+    }
+
     fn byte(&mut self, byte: u8) {
         self.bytes.push(byte);
     }
@@ -102,17 +116,17 @@ impl Writer {
         varint::push(&mut self.bytes, length);
     }
 
-    /// Writes twice its length and a text; or one more than twice the place of
-    /// the same text before it: selectors are often repeated.
+    /// Writes a text's number; selectors are often repeated.
     fn text(&mut self, text: &SmolStr) {
-        if let Some((_, at)) = self.texts.iter().find(|(written, _)| written == text) {
-            return self.length(at << 1 | 1);
+        if let Some(number) = self.remembered.iter().position(|written| written == text) {
+            return self.length(number);
         }
-        let at = self.bytes.len();
-        self.length(text.len() << 1);
-        self.bytes.extend_from_slice(text.as_bytes());
-        if text.len() > 3 && self.texts.len() < REMEMBERED {
-            self.texts.push((text.clone(), at));
+        self.length(self.count);
+        self.count += 1;
+        varint::push(&mut self.texts, text.len());
+        self.texts.extend_from_slice(text.as_bytes());
+        if self.remembered.len() < REMEMBERED {
+            self.remembered.push(text.clone());
         }
     }
 
@@ -281,11 +295,23 @@ impl Writer {
 }
 
 struct Reader<'a> {
-    whole: &'a [u8],
     rest: &'a [u8],
+    /// By number.
+    texts: Vec<&'a str>,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    fn new(form: &'a [u8], texts: &'a [u8]) -> Self {
+        let mut rest = texts;
+        let texts = std::iter::from_fn(|| {
+            let length = (!rest.is_empty()).then(|| varint::take(&mut rest))?;
+            let (text, after) = rest.split_at(length);
+            rest = after;
+            Some(std::str::from_utf8(text).expect("packed texts are text"))
+        });
+        Self { rest: form, texts: texts.collect() }
+    }
+
     fn bytes<const N: usize>(&mut self) -> [u8; N] {
         let (bytes, rest) = self.rest.split_first_chunk().expect("packed rules are whole");
         self.rest = rest;
@@ -302,15 +328,8 @@ impl Reader<'_> {
     }
 
     fn text(&mut self) -> SmolStr {
-        let length = self.length();
-        if length & 1 == 1 {
-            let mut there = &self.whole[length >> 1..];
-            let length = varint::take(&mut there);
-            return text(&there[..length >> 1]);
-        }
-        let (bytes, rest) = self.rest.split_at(length >> 1);
-        self.rest = rest;
-        text(bytes)
+        let number = self.length();
+        self.texts[number].into()
     }
 
     fn list<T>(&mut self, mut one: impl FnMut(&mut Self) -> T) -> Vec<T> {
@@ -419,10 +438,6 @@ impl Reader<'_> {
             _ => RulePort::Named(self.text()),
         }
     }
-}
-
-fn text(bytes: &[u8]) -> SmolStr {
-    std::str::from_utf8(bytes).expect("packed texts are text").into()
 }
 
 #[cfg(test)]

@@ -1,18 +1,21 @@
 //! Lists of profiles that items inherit labels from, and the profiles' labels.
 //!
 //! Input: the profile lists of items, the labels of profiles. Output: an id per
-//! distinct list. Memory: 8 bytes per profile; a list and about 40 bytes per
+//! distinct list. Memory: 4 bytes per profile; a list and about 40 bytes per
 //! distinct list that is not of one profile.
 
 use crate::ids::{LabelsIx, ParentsIx, Place, ProfileIx};
 use crate::label_store::LabelStore;
 use crate::short_lists::{List, ShortLists};
 
+/// Stands for no labels.
+const NONE: LabelsIx = LabelsIx(u32::MAX);
+
 #[derive(Debug, Default)]
 pub(crate) struct Parents {
     lists: ShortLists<ProfileIx>,
-    /// By profile; `None` for a profile that does not exist.
-    labels: Vec<Option<LabelsIx>>,
+    /// By profile; [`NONE`] for a profile that does not exist.
+    labels: Vec<LabelsIx>,
 }
 
 impl Parents {
@@ -32,15 +35,16 @@ impl Parents {
     }
 
     pub(crate) fn labels(&self, profile: ProfileIx) -> Option<LabelsIx> {
-        self.labels.get(profile.ix()).copied().flatten()
+        self.labels.get(profile.ix()).copied().filter(|labels| *labels != NONE)
     }
 
     /// Sets a profile's labels and gives the former ones out.
     pub(crate) fn set_labels(&mut self, profile: ProfileIx, labels: Option<LabelsIx>) -> Option<LabelsIx> {
         if self.labels.len() <= profile.ix() {
-            self.labels.resize(profile.ix() + 1, None);
+            self.labels.resize(profile.ix() + 1, NONE);
         }
-        std::mem::replace(&mut self.labels[profile.ix()], labels)
+        let former = std::mem::replace(&mut self.labels[profile.ix()], labels.unwrap_or(NONE));
+        Some(former).filter(|former| *former != NONE)
     }
 }
 

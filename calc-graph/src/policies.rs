@@ -2,8 +2,8 @@
 //!
 //! Input: Policy objects; from the class space of local endpoints, the selectors
 //! that gained or lost a class. Output: policies that became active, inactive or
-//! changed. Memory per dormant policy: about 110 bytes, its selector and its rules
-//! as bytes; of the selectors of others equal ones are held once.
+//! changed. Memory per dormant policy: about 60 bytes, its key and its texts; of the
+//! rest of the rules, and of the selectors of others, equal ones are held once.
 //! Invariants: a policy is active if its selector matches a local endpoint, or
 //! if it asks to be needed on every node. A policy is *dormant*, its selector
 //! not in the class space, if the selector requires a label with a value that no
@@ -23,10 +23,12 @@ use smol_str::SmolStr;
 use crate::class_space::ClassSpace;
 use crate::id_set::IdSet;
 use crate::ids::{Place, PolicyIx, SelectorIx, SetIx, TierIx};
-use crate::interner::hash_of;
+use crate::interner::{Interner, hash_of};
+use crate::key_arena::KeyArena;
 use crate::label_store::LabelStore;
-use crate::packed_rules::{PackedPolicy, Rules};
+use crate::packed_rules::{PackedPolicy, PackedRules, Rules};
 use crate::pairs::{PairHash, Postings};
+use crate::policy_key::KeyParts;
 use crate::selector_table::{SelectorParser, SelectorTable};
 use crate::slots::Slots;
 use crate::tiers::Tiers;
@@ -46,26 +48,42 @@ pub(crate) struct Placing {
 
 #[derive(Debug)]
 pub(crate) struct HeldPolicy {
-    pub(crate) key: PolicyKey,
+    /// In the arena.
+    key: u32,
+    /// In the arena: the selector and the texts of the rules.
+    texts: u32,
+    /// The rules without their texts.
+    form: u32,
     pub(crate) kind: Kind,
     pub(crate) tier: TierIx,
     /// Infinity for a policy without one.
     order: f64,
     pub(crate) placing: Placing,
-    /// `None` for a dormant policy.
-    selector: Option<SelectorIx>,
+    /// [`DORMANT`] for a dormant policy.
+    awake: SelectorIx,
     /// The label that the selector requires.
     pair: Option<PairHash>,
-    packed: PackedPolicy,
     active: bool,
     /// Whether the receiver has it.
     told: bool,
 }
 
+/// Stands for the selector of a dormant policy.
+const DORMANT: SelectorIx = SelectorIx(u32::MAX);
+
 impl HeldPolicy {
-    pub(crate) fn rules(&self) -> Rules {
-        self.packed.rules()
+    /// `None` for a dormant policy.
+    fn selector(&self) -> Option<SelectorIx> {
+        (self.awake != DORMANT).then_some(self.awake)
     }
+}
+
+/// What only policies have that some local endpoint needs.
+#[derive(Debug)]
+struct Active {
+    key: PolicyKey,
+    /// The sets that it names.
+    sets: Box<[SetIx]>,
 }
 
 /// What the selection of a flush found.
@@ -97,8 +115,10 @@ pub(crate) struct Policies {
     of_pair: Postings,
     /// What few policies have.
     hints: FxHashMap<PolicyIx, Box<[SmolStr]>>,
-    /// The sets that active policies name.
-    sets: FxHashMap<PolicyIx, Box<[SetIx]>>,
+    active: FxHashMap<PolicyIx, Active>,
+    /// Keys and texts.
+    arena: KeyArena,
+    forms: Interner<Box<[u8]>>,
 }
 
 impl Index<PolicyIx> for Policies {
@@ -124,8 +144,9 @@ pub(crate) struct PolicyContext<'a> {
 
 impl Policies {
     pub(crate) fn find(&self, key: &PolicyKey) -> Option<PolicyIx> {
-        let same = |at: &u32| self.slots[*at].key == *key;
-        self.table.find(hash_of(key), same).map(|at| PolicyIx(*at))
+        let key = KeyParts::encode(key);
+        let same = |at: &u32| *self.arena.get(self.slots[*at].key) == *key;
+        self.table.find(hash_of(&key[..]), same).map(|at| PolicyIx(*at))
     }
 
     pub(crate) fn of_kind(&self, kind: Kind) -> RoaringBitmap {
@@ -133,12 +154,14 @@ impl Policies {
         policies.map(|(at, _)| at).collect()
     }
 
-    /// Holds a policy whose selectors were checked; `selector` is its own.
+    /// Holds a policy whose selectors were checked; `known` is where its key is
+    /// held already, `selector` is its own.
     pub(crate) fn put(
         &mut self,
         cx: PolicyContext<'_>,
         kind: Kind,
-        key: PolicyKey,
+        known: Option<PolicyIx>,
+        key: &PolicyKey,
         policy: &Policy,
         selector: &Selector,
     ) {
@@ -158,7 +181,16 @@ impl Policies {
         let hinted = perf_hints.iter().any(|hint| hint == NEEDED_ON_EVERY_NODE);
         let pair = if hinted { None } else { PairHash::required(selector.expr()) };
         let awake = pair.is_none_or(|pair| cx.space.has_pair(pair));
+        let bytes = KeyParts::encode(key);
+        let PackedRules { form, texts } = PackedRules::pack_policy(selector_text, inbound_rules, outbound_rules);
+        let awake = awake.then(|| self.selectors.acquire(cx.space, cx.labels, selector));
         let new = HeldPolicy {
+            key: match known {
+                Some(at) => self.slots[at.0].key,
+                None => self.arena.push(&bytes),
+            },
+            texts: self.arena.push(&texts),
+            form: self.forms.acquire(&*form, || form.clone()).0,
             kind,
             tier: cx.tiers.acquire(tier),
             // Adding nothing turns -0 into 0.
@@ -170,25 +202,22 @@ impl Policies {
                 pre_dnat: *pre_dnat,
                 apply_on_forward: *apply_on_forward,
             },
-            selector: awake.then(|| self.selectors.acquire(cx.space, cx.labels, selector)),
+            awake: awake.unwrap_or(DORMANT),
             pair,
-            packed: PackedPolicy::pack(selector_text, inbound_rules, outbound_rules),
             active: false,
             told: false,
-            key,
         };
-        match self.find(&new.key) {
+        match known {
             Some(at) => self.replace(cx, at, new, perf_hints),
-            None => self.insert(new, perf_hints),
+            None => self.insert(hash_of(&bytes[..]), new, perf_hints),
         }
     }
 
-    fn insert(&mut self, new: HeldPolicy, hints: &[SmolStr]) {
-        let hash = hash_of(&new.key);
-        let (selector, pair) = (new.selector, new.pair);
+    fn insert(&mut self, hash: u64, new: HeldPolicy, hints: &[SmolStr]) {
+        let (selector, pair) = (new.selector(), new.pair);
         let at = self.slots.insert(new);
-        let slots = &self.slots;
-        self.table.insert_unique(hash, at, |at| hash_of(&slots[*at].key));
+        let (slots, arena) = (&self.slots, &self.arena);
+        self.table.insert_unique(hash, at, |at| hash_of(arena.get(slots[*at].key)));
         let at = PolicyIx(at);
         if let Some(pair) = pair {
             self.of_pair.insert(pair, at);
@@ -207,13 +236,15 @@ impl Policies {
         (new.active, new.told) = (old.active, old.told);
         let placed = new.placing != old.placing;
         let ranked = (new.tier, new.order.to_bits()) != (old.tier, old.order.to_bits());
-        let said = |held: &HeldPolicy| (held.tier, held.selector, held.placing.untracked, held.placing.pre_dnat);
+        let said = |held: &HeldPolicy| (held.tier, held.awake, held.placing.untracked, held.placing.pre_dnat);
         let hinted =
             self.hints.get(&at).is_some_and(|old| **old != *hints) || self.hints.contains_key(&at) == hints.is_empty();
         // The same rules may be packed in two ways: after selectors that are written differently.
-        let repacked = new.packed != old.packed && new.packed.rules() != old.packed.rules();
+        let bytes = |held: &HeldPolicy| (held.form, self.arena.get(held.texts));
+        let rules = |held: &HeldPolicy| packed(&self.forms, &self.arena, held).rules();
+        let repacked = bytes(new) != bytes(&old) && rules(new) != rules(&old);
         let message = said(new) != said(&old) || repacked || hinted;
-        let (selector, pair, active) = (new.selector, new.pair, new.active);
+        let (selector, pair, active) = (new.selector(), new.pair, new.active);
         if ranked || placed || message {
             self.dirty.insert(at);
         }
@@ -236,33 +267,37 @@ impl Policies {
         } else {
             self.hints.insert(at, hints.into());
         }
-        if selector != old.selector {
-            if let Some(old) = old.selector {
+        let former = old.selector();
+        if selector != former {
+            if let Some(old) = former {
                 self.of_selector[old.ix()].remove(at.0);
             }
             if let Some(selector) = selector {
                 self.enlist(selector, at);
             }
         }
-        if ranked || placed || selector != old.selector {
-            self.pending.selectors.extend([selector, old.selector].into_iter().flatten());
+        if ranked || placed || selector != former {
+            self.pending.selectors.extend([selector, former].into_iter().flatten());
         }
-        if let Some(old) = old.selector {
-            self.selectors.release(cx.space, old);
+        if let Some(former) = former {
+            self.selectors.release(cx.space, former);
         }
         cx.tiers.release(old.tier);
+        self.forms.release(old.form);
+        self.free([old.texts]);
     }
 
     pub(crate) fn remove(&mut self, cx: PolicyContext<'_>, at: PolicyIx) {
+        let key = self.key(at);
         let held = self.slots.remove(at.0);
-        let hash = hash_of(&held.key);
+        let hash = hash_of(self.arena.get(held.key));
         if let Ok(entry) = self.table.find_entry(hash, |other| *other == at.0) {
             entry.remove();
         }
         if let Some(pair) = held.pair {
             self.of_pair.remove(pair, at);
         }
-        if let Some(selector) = held.selector {
+        if let Some(selector) = held.selector() {
             self.of_selector[selector.ix()].remove(at.0);
             self.selectors.release(cx.space, selector);
             self.pending.selectors.insert(selector);
@@ -274,10 +309,24 @@ impl Policies {
         if held.active || self.pending.moved.contains(&at) {
             self.pending.moved.insert(at);
         }
-        self.released.extend(self.sets.remove(&at).into_iter().flatten());
+        self.deactivate(at);
         if held.told {
-            self.gone.insert(held.key);
+            self.gone.insert(key);
         }
+        self.forms.release(held.form);
+        self.free([held.key, held.texts]);
+    }
+
+    fn free<const N: usize>(&mut self, freed: [u32; N]) {
+        for at in freed {
+            self.arena.free(at);
+        }
+        self.arena.compact(self.slots.iter_mut().flat_map(|held| [&mut held.key, &mut held.texts]));
+    }
+
+    /// Forgets what only active policies have.
+    fn deactivate(&mut self, at: PolicyIx) {
+        self.released.extend(self.active.remove(&at).into_iter().flat_map(|active| active.sets));
     }
 
     /// Whether any policy's selector requires a label.
@@ -297,16 +346,16 @@ impl Policies {
             let present = space.has_pair(pair);
             for at in self.of_pair.of(pair) {
                 let held = &mut self.slots[at.0];
-                match (held.selector, present) {
+                match (held.selector(), present) {
                     (None, true) => {
-                        let text = held.packed.selector();
+                        let text = packed(&self.forms, &self.arena, held).selector();
                         let selector = parser.parse(&text).expect("selectors are checked before they are held");
                         let selector = self.selectors.acquire(space, labels, &selector);
-                        self.slots[at.0].selector = Some(selector);
+                        self.slots[at.0].awake = selector;
                         self.enlist(selector, at);
                     }
                     (Some(selector), false) => {
-                        held.selector = None;
+                        held.awake = DORMANT;
                         self.of_selector[selector.ix()].remove(at.0);
                         self.selectors.release(space, selector);
                         self.dirty.insert(at);
@@ -332,24 +381,45 @@ impl Policies {
             let held = &mut self.slots[at.0];
             let hints = self.hints.get(&at).into_iter().flatten();
             let hinted = hints.into_iter().any(|hint| hint == NEEDED_ON_EVERY_NODE);
-            let needed = hinted || held.selector.is_some_and(|selector| space.has_match(selector));
+            let needed = hinted || held.selector().is_some_and(|selector| space.has_match(selector));
             if needed == held.active {
                 continue;
             }
             held.active = needed;
+            let told = !needed && std::mem::take(&mut held.told);
             selection.moved.insert(at);
+            let key = self.key(at);
             if needed {
                 selection.updated.insert(at);
+                self.active.insert(at, Active { key, sets: Box::default() });
             } else {
                 selection.updated.remove(&at);
-                self.released.extend(self.sets.remove(&at).into_iter().flatten());
-                if std::mem::take(&mut held.told) {
-                    self.gone.insert(held.key.clone());
+                self.deactivate(at);
+                if told {
+                    self.gone.insert(key);
                 }
             }
         }
         selection.selectors.retain(|selector| space.has_selector(*selector));
         selection
+    }
+
+    /// A policy's key.
+    pub(crate) fn key(&self, at: PolicyIx) -> PolicyKey {
+        if let Some(active) = self.active.get(&at) {
+            return active.key.clone();
+        }
+        KeyParts::decode(self.arena.get(self.slots[at.0].key)).key()
+    }
+
+    /// The key of an active policy.
+    pub(crate) fn active_key(&self, at: PolicyIx) -> &PolicyKey {
+        &self.active[&at].key
+    }
+
+    /// A policy's rules.
+    pub(crate) fn rules(&self, at: PolicyIx) -> Rules {
+        packed(&self.forms, &self.arena, &self.slots[at.0]).rules()
     }
 
     /// The policies with a selector; all are active if it matches anything.
@@ -382,7 +452,7 @@ impl Policies {
     /// Policies in order of their keys.
     pub(crate) fn by_key(&self, policies: impl Iterator<Item = PolicyIx>) -> Vec<PolicyIx> {
         let mut policies: Vec<PolicyIx> = policies.collect();
-        policies.sort_unstable_by_key(|at| &self.slots[at.0].key);
+        policies.sort_by_cached_key(|at| self.key(*at));
         policies
     }
 
@@ -390,7 +460,8 @@ impl Policies {
     pub(crate) fn compare(&self, tiers: &Tiers, a: PolicyIx, b: PolicyIx) -> Ordering {
         let (a, b) = (&self.slots[a.0], &self.slots[b.0]);
         let tier = || tiers.compare(a.tier, b.tier);
-        let tie = || tie_break(&a.key).cmp(tie_break(&b.key));
+        let parts = |held: &HeldPolicy| KeyParts::decode(self.arena.get(held.key));
+        let tie = || parts(a).tie_break().cmp(parts(b).tie_break());
         tier().then(a.order.total_cmp(&b.order)).then_with(tie)
     }
 
@@ -398,11 +469,12 @@ impl Policies {
     pub(crate) fn policy(&self, at: PolicyIx, tiers: &Tiers) -> Policy {
         let held = &self.slots[at.0];
         let Placing { ingress, egress, untracked, pre_dnat, apply_on_forward } = held.placing;
-        let Rules { inbound, outbound } = held.rules();
+        let packed = packed(&self.forms, &self.arena, held);
+        let Rules { inbound, outbound } = packed.rules();
         Policy {
             tier: tiers.name(held.tier).clone(),
             order: self.order(at),
-            selector: held.packed.selector(),
+            selector: packed.selector(),
             ingress,
             egress,
             inbound_rules: inbound,
@@ -416,7 +488,7 @@ impl Policies {
 
     /// The canonical text of an active policy's selector.
     pub(crate) fn selector_text(&self, at: PolicyIx) -> &str {
-        let selector = self.slots[at.0].selector;
+        let selector = self.slots[at.0].selector();
         self.selectors.text(selector.expect("an active policy is awake"))
     }
 
@@ -427,8 +499,8 @@ impl Policies {
 
     /// Replaces the sets that an active policy names.
     pub(crate) fn set_sets(&mut self, at: PolicyIx, sets: Vec<SetIx>) {
-        let old = self.sets.insert(at, sets.into());
-        self.released.extend(old.into_iter().flatten());
+        let active = self.active.get_mut(&at).expect("only active policies name sets");
+        self.released.extend(std::mem::replace(&mut active.sets, sets.into()));
     }
 
     /// References to sets that no active policy needs any more.
@@ -440,7 +512,9 @@ impl Policies {
     pub(crate) fn set_told(&mut self, at: PolicyIx) {
         let held = &mut self.slots[at.0];
         held.told = true;
-        self.gone.remove(&held.key);
+        if !self.gone.is_empty() {
+            self.gone.remove(&self.active[&at].key);
+        }
     }
 
     /// The keys that the receiver has to forget, sorted.
@@ -459,8 +533,7 @@ impl Policies {
     }
 }
 
-/// The bytes of [`PolicyKey::tie_break`], without making the text.
-fn tie_break(key: &PolicyKey) -> impl Iterator<Item = u8> + use<'_> {
-    let parts = [&key.name, "/", &key.namespace, "/", key.kind.as_str()];
-    parts.into_iter().flat_map(str::bytes)
+/// A policy's selector and rules.
+fn packed<'a>(forms: &'a Interner<Box<[u8]>>, arena: &'a KeyArena, held: &HeldPolicy) -> PackedPolicy<'a> {
+    PackedPolicy { form: &forms[held.form], texts: arena.get(held.texts) }
 }

@@ -154,10 +154,10 @@ fn build_stage(cx: ListContext<'_>, policies: &[PolicyIx], stage: Stage) -> Vec<
         }
         let tier = tiers.last_mut().expect("a tier was pushed");
         if placing.ingress {
-            tier.ingress.push(held.key.clone());
+            tier.ingress.push(cx.policies.active_key(*at).clone());
         }
         if egress {
-            tier.egress.push(held.key.clone());
+            tier.egress.push(cx.policies.active_key(*at).clone());
         }
     }
     tiers

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 
-use caracal_model::{PolicyKey, Stamp};
+use caracal_model::Stamp;
 
 use crate::Delta;
 use crate::active_rules::{acquire_sets, policy_message, profile_message, profile_rules};
@@ -131,7 +131,7 @@ impl CalcGraph {
     /// Takes the sets that changed policies and profiles need, before any is given back.
     fn acquire_sets(&mut self, policies: &BTreeSet<PolicyIx>, profiles: &ListedProfiles) {
         for at in policies {
-            let rules = self.policies[*at].rules();
+            let rules = self.policies.rules(*at);
             let sets = acquire_sets(rules, &mut self.parser, &mut self.sets, &mut self.cluster.space, &mut self.labels);
             self.policies.set_sets(*at, sets);
         }
@@ -153,7 +153,7 @@ impl CalcGraph {
         for at in self.policies.by_key(updated.iter().copied()) {
             let policy = policy_message(&self.policies, at, &self.tiers, &mut self.parser, &self.sets);
             self.policies.set_told(at);
-            let key: &PolicyKey = &self.policies[at].key;
+            let key = self.policies.active_key(at);
             sink(Delta::PolicyUpdate { key, policy: &policy });
         }
     }

@@ -1,12 +1,12 @@
 //! Services: where the dataplane finds what they are reached at.
 //!
 //! Input: Service objects. Output: `ServiceUpdate` and `ServiceRemove`. Memory:
-//! each service, one entry for each of its own addresses, and a copy of its key
-//! per flush in which it changed.
+//! each service, one entry for each of its own addresses, and another per flush in
+//! which it changed.
 //! Invariants: of the services that claim an address as their own, only the first
 //! by namespace and name may be in force, and `refused` has exactly the others;
-//! `told` says what the receiver has, by key; a service that changed since is in
-//! `dirty`.
+//! the receiver has those of `told` as they are held, but for those in `dirty`,
+//! where it stands what the receiver has.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -22,7 +22,7 @@ pub(crate) struct ServiceTable {
     claims: FxHashMap<IpAddr, BTreeSet<ServiceRef>>,
     refused: BTreeMap<Key, Problem>,
     told: BTreeSet<ServiceRef>,
-    dirty: BTreeSet<ServiceRef>,
+    dirty: BTreeMap<ServiceRef, Option<Service>>,
 }
 
 impl ServiceTable {
@@ -43,6 +43,7 @@ impl ServiceTable {
         if self.held.get(&key) == Some(&service) {
             return;
         }
+        self.note(&key);
         let mut affected = self.unclaim(&key);
         for address in service.own_addresses() {
             let claimants = self.claims.entry(address).or_default();
@@ -51,18 +52,27 @@ impl ServiceTable {
             affected.extend(claimants.iter().nth(1).cloned());
         }
         self.held.insert(key.clone(), service);
-        self.dirty.insert(key.clone());
         affected.push(key);
         self.judge(affected);
     }
 
     pub(crate) fn remove(&mut self, key: &ServiceRef) {
-        let affected = self.unclaim(key);
-        if self.held.remove(key).is_some() {
-            self.refused.remove(&Key::Service(key.clone()));
-            self.dirty.insert(key.clone());
+        if !self.holds(key) {
+            return;
         }
+        self.note(key);
+        let affected = self.unclaim(key);
+        self.held.remove(key);
+        self.refused.remove(&Key::Service(key.clone()));
         self.judge(affected);
+    }
+
+    /// Notes, before a service changes, what the receiver has.
+    fn note(&mut self, key: &ServiceRef) {
+        if !self.dirty.contains_key(key) {
+            let before = self.told.contains(key).then(|| self.held[key].clone());
+            self.dirty.insert(key.clone(), before);
+        }
     }
 
     /// Gives up the addresses of a service; gives out who may have them now.
@@ -92,7 +102,7 @@ impl ServiceTable {
                 None => self.refused.remove(&Key::Service(key.clone())),
             };
             if before.is_some() != now {
-                self.dirty.insert(key);
+                self.note(&key);
             }
         }
     }
@@ -107,15 +117,17 @@ impl ServiceTable {
 
     pub(crate) fn flush(&mut self, sink: &mut dyn FnMut(Delta<'_>)) {
         let dirty = std::mem::take(&mut self.dirty);
-        let (updated, removed): (Vec<_>, Vec<_>) = dirty.into_iter().partition(|key| self.is_in_force(key));
-        for key in &removed {
-            if self.told.remove(key) {
+        for (key, before) in &dirty {
+            if before.is_some() && !self.is_in_force(key) {
+                self.told.remove(key);
                 sink(Delta::ServiceRemove { key });
             }
         }
-        for key in updated {
-            sink(Delta::ServiceUpdate { key: &key, service: &self.held[&key] });
-            self.told.insert(key);
+        for (key, before) in dirty {
+            if self.is_in_force(&key) && before.as_ref() != self.held.get(&key) {
+                sink(Delta::ServiceUpdate { key: &key, service: &self.held[&key] });
+                self.told.insert(key);
+            }
         }
     }
 
@@ -125,3 +137,6 @@ impl ServiceTable {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -83,3 +83,80 @@ pub(crate) fn contributions(slice: &EndpointSlice, ports: ServicePorts) -> impl 
         .flat_map(|address| slice.ports.iter().map(move |(protocol, port)| Member::IpPort(*address, *protocol, *port)));
     nets.chain(pairs)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use caracal_net::Protocol;
+    use proptest::prelude::*;
+    use proptest::sample::subsequence;
+
+    use super::*;
+
+    fn service(name: u8) -> ServiceRef {
+        ServiceRef { namespace: "shop".into(), name: format!("s{name}").into() }
+    }
+
+    fn key(name: u8) -> EndpointSliceKey {
+        EndpointSliceKey { namespace: "shop".into(), name: format!("e{name}").into() }
+    }
+
+    fn slice() -> impl Strategy<Value = EndpointSlice> {
+        let addresses: Vec<IpAddr> =
+            ["10.0.0.2", "10.0.0.1", "fd00::1"].map(|addr| addr.parse().expect("an address")).into();
+        let ports = vec![(Protocol::UDP, 53), (Protocol::TCP, 80)];
+        let parts = (0u8..2, subsequence(addresses, 0..=3), subsequence(ports, 0..=2));
+        parts.prop_map(|(name, addresses, ports)| EndpointSlice { service: service(name), addresses, ports })
+    }
+
+    /// What slices bring into a service's set, by looking at all of them.
+    fn naive<'a>(
+        slices: impl Iterator<Item = &'a EndpointSlice>,
+        of: &ServiceRef,
+        ports: ServicePorts,
+    ) -> BTreeSet<Member> {
+        let mut members = BTreeSet::new();
+        for slice in slices.filter(|slice| slice.service == *of) {
+            for addr in &slice.addresses {
+                match ports {
+                    ServicePorts::Without => drop(members.insert(Member::Net(Cidr::host(*addr)))),
+                    ServicePorts::With => {
+                        members
+                            .extend(slice.ports.iter().map(|(protocol, port)| Member::IpPort(*addr, *protocol, *port)));
+                    }
+                }
+            }
+        }
+        members
+    }
+
+    proptest! {
+        #[test]
+        fn members_are_those_of_all_slices(steps in prop::collection::vec((0u8..3, prop::option::of(slice())), 0..40)) {
+            let (mut services, mut model) = (Services::default(), BTreeMap::new());
+            for (name, slice) in steps {
+                match slice {
+                    Some(slice) => {
+                        services.put(key(name), slice.clone());
+                        model.insert(key(name), slice);
+                    }
+                    None => {
+                        services.remove(&key(name));
+                        model.remove(&key(name));
+                    }
+                }
+                for (of, ports) in [(0, ServicePorts::With), (0, ServicePorts::Without), (1, ServicePorts::With)] {
+                    let of = service(of);
+                    let want = naive(model.values(), &of, ports);
+                    let members: BTreeSet<Member> = services.members(&of, ports).collect();
+                    prop_assert_eq!(&members, &want);
+                    for member in naive(model.values(), &service(1), ports).union(&want) {
+                        prop_assert_eq!(services.holds(&of, member), want.contains(member));
+                    }
+                }
+                prop_assert_eq!(services.keys().collect::<Vec<_>>(), model.keys().collect::<Vec<_>>());
+            }
+        }
+    }
+}

@@ -123,3 +123,82 @@ impl Tiers {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use proptest::sample::select;
+
+    use super::*;
+
+    /// Tiers by name: whether they exist, and how many policies name them.
+    type Model = BTreeMap<SmolStr, (Option<Tier>, Vec<TierIx>)>;
+
+    /// The names in order: those that exist first, without an order last.
+    fn sorted(model: &Model) -> Vec<SmolStr> {
+        let mut names: Vec<&SmolStr> = model.keys().collect();
+        names.sort_by(|a, b| {
+            let place = |name: &SmolStr| model[name].0.map(|tier| tier.order);
+            let ranks = |order: Option<Option<f64>>| match order {
+                Some(Some(order)) => (0, order),
+                Some(None) => (1, 0.0),
+                None => (2, 0.0),
+            };
+            let (a_rank, b_rank) = (ranks(place(a)), ranks(place(b)));
+            a_rank.partial_cmp(&b_rank).expect("orders are numbers").then_with(|| a.cmp(b))
+        });
+        names.into_iter().cloned().collect()
+    }
+
+    proptest! {
+        #[test]
+        fn order_and_actions_are_those_of_the_tiers_that_exist(
+            steps in prop::collection::vec(
+                (
+                    0u8..4,
+                    select(vec!["a", "b", "c"]),
+                    select(vec![None, Some(0.0), Some(-0.0), Some(5.0), Some(f64::INFINITY)]),
+                    select(vec![TierAction::Deny, TierAction::Pass]),
+                ),
+                0..60,
+            )
+        ) {
+            let (mut tiers, mut model) = (Tiers::default(), Model::new());
+            for (step, name, order, default_action) in steps {
+                let name = SmolStr::new(name);
+                let (former, policies) = model.entry(name.clone()).or_default();
+                let (before, used) = (*former, !policies.is_empty());
+                match step {
+                    0 => {
+                        let tier = Tier { order, default_action };
+                        tiers.put(Kind::Tier, &name, tier);
+                        *former = Some(tier);
+                    }
+                    1 => {
+                        tiers.remove(&name);
+                        *former = None;
+                    }
+                    2 => policies.push(tiers.acquire(&name)),
+                    _ => {
+                        if let Some(at) = policies.pop() {
+                            tiers.release(at);
+                        }
+                    }
+                }
+                prop_assert_eq!(tiers.take_changed(), used && before != *former);
+                model.retain(|_, (tier, policies)| tier.is_some() || !policies.is_empty());
+                let by_name = |name: &SmolStr| tiers.by_name[name];
+                let mut held: Vec<SmolStr> = tiers.by_name.keys().cloned().collect();
+                held.sort_by(|a, b| tiers.compare(by_name(a), by_name(b)));
+                prop_assert_eq!(held, sorted(&model));
+                for (name, (tier, policies)) in &model {
+                    let at = by_name(name);
+                    prop_assert!(policies.iter().all(|other| *other == at));
+                    prop_assert_eq!(tiers.name(at), name);
+                    prop_assert_eq!(tiers.default_action(at), tier.map(|tier| tier.default_action));
+                    prop_assert_eq!(tiers.kind(name), tier.map(|_| Kind::Tier));
+                }
+            }
+        }
+    }
+}

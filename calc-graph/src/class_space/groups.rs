@@ -10,6 +10,7 @@ use crate::ids::{AtomIx, ClassIx, GroupIx, KeyIx, LabelsIx, MemberIx, OwnIx, Par
 use crate::interner::hash_of;
 use crate::parents::Inheritance;
 use crate::slots::Slots;
+use crate::sparse::Sparse;
 
 /// Stands for no member, and for no group.
 const NONE: u32 = u32::MAX;
@@ -23,6 +24,12 @@ struct Member {
 }
 
 const ABSENT: Member = Member { group: NONE, labels: LabelsIx(NONE), previous: NONE, next: NONE };
+
+impl Default for Member {
+    fn default() -> Self {
+        ABSENT
+    }
+}
 
 #[derive(Debug)]
 pub(super) struct Group {
@@ -39,7 +46,7 @@ pub(super) struct Group {
 pub(super) struct Groups {
     slots: Slots<Group>,
     table: HashTable<u32>,
-    members: Vec<Member>,
+    members: Sparse<Member>,
 }
 
 impl Index<GroupIx> for Groups {
@@ -89,9 +96,13 @@ impl Groups {
         (group != NONE).then_some(GroupIx(group))
     }
 
+    fn member(&self, at: u32) -> &Member {
+        self.members.get(at as usize).expect("a member in a group is in the table")
+    }
+
     /// The labels of a member that is in a group.
     pub(super) fn labels_of(&self, member: MemberIx) -> LabelsIx {
-        self.members[member.ix()].labels
+        self.member(member.0).labels
     }
 
     /// Replaces a group's class and gives the former one out.
@@ -100,25 +111,22 @@ impl Groups {
     }
 
     pub(super) fn link(&mut self, member: MemberIx, group: GroupIx, labels: LabelsIx) {
-        if self.members.len() <= member.ix() {
-            self.members.resize(member.ix() + 1, ABSENT);
-        }
         let next = std::mem::replace(&mut self.slots[group.0].first, member.0);
         if next != NONE {
-            self.members[next as usize].previous = member.0;
+            self.members.entry(next as usize).previous = member.0;
         }
-        self.members[member.ix()] = Member { group: group.0, labels, previous: NONE, next };
+        *self.members.entry(member.ix()) = Member { group: group.0, labels, previous: NONE, next };
     }
 
     pub(super) fn unlink(&mut self, member: MemberIx, group: GroupIx) {
-        let Member { previous, next, .. } = std::mem::replace(&mut self.members[member.ix()], ABSENT);
+        let Member { previous, next, .. } = std::mem::take(self.members.entry(member.ix()));
         if previous == NONE {
             self.slots[group.0].first = next;
         } else {
-            self.members[previous as usize].next = next;
+            self.members.entry(previous as usize).next = next;
         }
         if next != NONE {
-            self.members[next as usize].previous = previous;
+            self.members.entry(next as usize).previous = previous;
         }
     }
 
@@ -127,17 +135,15 @@ impl Groups {
         let mut at = self.slots[group.0].first;
         std::iter::from_fn(move || {
             let member = MemberIx((at != NONE).then_some(at)?);
-            at = self.members[member.ix()].next;
+            at = self.member(member.0).next;
             Some(member)
         })
     }
 
     /// Every member with its group and labels.
     pub(super) fn all_members(&self) -> impl Iterator<Item = (MemberIx, GroupIx, LabelsIx)> {
-        (0u32..)
-            .zip(&self.members)
-            .filter(|(_, member)| member.group != NONE)
-            .map(|(at, member)| (MemberIx(at), GroupIx(member.group), member.labels))
+        let present = self.members.iter().filter(|(_, member)| member.group != NONE);
+        present.map(|(at, member)| (MemberIx(at as u32), GroupIx(member.group), member.labels))
     }
 }
 
@@ -151,7 +157,7 @@ impl ClassSpace {
         // The class is known once the parents are; until then it stands for none.
         let group = self.groups.insert(Group { own, parents, tag, class: ClassIx(NONE), first: NONE });
         for value in self.owns.get(own.0).iter().copied() {
-            self.values[value].groups.insert(group.0);
+            self.values.add_group(value, group);
         }
         for profile in cx.parents.list(parents).iter() {
             self.enter_parent(cx, *profile, group);
@@ -170,7 +176,7 @@ impl ClassSpace {
         let group = self.groups.remove(at);
         self.leave_class(group.class, at);
         for value in self.owns.get(group.own.0).iter().copied() {
-            self.values[value].groups.remove(at.0);
+            self.values.remove_group(value, at);
         }
         for profile in cx.parents.list(group.parents).iter() {
             self.leave_parent(*profile, at);
@@ -197,10 +203,10 @@ impl ClassSpace {
             // Keys of one source differ from each other: compare with former sources only.
             let before = keys.len();
             for value in source.iter() {
-                let value = &self.values[*value];
-                if !keys[..before].contains(&value.key) {
-                    keys.push(value.key);
-                    atoms.extend_from_slice(&value.atoms);
+                let key = self.values.key(*value);
+                if !keys[..before].contains(&key) {
+                    keys.push(key);
+                    atoms.extend_from_slice(&self.values.atoms(*value));
                 }
             }
         }

@@ -42,13 +42,10 @@ impl ClassSpace {
             if !atom.admits(self.values.text(value)) {
                 continue;
             }
-            let value = &mut self.values[value];
-            if let Err(place) = value.atoms.binary_search(&at) {
-                value.atoms.insert(place, at);
-            }
-            split.extend(value.groups.iter());
-            for parent in value.parents.iter() {
-                split.extend(self.parents.entry(parent as usize).groups());
+            self.values.add_atom(value, at);
+            split.extend(self.values.groups(value));
+            for parent in self.values.parents(value) {
+                split.extend(self.heirs(parent));
             }
         }
     }
@@ -101,9 +98,9 @@ impl ClassSpace {
     /// Takes parents out of the postings of the values that they have so far.
     fn detach_parents(&mut self, relabelled: &RoaringBitmap, split: &mut RoaringBitmap) {
         for (profile, labels) in self.parents_with(relabelled) {
-            split.extend(self.parents.entry(profile.ix()).groups());
+            split.extend(self.heirs(profile));
             for value in self.own_values(labels).to_vec() {
-                self.values[value].parents.remove(profile.0);
+                self.values.remove_parent(value, profile);
             }
         }
     }
@@ -112,7 +109,7 @@ impl ClassSpace {
     fn attach_parents(&mut self, relabelled: &RoaringBitmap) {
         for (profile, labels) in self.parents_with(relabelled) {
             for value in self.own_values(labels).to_vec() {
-                self.values[value].parents.insert(profile.0);
+                self.values.add_parent(value, profile);
             }
         }
     }

@@ -1,17 +1,17 @@
 //! Tracked keys, their values, and what selectors see of a label set.
 
-use std::ops::{Index, IndexMut};
-
 use hashbrown::HashTable;
 use smallvec::SmallVec;
 
 use super::ClassSpace;
 use super::atoms::{Atoms, Test};
-use crate::id_set::IdSet;
+use crate::id_sets::{IdSetIx, IdSets};
 use crate::ids::{AtomIx, GroupIx, KeyIx, LabelsIx, OwnIx, Place, ProfileIx, ValueIx};
 use crate::interner::hash_of;
+use crate::key_arena::KeyArena;
+use crate::label_store;
 use crate::parents::Inheritance;
-use crate::short_lists::List;
+use crate::short_lists::{List, ShortLists};
 use crate::slots::Slots;
 
 /// How closely a key is looked at.
@@ -61,70 +61,65 @@ impl KeyState {
 }
 
 #[derive(Debug)]
-pub(super) struct Value {
-    pub(super) key: KeyIx,
-    /// `None` stands for every value of a key whose presence alone matters.
-    text: Option<Box<str>>,
+struct Value {
+    key: KeyIx,
+    /// In the arena; [`ANY`] for every value of a key whose presence alone matters.
+    text: u32,
     refs: u32,
-    /// The atoms that the value passes, sorted.
-    pub(super) atoms: SmallVec<[AtomIx; 2]>,
+    /// The atoms that the value passes: a list of the table.
+    atoms: u32,
     /// The groups that have the value of their own.
-    pub(super) groups: IdSet,
+    groups: IdSetIx,
     /// The parents that have it.
-    pub(super) parents: IdSet,
+    parents: IdSetIx,
 }
 
+/// Stands for the text of every value.
+const ANY: u32 = u32::MAX;
+
+/// Values that selectors look at. Most pass no atom and belong to one group or
+/// parent: a value takes 24 bytes, its text and its place in the table.
 #[derive(Debug, Default)]
 pub(super) struct Values {
     slots: Slots<Value>,
     table: HashTable<u32>,
-}
-
-impl Index<ValueIx> for Values {
-    type Output = Value;
-
-    fn index(&self, at: ValueIx) -> &Value {
-        &self.slots[at.0]
-    }
-}
-
-impl IndexMut<ValueIx> for Values {
-    fn index_mut(&mut self, at: ValueIx) -> &mut Value {
-        &mut self.slots[at.0]
-    }
+    texts: KeyArena,
+    /// Lists of atoms, sorted.
+    atoms: ShortLists<AtomIx>,
+    sets: IdSets,
 }
 
 impl Values {
-    pub(super) fn find(&self, key: KeyIx, text: Option<&str>) -> Option<ValueIx> {
-        let same = |at: &u32| {
-            let value = &self.slots[*at];
-            (value.key, value.text.as_deref()) == (key, text)
-        };
+    pub(super) fn find(&self, key: KeyIx, text: Option<&[u8]>) -> Option<ValueIx> {
+        let same = |at: &u32| self.slots[*at].key == key && self.text_of(&self.slots[*at]) == text;
         self.table.find(hash_of(&(key, text)), same).map(|at| ValueIx(*at))
     }
 
     /// The value's id; a new one has no reference yet.
-    fn intern(&mut self, key: KeyIx, text: Option<&str>, state: &KeyState, atoms: &Atoms) -> ValueIx {
+    fn intern(&mut self, key: KeyIx, text: Option<&[u8]>, state: &KeyState, atoms: &Atoms) -> ValueIx {
         if let Some(at) = self.find(key, text) {
             return at;
         }
         let mut passed: SmallVec<[AtomIx; 2]> = SmallVec::new();
         passed.extend(atoms.find(key, Test::Has, ""));
-        passed.extend(text.and_then(|text| atoms.find(key, Test::Eq, text)));
-        passed.extend(state.patterns.iter().copied().filter(|at| atoms[*at].admits(text)));
+        if let Some(text) = text.map(label_store::text) {
+            passed.extend(atoms.find(key, Test::Eq, text));
+            passed.extend(state.patterns.iter().copied().filter(|at| atoms[*at].admits(Some(text))));
+        }
         passed.sort_unstable();
+        let (list, _) = self.atoms.acquire(&passed);
         let at = self.slots.insert(Value {
             key,
-            text: text.map(Box::from),
+            text: text.map_or(ANY, |text| self.texts.push(text)),
             refs: 0,
-            atoms: passed,
-            groups: IdSet::default(),
-            parents: IdSet::default(),
+            atoms: list,
+            groups: IdSetIx::default(),
+            parents: IdSetIx::default(),
         });
-        let slots = &self.slots;
+        let (slots, texts) = (&self.slots, &self.texts);
         self.table.insert_unique(hash_of(&(key, text)), at, |at| {
-            let value = &slots[*at];
-            hash_of(&(value.key, value.text.as_deref()))
+            let Value { key, text, .. } = slots[*at];
+            hash_of(&(key, (text != ANY).then(|| texts.get(text))))
         });
         ValueIx(at)
     }
@@ -136,16 +131,76 @@ impl Values {
             return;
         }
         let value = self.slots.remove(at.0);
-        let hash = hash_of(&(value.key, value.text.as_deref()));
+        let hash = hash_of(&(value.key, self.text_of(&value)));
         if let Ok(entry) = self.table.find_entry(hash, |other| *other == at.0) {
             entry.remove();
         }
+        self.atoms.release(value.atoms);
+        if value.text != ANY {
+            self.texts.free(value.text);
+            let texts = self.slots.iter_mut().map(|value| &mut value.text);
+            self.texts.compact(texts.filter(|text| **text != ANY));
+        }
+    }
+
+    fn retain(&mut self, at: ValueIx) {
+        self.slots[at.0].refs += 1;
+    }
+
+    pub(super) fn key(&self, at: ValueIx) -> KeyIx {
+        self.slots[at.0].key
+    }
+
+    /// The atoms that a value passes, sorted.
+    pub(super) fn atoms(&self, at: ValueIx) -> List<'_, AtomIx> {
+        self.atoms.get(self.slots[at.0].atoms)
+    }
+
+    /// Lets a value pass an atom.
+    pub(super) fn add_atom(&mut self, at: ValueIx, atom: AtomIx) {
+        let mut atoms = self.atoms(at).to_vec();
+        if let Err(place) = atoms.binary_search(&atom) {
+            atoms.insert(place, atom);
+            self.set_atoms(at, &atoms);
+        }
+    }
+
+    fn set_atoms(&mut self, at: ValueIx, atoms: &[AtomIx]) {
+        let (list, _) = self.atoms.acquire(atoms);
+        let former = std::mem::replace(&mut self.slots[at.0].atoms, list);
+        self.atoms.release(former);
+    }
+
+    /// The groups that have a value of their own.
+    pub(super) fn groups(&self, at: ValueIx) -> impl Iterator<Item = u32> {
+        self.sets.iter(self.slots[at.0].groups)
+    }
+
+    pub(super) fn add_group(&mut self, at: ValueIx, group: GroupIx) {
+        self.sets.insert(&mut self.slots[at.0].groups, group.0);
+    }
+
+    pub(super) fn remove_group(&mut self, at: ValueIx, group: GroupIx) {
+        self.sets.remove(&mut self.slots[at.0].groups, group.0);
+    }
+
+    /// The parents that have a value.
+    pub(super) fn parents(&self, at: ValueIx) -> impl Iterator<Item = ProfileIx> {
+        self.sets.iter(self.slots[at.0].parents).map(ProfileIx)
+    }
+
+    pub(super) fn add_parent(&mut self, at: ValueIx, parent: ProfileIx) {
+        self.sets.insert(&mut self.slots[at.0].parents, parent.0);
+    }
+
+    pub(super) fn remove_parent(&mut self, at: ValueIx, parent: ProfileIx) {
+        self.sets.remove(&mut self.slots[at.0].parents, parent.0);
     }
 
     /// The values that may pass an atom on a tracked key.
     pub(super) fn passing(&self, key: KeyIx, test: Test, text: &str) -> Vec<ValueIx> {
         match test {
-            Test::Eq => self.find(key, Some(text)).into_iter().collect(),
+            Test::Eq => self.find(key, Some(text.as_bytes())).into_iter().collect(),
             Test::Has | Test::Contains | Test::StartsWith | Test::EndsWith => {
                 let of_key = self.slots.iter().filter(|(_, value)| value.key == key);
                 of_key.map(|(at, _)| ValueIx(at)).collect()
@@ -154,14 +209,22 @@ impl Values {
     }
 
     pub(super) fn text(&self, at: ValueIx) -> Option<&str> {
-        self.slots[at.0].text.as_deref()
+        self.text_of(&self.slots[at.0]).map(label_store::text)
+    }
+
+    fn text_of(&self, value: &Value) -> Option<&[u8]> {
+        (value.text != ANY).then(|| self.texts.get(value.text))
     }
 
     /// Makes every value forget atoms. `gone` is sorted.
     pub(super) fn forget_atoms(&mut self, gone: &[AtomIx]) {
         let values: Vec<u32> = self.slots.ids().collect();
-        for at in values {
-            self.slots[at].atoms.retain(|atom| gone.binary_search(atom).is_err());
+        for at in values.into_iter().map(ValueIx) {
+            let atoms = self.atoms(at);
+            let kept: Vec<AtomIx> = atoms.iter().copied().filter(|atom| gone.binary_search(atom).is_err()).collect();
+            if kept.len() < atoms.len() {
+                self.set_atoms(at, &kept);
+            }
         }
     }
 }
@@ -188,24 +251,29 @@ impl Projection {
 }
 
 /// A profile as the groups see it that inherit from it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Parent {
-    labels: Option<LabelsIx>,
-    groups: IdSet,
+    labels: LabelsIx,
+    groups: IdSetIx,
+}
+
+/// Stands for no labels.
+const NO_LABELS: LabelsIx = LabelsIx(u32::MAX);
+
+impl Default for Parent {
+    fn default() -> Self {
+        Self { labels: NO_LABELS, groups: IdSetIx::default() }
+    }
 }
 
 impl Parent {
     pub(super) fn labels(&self) -> Option<LabelsIx> {
-        self.labels
+        (self.labels != NO_LABELS).then_some(self.labels)
     }
 
     /// Whether any group inherits from it; only then it is looked at.
     pub(super) fn is_active(&self) -> bool {
         !self.groups.is_empty()
-    }
-
-    pub(super) fn groups(&self) -> impl Iterator<Item = u32> {
-        self.groups.iter()
     }
 }
 
@@ -242,12 +310,12 @@ impl ClassSpace {
     /// Works out the own values of a label set and takes a reference to the list.
     pub(super) fn build_own(&mut self, cx: Inheritance<'_>, labels: LabelsIx) -> OwnIx {
         let mut own: SmallVec<[ValueIx; 16]> = SmallVec::new();
-        for (key, text) in cx.labels.iter(labels) {
+        for (key, value) in cx.labels.iter_bytes(labels) {
             let Some(state) = self.keys.get(&key) else { continue };
             let text = match state.tracked {
                 None => continue,
                 Some(Detail::Presence) => None,
-                Some(Detail::Text) => Some(text),
+                Some(Detail::Text) => Some(value),
             };
             own.push(self.values.intern(key, text, state, &self.atoms));
         }
@@ -255,7 +323,7 @@ impl ClassSpace {
         let (at, new) = self.owns.acquire(&own);
         if new {
             for value in &own {
-                self.values[*value].refs += 1;
+                self.values.retain(*value);
             }
         }
         OwnIx(at)
@@ -263,7 +331,7 @@ impl ClassSpace {
 
     pub(super) fn retain_own(&mut self, own: OwnIx) {
         if let Some(value) = self.owns.retain(own.0) {
-            self.values[value].refs += 1;
+            self.values.retain(value);
         }
     }
 
@@ -278,17 +346,24 @@ impl ClassSpace {
         own.map_or(List::Several(&[]), |own| self.owns.get(own.0))
     }
 
+    /// The groups that inherit from a profile.
+    pub(super) fn heirs(&self, profile: ProfileIx) -> impl Iterator<Item = u32> {
+        let parent = self.parents.get(profile.ix());
+        parent.into_iter().flat_map(|parent| self.heirs.iter(parent.groups))
+    }
+
     /// Lets a group inherit from a profile.
     pub(super) fn enter_parent(&mut self, cx: Inheritance<'_>, profile: ProfileIx, group: GroupIx) {
         if !self.parents.entry(profile.ix()).is_active() {
             self.activate_parent(cx, profile);
         }
-        self.parents.entry(profile.ix()).groups.insert(group.0);
+        let groups = &mut self.parents.entry(profile.ix()).groups;
+        self.heirs.insert(groups, group.0);
     }
 
     pub(super) fn leave_parent(&mut self, profile: ProfileIx, group: GroupIx) {
         let parent = self.parents.entry(profile.ix());
-        parent.groups.remove(group.0);
+        self.heirs.remove(&mut parent.groups, group.0);
         if !parent.is_active() {
             self.set_parent_labels(profile, None);
         }
@@ -305,16 +380,16 @@ impl ClassSpace {
 
     /// Replaces a parent's labels, of which a use is counted already.
     fn set_parent_labels(&mut self, profile: ProfileIx, labels: Option<LabelsIx>) {
-        let old = std::mem::replace(&mut self.parents.entry(profile.ix()).labels, labels);
-        if let Some(old) = old {
+        let old = std::mem::replace(&mut self.parents.entry(profile.ix()).labels, labels.unwrap_or(NO_LABELS));
+        if old != NO_LABELS {
             for value in self.own_values(old).to_vec() {
-                self.values[value].parents.remove(profile.0);
+                self.values.remove_parent(value, profile);
             }
             self.unproject(old);
         }
         if let Some(labels) = labels {
             for value in self.own_values(labels).to_vec() {
-                self.values[value].parents.insert(profile.0);
+                self.values.add_parent(value, profile);
             }
         }
     }

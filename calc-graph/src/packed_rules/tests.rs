@@ -99,7 +99,8 @@ proptest! {
         inbound in prop::collection::vec(rule(), 0..3),
         outbound in prop::collection::vec(rule(), 0..3),
     ) {
-        let packed = PackedPolicy::pack(&selector, &inbound, &outbound);
+        let PackedRules { form, texts } = PackedRules::pack_policy(&selector, &inbound, &outbound);
+        let packed = PackedPolicy { form: &form, texts: &texts };
         prop_assert_eq!(packed.selector(), selector);
         prop_assert_eq!(packed.rules(), Rules { inbound, outbound });
     }
@@ -109,6 +110,19 @@ proptest! {
 #[test]
 fn a_plain_rule_takes_three_bytes() {
     let packed = PackedRules::pack(&[Rule::any(Action::Allow)], &[]);
-    assert_eq!(packed.0.len(), 5);
-    assert!(PackedRules::pack(&[], &[]).0.is_empty());
+    assert_eq!((packed.form.len(), packed.texts.len()), (5, 0));
+    assert!(PackedRules::pack(&[], &[]).form.is_empty());
+}
+
+#[test]
+fn policies_of_one_pattern_have_one_form() {
+    let of = |name: &str, port: u16| {
+        let selector = SmolStr::from(format!("name == '{name}'"));
+        let mut rule = Rule::any(Action::Allow);
+        rule.source.selector = selector.clone();
+        rule.destination.ports = vec![RulePort::Numeric(PortRange::single(port))];
+        PackedRules::pack_policy(&selector, &[rule], &[]).form
+    };
+    assert_eq!(of("a", 80), of("b", 80));
+    assert_ne!(of("a", 80), of("a", 81));
 }

@@ -1,0 +1,79 @@
+//! Keys of policies as bytes, for the arena that they stand in.
+//!
+//! Memory: two bytes, the namespace and the name. Invariant: equal keys have
+//! equal bytes.
+
+use caracal_model::{PolicyKey, PolicyKind};
+use smallvec::SmallVec;
+
+/// A key, borrowed from the arena.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct KeyParts<'a> {
+    kind: PolicyKind,
+    namespace: &'a str,
+    name: &'a str,
+}
+
+impl<'a> KeyParts<'a> {
+    pub(crate) fn encode(key: &PolicyKey) -> SmallVec<[u8; 64]> {
+        let PolicyKey { kind, namespace, name } = key;
+        let kinds = (0u8..).zip(PolicyKind::ALL);
+        let kind = kinds.filter(|(_, other)| other == kind).map(|(place, _)| place);
+        let mut bytes: SmallVec<[u8; 64]> = kind.collect();
+        let length = u32::try_from(namespace.len()).expect("a namespace is shorter than 4 GiB");
+        // Lengths of names that Kubernetes admits fit in a byte.
+        match u8::try_from(length) {
+            Ok(short) if short != u8::MAX => bytes.push(short),
+            Ok(_) | Err(_) => {
+                bytes.push(u8::MAX);
+                bytes.extend_from_slice(&length.to_le_bytes());
+            }
+        }
+        bytes.extend_from_slice(namespace.as_bytes());
+        bytes.extend_from_slice(name.as_bytes());
+        bytes
+    }
+
+    pub(crate) fn decode(bytes: &'a [u8]) -> Self {
+        let (kind, rest) = bytes.split_first().expect("a key has a kind");
+        let (length, rest) = rest.split_first().expect("a key has a length");
+        let (length, rest) = match *length {
+            u8::MAX => {
+                let (long, rest) = rest.split_first_chunk().expect("a long length takes four bytes");
+                (u32::from_le_bytes(*long) as usize, rest)
+            }
+            short => (usize::from(short), rest),
+        };
+        let (namespace, name) = rest.split_at(length);
+        let text = |bytes| std::str::from_utf8(bytes).expect("keys are text");
+        Self { kind: PolicyKind::ALL[usize::from(*kind)], namespace: text(namespace), name: text(name) }
+    }
+
+    pub(crate) fn key(self) -> PolicyKey {
+        PolicyKey { kind: self.kind, namespace: self.namespace.into(), name: self.name.into() }
+    }
+
+    /// The bytes of [`PolicyKey::tie_break`], without making the text.
+    pub(crate) fn tie_break(self) -> impl Iterator<Item = u8> + use<'a> {
+        let parts = [self.name, "/", self.namespace, "/", self.kind.as_str()];
+        parts.into_iter().flat_map(str::bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_come_back() {
+        for kind in PolicyKind::ALL {
+            for (namespace, name) in [("", "p"), ("shop", "allow"), ("sh", "opallow"), (&*"n".repeat(300), "")] {
+                let key = PolicyKey { kind, namespace: namespace.into(), name: name.into() };
+                let bytes = KeyParts::encode(&key);
+                let parts = KeyParts::decode(&bytes);
+                assert_eq!(parts.key(), key);
+                assert!(parts.tie_break().eq(key.tie_break().bytes()), "{key}");
+            }
+        }
+    }
+}
