@@ -1,5 +1,6 @@
 //! The real program, run in the node's namespace.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::os::unix::process::ExitStatusExt as _;
@@ -37,6 +38,15 @@ pub struct Process {
 impl Process {
     /// Starts `caracal ARGS` in the node's namespace.
     pub fn start(cluster: &Cluster, args: &[&str]) -> anyhow::Result<Self> {
+        Self::start_logging(cluster, args, Some(std::env::var_os("CARACAL_LOG").unwrap_or_else(|| "info".into())))
+    }
+
+    /// The same, with the parameters to decide what is logged.
+    pub fn start_with_its_own_log_level(cluster: &Cluster, args: &[&str]) -> anyhow::Result<Self> {
+        Self::start_logging(cluster, args, None)
+    }
+
+    fn start_logging(cluster: &Cluster, args: &[&str], level: Option<OsString>) -> anyhow::Result<Self> {
         let program = program()?;
         let log = tempfile::tempfile()?;
         let output = log.try_clone()?;
@@ -45,7 +55,8 @@ impl Process {
         let child = cluster.node.run(|| {
             Command::new(&program)
                 .args(args)
-                .env("CARACAL_LOG", std::env::var_os("CARACAL_LOG").unwrap_or_else(|| "info".into()))
+                .env_remove("CARACAL_LOG")
+                .envs(level.iter().map(|level| ("CARACAL_LOG", level)))
                 .stdin(Stdio::null())
                 .stdout(output.try_clone()?)
                 .stderr(output)
