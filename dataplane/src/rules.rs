@@ -53,6 +53,8 @@ pub fn nftables_settings(settings: &Settings) -> Result<nftables::Settings, nfta
         ServiceLoops::Reject => nftables::ServiceLoops::Reject,
         ServiceLoops::Forward => nftables::ServiceLoops::Forward,
     };
+    rules.largest_set = settings.max_ipset_size;
+    rules.events = if settings.nftables_events { nftables::Events::Heard } else { nftables::Events::Ignored };
     rules.failsafes = Failsafes::new(&settings.failsafe_inbound, &settings.failsafe_outbound);
     rules.ipv6 = if settings.ipv6 { nftables::Ipv6::On } else { nftables::Ipv6::Off };
     Ok(rules)
@@ -99,6 +101,8 @@ mod tests {
             ("NftablesFilterDenyAction", "Reject"),
             ("DisableConntrackInvalidCheck", "true"),
             ("RevokeEstablishedConnections", "false"),
+            ("MaxIpsetSize", "7"),
+            ("NftablesEvents", "false"),
             ("DefaultEndpointToHostAction", "Return"),
             ("Ipv6Support", "false"),
             ("AllowIPIPPacketsFromWorkloads", "true"),
@@ -121,6 +125,7 @@ mod tests {
         assert_eq!(rules.deny, nftables::DenyAction::Reject);
         assert_eq!(rules.invalid, nftables::InvalidPackets::Judge);
         assert_eq!(rules.revocation, nftables::Revocation::Off);
+        assert_eq!((rules.largest_set, rules.events), (Some(7), nftables::Events::Ignored));
         assert_eq!(rules.endpoint_to_host, nftables::EndpointToHost::Return);
         assert_eq!(rules.ipv6, nftables::Ipv6::Off);
         assert_eq!(rules.ipip_from_workloads, nftables::Encapsulated::Judge);

@@ -174,6 +174,12 @@ pub struct Settings {
     /// `DisableConntrackInvalidCheck`: let packets through to policy that
     /// conntrack finds invalid.
     pub disable_conntrack_invalid_check: bool,
+    /// `MaxIpsetSize`: an IP set with more members is not programmed, and what
+    /// names it denies; `None`, for a value below 1, to take any.
+    pub max_ipset_size: Option<usize>,
+    /// `NftablesEvents`: hear by the kernel's events what others change in a
+    /// table that they may write to. Felix has no such parameter.
+    pub nftables_events: bool,
     /// `RevokeEstablishedConnections`: cut the connections that policy allowed
     /// once and denies now. Felix has no such parameter.
     pub revoke_established: bool,
@@ -277,6 +283,8 @@ impl Resolved {
                 .option("WorkloadSourceSpoofing", &SourceSpoofing::WORDS)
                 .unwrap_or(SourceSpoofing::Disabled),
             disable_conntrack_invalid_check: self.switch("DisableConntrackInvalidCheck"),
+            max_ipset_size: usize::try_from(self.number::<i64>("MaxIpsetSize")).ok().filter(|size| *size > 0),
+            nftables_events: self.switch("NftablesEvents"),
             revoke_established: self.switch("RevokeEstablishedConnections"),
             ip_forwarding: self.text("IPForwarding") == "Enabled",
             ipip_from_workloads: self.switch("AllowIPIPPacketsFromWorkloads"),

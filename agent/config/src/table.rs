@@ -89,7 +89,7 @@ const fn local(name: &'static str, kind: Kind, default: &'static str, dispositio
 /// its order, and then ours: its name, the field of FelixConfiguration that sets it, how its
 /// text is read, its default, and what this build makes of it.
 #[rustfmt::skip]
-pub static PARAMETERS: [Param; 210] = [
+pub static PARAMETERS: [Param; 211] = [
     local("DatastoreType", OneOf(&["etcdv3", "kubernetes"]), "etcdv3", DATASTORE).required(),
     local("EtcdAddr", HOST_AND_PORT, "127.0.0.1:2379", DATASTORE),
     local("EtcdCaFile", Text, "", DATASTORE),
@@ -197,7 +197,7 @@ pub static PARAMETERS: [Param; 210] = [
     param("IptablesPostWriteCheckIntervalSecs", "iptablesPostWriteCheckInterval", Seconds, "5", IPTABLES),
     param("IptablesRefreshInterval", "iptablesRefreshInterval", Seconds, "180", IPTABLES),
     param("KubeNodePortRanges", "kubeNodePortRanges", PortRanges, "30000:32767", NODE_PORTS),
-    param("MaxIpsetSize", "maxIpsetSize", ANY_INTEGER, "1048576", IPTABLES).required(),
+    param("MaxIpsetSize", "maxIpsetSize", ANY_INTEGER, "1048576", ACTS).required(),
     param("NftablesFilterAllowAction", "nftablesFilterAllowAction", OneOf(&["ACCEPT", "RETURN"]), "ACCEPT", OWN_TABLE).required(),
     param("NftablesFilterDenyAction", "nftablesFilterDenyAction", OneOf(&["DROP", "REJECT"]), "DROP", ACTS).required(),
     param("NftablesMangleAllowAction", "nftablesMangleAllowAction", OneOf(&["ACCEPT", "RETURN"]), "ACCEPT", OWN_TABLE).required(),
@@ -299,6 +299,7 @@ pub static PARAMETERS: [Param; 210] = [
     param("UsageReportingEnabled", "usageReportingEnabled", Bool, "true", REPORTS),
     param("UsageReportingInitialDelaySecs", "usageReportingInitialDelay", Seconds, "300", REPORTS),
     param("UsageReportingIntervalSecs", "usageReportingInterval", Seconds, "86400", REPORTS),
-    // Ours alone: FelixConfiguration has no field for it.
+    // Ours alone: FelixConfiguration has no field for them.
+    param("NftablesEvents", "", Bool, "true", ACTS),
     param("RevokeEstablishedConnections", "", Bool, "true", ACTS),
 ];

@@ -50,6 +50,10 @@ const FIRST_PAUSE: Duration = Duration::from_millis(25);
 /// The longest pause between attempts to put right what failed.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
+/// The first pause before the kernel is asked again for what it refused, and the
+/// longest: each time, the whole table is read back.
+const REFUSED_PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
+
 /// How much is known of the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Standing {
@@ -119,6 +123,8 @@ pub struct NftablesDriver {
     monitor: Option<Monitor>,
     /// When the next attempt is due after a failure, and the pause after that.
     retry: Option<(Instant, Duration)>,
+    /// When the kernel is asked again for what it refused, and the pause before that.
+    amnesty: Option<(Instant, Duration)>,
     refusals: u64,
 }
 
@@ -156,6 +162,7 @@ impl NftablesDriver {
             surroundings: Surroundings::default(),
             monitor: None,
             retry: None,
+            amnesty: None,
             refusals: 0,
         };
         driver.subscribe();
@@ -301,6 +308,10 @@ impl Driver for NftablesDriver {
             self.drift.repaired(drift, Instant::now());
             return Ok(Finding::Repaired(receipt));
         }
+        if self.is_amnesty(store, now) {
+            let receipt = self.read_back(store, Self::sweep_for(store), FxHashMap::default())?;
+            return Ok(Finding::Repaired(receipt));
+        }
         if self.standing == Standing::Whole && self.model.as_ref().is_some_and(Model::has_garbage) {
             self.apply(store, &[])?;
         }
@@ -319,7 +330,16 @@ impl Driver for NftablesDriver {
     fn report(&self) -> Report {
         let network = self.model.as_ref().and_then(Model::network_fault);
         let neighbours = self.surroundings.found();
-        report::report(&self.counts(), &self.drift, &self.outcomes, &self.host_outcomes, network, neighbours)
+        let refused_sets = self.model.as_ref().map(Model::refused_sets).unwrap_or_default();
+        report::report(
+            &self.counts(),
+            &self.drift,
+            &self.outcomes,
+            &self.host_outcomes,
+            network,
+            &refused_sets,
+            neighbours,
+        )
     }
 
     fn rule_counts(&mut self, store: &PolicyStore) -> Result<RuleCounts, DriverError> {

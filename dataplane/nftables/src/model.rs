@@ -168,7 +168,8 @@ impl Model {
         work.edits.sets.extend(base_sets(settings));
         work.edits.chains.extend(base_chains(settings).into_iter().map(ChainEdit::Create));
         for (id, set) in store.ip_sets() {
-            if !model.refused.contains_key(&Object::Set(id.clone())) {
+            let refused = model.refused.contains_key(&Object::Set(id.clone()));
+            if !refused && !model.refuse_too_large(id, set, &mut work) {
                 model.sets.replace(id, set, &versions, &mut work.edits);
             }
         }
@@ -219,6 +220,9 @@ impl Model {
             }
             Change::SetMembers { id, added, removed } => {
                 let Some(set) = store.ip_set(id) else { return };
+                if self.refuse_too_large(id, set, work) {
+                    return;
+                }
                 let shape = if self.forgive(&Object::Set(id.clone()), work) {
                     self.sets.replace(id, set, &free_version(&self.bin), &mut work.edits);
                     Shape::Changed
@@ -233,6 +237,9 @@ impl Model {
             }
             Change::SetReplaced(id) => {
                 let Some(set) = store.ip_set(id) else { return };
+                if self.refuse_too_large(id, set, work) {
+                    return;
+                }
                 self.forgive(&Object::Set(id.clone()), work);
                 self.sets.replace(id, set, &free_version(&self.bin), &mut work.edits);
                 work.lists.extend(self.sets.users_of(id).iter().cloned());

@@ -137,6 +137,9 @@ pub struct Settings {
     pub log_rate: Option<Rate>,
     /// What becomes of packets to services that are none.
     pub service_loops: ServiceLoops,
+    /// The most members that an IP set may have (Felix's `MaxIpsetSize`); `None`
+    /// for any number. A larger one is refused, and the rules that name it deny.
+    pub largest_set: Option<usize>,
     /// Whether the table belongs to this process.
     pub ownership: Ownership,
     /// Whether the kernel's events tell what others do to a table of all.
@@ -195,6 +198,7 @@ impl Default for Settings {
             nat: NatOutgoing::default(),
             log_rate: None,
             service_loops: ServiceLoops::Drop,
+            largest_set: Some(1 << 20),
             ownership: Ownership::Owned,
             events: Events::Heard,
             revocation: Revocation::On,

@@ -62,7 +62,7 @@ fn the_table_is_sound() {
         let upper = name.to_uppercase();
         assert_eq!(crate::parameter(&upper).map(|p| p.name), Some(*name), "{upper}");
     }
-    assert_eq!(PARAMETERS.len(), 210);
+    assert_eq!(PARAMETERS.len(), 211);
     let local = PARAMETERS.iter().filter(|p| p.scope == Scope::Local).count();
     assert_eq!(local, 19);
 }

@@ -4,6 +4,7 @@ use std::io;
 
 use caracal_program::{DriverError, Receipt};
 use caracal_sys::nft::{self, Batch, CommitError, Guard, Place, Refused, SetHeader, TooLong};
+use nix::errno::Errno;
 
 use super::counters::{self, Edited};
 use super::{NftablesDriver, RefusedObjects, Standing};
@@ -138,13 +139,13 @@ impl NftablesDriver {
         let stale = matches!(error, CommitError::Stale);
         let objects = match (&error, &self.model) {
             (CommitError::Refused(refused), Some(model)) => {
-                refused.iter().flat_map(|refused| blamed(model, steps, refused)).collect()
+                causes(refused).flat_map(|refused| blamed(model, steps, refused)).collect()
             }
             _ => RefusedObjects::default(),
         };
         let what = format!("a transaction of {} steps", steps.len());
         let error = match error {
-            CommitError::Refused(refused) if refused.iter().any(|r| r.errno == nix::errno::Errno::EPERM) => {
+            CommitError::Refused(refused) if refused.iter().any(|r| r.errno == Errno::EPERM) => {
                 let source = io::Error::from(io::ErrorKind::PermissionDenied);
                 DriverError::Unavailable { what: "write access to the table inet caracal".into(), source }
             }
@@ -152,6 +153,14 @@ impl NftablesDriver {
         };
         Failure { objects, stale, error }
     }
+}
+
+/// What was refused for a reason of its own. The kernel goes on after a refusal, and
+/// does not find what a message before should have made.
+fn causes(refused: &[Refused]) -> impl Iterator<Item = &Refused> {
+    let is_consequence = |refused: &Refused| refused.errno == Errno::ENOENT;
+    let all = refused.iter().all(is_consequence);
+    refused.iter().filter(move |refused| all || !is_consequence(refused))
 }
 
 /// The objects of the model that a refused message is about, each with the reason.

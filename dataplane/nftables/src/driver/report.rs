@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use caracal_program::{HostId, Measurement, MeasurementKind, Outcome, Problem, Report, WorkloadId};
+use caracal_program::{HostId, Measurement, MeasurementKind, Outcome, Problem, Report, SetId, WorkloadId};
 
 use super::Counts;
 use super::drift::{DriftLog, Repair};
@@ -16,6 +16,7 @@ pub(super) fn report(
     outcomes: &BTreeMap<WorkloadId, Outcome>,
     hosts: &BTreeMap<HostId, Outcome>,
     network: Option<&str>,
+    refused_sets: &BTreeMap<&SetId, &str>,
     neighbours: &[Neighbour],
 ) -> Report {
     let Counts { uncopied_members, repairs, audits, refusals, overruns } = *counts;
@@ -48,6 +49,11 @@ pub(super) fn report(
             drift.longest(),
         ),
         counter("caracal_nftables_refusals_total", "Transactions that the kernel refused.", refusals),
+        Measurement::gauge(
+            "caracal_nftables_refused_sets",
+            "IP sets that the kernel refused or that are larger than MaxIpsetSize; rules that name them deny.",
+            refused_sets.len() as u64,
+        ),
         counter(
             "caracal_nftables_lost_events_total",
             "Times that events of nf_tables came faster than they were read.",
@@ -77,11 +83,14 @@ pub(super) fn report(
         subject: "pools of addresses, tunnels and prefixes of services".to_owned(),
         reason: format!("nothing is translated or refused for them: {why}"),
     });
+    let sets = refused_sets
+        .iter()
+        .map(|(id, reason)| Problem { subject: format!("IP set {id}"), reason: (*reason).to_owned() });
     let shadows = neighbours.iter().map(|neighbour| Problem {
         subject: format!("{neighbour} of somebody else"),
         reason: neighbour.matter.to_string(),
     });
-    Report { measurements, problems: problems.chain(hosts).chain(network).chain(shadows).collect() }
+    Report { measurements, problems: problems.chain(hosts).chain(network).chain(sets).chain(shadows).collect() }
 }
 
 fn seconds(name: &'static str, help: &'static str, kind: MeasurementKind, value: Duration) -> Measurement {

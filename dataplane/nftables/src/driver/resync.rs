@@ -7,7 +7,7 @@ use caracal_program::{DriverError, PolicyStore, Receipt, Sweep};
 use caracal_sys::nft::{Guard, Name};
 
 use super::commit::Failure;
-use super::{FIRST_PAUSE, LONGEST_PAUSE, NftablesDriver, RefusedObjects, Standing, unanswered};
+use super::{FIRST_PAUSE, LARGE, LONGEST_PAUSE, NftablesDriver, REFUSED_PAUSES, RefusedObjects, Standing, unanswered};
 use crate::adopt::{self, Way};
 use crate::garbage::Garbage;
 use crate::held::Held;
@@ -150,7 +150,12 @@ impl NftablesDriver {
         model.discard(leftovers, Instant::now());
         self.model = Some(model);
         self.known.generation = generation;
+        let is_paused = steps.len() > LARGE && self.monitor.as_mut().is_some_and(|monitor| monitor.pause().is_ok());
         let sent = self.send_guarded(&steps, Guard::Generation(generation));
+        if is_paused {
+            self.monitor.take_if(|monitor| monitor.resume().is_err());
+            self.subscribe();
+        }
         if sent.is_ok() {
             if let Some(held) = held {
                 self.held = held;
@@ -178,6 +183,23 @@ impl NftablesDriver {
         self.standing = Standing::Unknown;
         self.retry = None;
         Ok(())
+    }
+
+    /// Whether it is time to ask the kernel again for what it refused; the next time
+    /// is twice as far away.
+    pub(super) fn is_amnesty(&mut self, store: &PolicyStore, now: Instant) -> bool {
+        if !self.model.as_ref().is_some_and(|model| model.was_refused_by_kernel(store)) {
+            self.amnesty = None;
+            return false;
+        }
+        let (first, longest) = REFUSED_PAUSES;
+        let (due, pause) = *self.amnesty.get_or_insert((now + first, first));
+        let is_due = now >= due;
+        if is_due {
+            let pause = (pause * 2).min(longest);
+            self.amnesty = Some((now + pause, pause));
+        }
+        is_due
     }
 
     /// Makes the next attempt wait, twice as long each time.

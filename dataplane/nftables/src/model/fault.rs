@@ -1,9 +1,10 @@
 //! What cannot be put into force, and whom that closes.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use caracal_program::{
-    Direction, HostEndpoint, HostId, Outcome, PolicyStore, ProgramKey, SetId, WorkloadEndpoint, WorkloadId,
+    Direction, HostEndpoint, HostId, IpSet, Outcome, PolicyStore, ProgramKey, SetId, WorkloadEndpoint, WorkloadId,
 };
 use smol_str::SmolStr;
 
@@ -72,6 +73,41 @@ impl Model {
         let forgiven = !self.refused.is_empty() && self.refused.remove(object).is_some();
         work.faults_changed |= forgiven;
         forgiven
+    }
+
+    /// Refuses an IP set that is larger than the settings allow: rules that name it
+    /// deny until it is smaller. Says whether it is.
+    pub(super) fn refuse_too_large(&mut self, id: &SetId, set: &IpSet, work: &mut Work) -> bool {
+        let Some(most) = self.settings.largest_set.filter(|most| set.len() > *most) else { return false };
+        let reason = format!("IP set {id} has {} members, more than MaxIpsetSize allows ({most})", set.len());
+        work.faults_changed = true;
+        if self.refused.insert(Object::Set(id.clone()), reason.clone()).is_none() {
+            tracing::warn!("{reason}; what uses it is closed");
+            work.lists.extend(self.sets.users_of(id).iter().cloned());
+            self.sets.remove(id, &mut work.edits);
+        }
+        true
+    }
+
+    /// Whether the kernel refused something, which it may take another time.
+    pub(crate) fn was_refused_by_kernel(&self, store: &PolicyStore) -> bool {
+        let is_too_large = |id: &SetId| {
+            let most = self.settings.largest_set;
+            store.ip_set(id).is_some_and(|set| most.is_some_and(|most| set.len() > most))
+        };
+        self.refused.keys().any(|object| match object {
+            Object::Set(id) => !is_too_large(id),
+            Object::List(_) | Object::Program(_) | Object::Interface(_) | Object::Hosts | Object::Network => true,
+        })
+    }
+
+    /// The IP sets that were refused and why, by their ids.
+    pub(crate) fn refused_sets(&self) -> BTreeMap<&SetId, &str> {
+        let sets = self.refused.iter().filter_map(|(object, reason)| match object {
+            Object::Set(id) => Some((id, reason.as_str())),
+            Object::List(_) | Object::Program(_) | Object::Interface(_) | Object::Hosts | Object::Network => None,
+        });
+        sets.collect()
     }
 
     pub(super) fn note_faults(&mut self, key: &ListKey, faults: Vec<String>, work: &mut Work) {

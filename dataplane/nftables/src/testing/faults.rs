@@ -105,3 +105,48 @@ impl AsFd for Faulty {
         self.kernel.as_fd()
     }
 }
+
+/// A socket to a kernel that refuses to make any set whose name has this text in it.
+pub(crate) fn refusing_socket(text: &'static str) -> NftSocket {
+    let kernel = NftSocket::transport().expect("a netlink socket");
+    NftSocket::over(Box::new(Refusing { kernel, text }))
+}
+
+/// Spoils what would make the set, so that the kernel itself answers.
+#[derive(Debug)]
+struct Refusing {
+    kernel: Box<dyn Transport>,
+    text: &'static str,
+}
+
+impl Transport for Refusing {
+    fn send(&mut self, requests: &[u8]) -> io::Result<()> {
+        /// `NFNL_SUBSYS_NFTABLES` and `NFT_MSG_NEWSET` of the kernel's headers.
+        const NEW_SET: u16 = (10 << 8) | 9;
+        let mut requests = requests.to_vec();
+        let mut at = 0;
+        while let Some(header) = requests.get(at..at + 16) {
+            let len = u32::from_ne_bytes(header[..4].try_into().expect("four bytes")) as usize;
+            let kind = u16::from_ne_bytes(header[4..6].try_into().expect("two bytes"));
+            let body = &mut requests[at + 16..at + len];
+            if kind == NEW_SET && body.windows(self.text.len()).any(|bytes| bytes == self.text.as_bytes()) {
+                // NFTA_SET_KEY_LEN: no key has 4096 bytes.
+                let key_len = [8, 0, 5, 0];
+                let place = body.windows(4).position(|bytes| bytes == key_len).expect("a set has a key");
+                body[place + 4..place + 8].copy_from_slice(&4096_u32.to_be_bytes());
+            }
+            at += len.next_multiple_of(4);
+        }
+        self.kernel.send(&requests)
+    }
+
+    fn receive(&mut self, page: &mut [u8]) -> io::Result<usize> {
+        self.kernel.receive(page)
+    }
+}
+
+impl AsFd for Refusing {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.kernel.as_fd()
+    }
+}

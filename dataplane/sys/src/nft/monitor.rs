@@ -145,6 +145,23 @@ impl Monitor {
         }
     }
 
+    /// Hears nothing until [`Monitor::resume`]: the kernel need not tell of a large
+    /// transaction of our own. What others do meanwhile is missed.
+    ///
+    /// # Errors
+    /// When the socket fails.
+    pub fn pause(&mut self) -> io::Result<()> {
+        self.socket.drop_membership(GROUP)
+    }
+
+    /// Hears again.
+    ///
+    /// # Errors
+    /// When the socket fails.
+    pub fn resume(&mut self) -> io::Result<()> {
+        self.socket.add_membership(GROUP)
+    }
+
     /// Who made a generation, if it was somebody else and was heard of.
     #[must_use]
     pub fn culprit(&self, generation: u32) -> Option<&Culprit> {

@@ -201,3 +201,85 @@ fn a_policy_about_a_set_that_was_not_sent_closes_its_endpoints_only() {
         assert_eq!(outcome_of(&receipt, "default/db-0"), Some(&Outcome::Programmed));
     });
 }
+
+/// A second policy with a set of its own, and an endpoint that has neither.
+fn with_large_set(members: &[&str]) -> World {
+    let mut world = small();
+    world.set("s:large", members);
+    world.policy("default/db", &[allow_from("s:large", "5432")], &[]);
+    world.endpoint("default/db-0", "cali1", &[("default", "Deny", &["default/db"], &[])], &[]);
+    world
+}
+
+/// The endpoints of a set that is too large are closed, are told why, and open when it is smaller.
+#[test]
+fn a_set_that_is_too_large_closes_its_endpoints_only() {
+    let mut world = with_large_set(&["10.0.0.1/32", "10.0.0.2/32", "fd00::1/128"]);
+    in_namespace(|| {
+        let mut driver = driver_with(|settings| settings.largest_set = Some(2));
+        let receipt = apply(&mut driver, &mut world);
+        assert_eq!(outcome_of(&receipt, "default/web-0"), Some(&Outcome::Programmed));
+        let why = "IP set s:large has 3 members, more than MaxIpsetSize allows (2)";
+        assert_eq!(reason(outcome_of(&receipt, "default/db-0")), why);
+        let report = driver.report();
+        assert!(report.problems.iter().any(|p| (p.subject.as_str(), p.reason.as_str()) == ("IP set s:large", why)));
+        let count = |report: &Report| {
+            report.measurements.iter().find(|m| m.name == "caracal_nftables_refused_sets").expect("it is counted").value
+        };
+        assert!((count(&report) - 1.0).abs() < f64::EPSILON);
+
+        world.members("s:large", &[], &["10.0.0.2/32"]);
+        let receipt = apply(&mut driver, &mut world);
+        assert_eq!(outcome_of(&receipt, "default/db-0"), Some(&Outcome::Programmed));
+        assert_eq!(outcome_of(&receipt, "default/web-0"), None, "no news");
+        assert!(count(&driver.report()).abs() < f64::EPSILON);
+        assert_eq!(listing(), loaded(&world));
+
+        world.members("s:large", &["10.0.0.3/32", "10.0.0.4/32"], &[]);
+        let receipt = apply(&mut driver, &mut world);
+        assert!(reason(outcome_of(&receipt, "default/db-0")).contains("has 4 members"));
+        world.members("s:large", &["10.0.0.5/32"], &[]);
+        let receipt = apply(&mut driver, &mut world);
+        assert!(reason(outcome_of(&receipt, "default/db-0")).contains("has 5 members"));
+    });
+}
+
+/// The kernel refuses one set each time: whoever needs it is closed and told of, the
+/// rest goes on, and the kernel is asked again after longer and longer pauses.
+#[test]
+fn what_the_kernel_goes_on_refusing_is_quarantined() {
+    let mut world = with_large_set(&["10.0.0.1/32"]);
+    in_namespace(|| {
+        let mut settings = Settings::default();
+        settings.ownership = Ownership::Shared;
+        let socket = crate::testing::faults::refusing_socket("large");
+        let mut driver = NftablesDriver::over(settings, socket).expect("nf_tables");
+        let receipt = apply(&mut driver, &mut world);
+        assert_eq!(outcome_of(&receipt, "default/web-0"), Some(&Outcome::Programmed));
+        let why = reason(outcome_of(&receipt, "default/db-0")).to_owned();
+        assert!(why.starts_with("the kernel refused to") && why.contains("large"), "{why}");
+        let subjects: Vec<String> = driver.report().problems.into_iter().map(|problem| problem.subject).collect();
+        assert!(subjects.iter().any(|subject| subject == "IP set s:large"), "{subjects:?}");
+        assert!(subjects.iter().any(|subject| subject.contains("default/db-0")), "{subjects:?}");
+
+        world.members("s:clients", &["10.0.0.7/32"], &[]);
+        let receipt = apply(&mut driver, &mut world);
+        assert_eq!((receipt.transactions, &receipt.outcomes[..]), (1, &[][..]), "others go on");
+
+        let (refused, mut now) = (driver.counts().refusals, Instant::now());
+        let mut asked = Vec::new();
+        for second in 0..1500 {
+            now += Duration::from_secs(1);
+            if driver.is_amnesty(&world.store, now) {
+                asked.push(second);
+            }
+        }
+        assert_eq!(asked[..5], [1, 3, 7, 15, 31]);
+        let last = &asked[asked.len() - 2..];
+        assert_eq!(last[1] - last[0], 300, "{asked:?}");
+        driver.amnesty = Some((Instant::now(), Duration::from_secs(1)));
+        let found = driver.poll(&world.store).expect("the rest is in force");
+        assert!(matches!(found, Finding::Repaired(receipt) if reason(outcome_of(&receipt, "default/db-0")) == why));
+        assert_eq!(driver.counts().refusals, refused + 1);
+    });
+}
