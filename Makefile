@@ -47,5 +47,6 @@ bench-wire: build ## file write to changed verdict on the wire (root)
 fuzz: ## run each fuzz target for a minute (needs cargo-fuzz and a nightly toolchain)
 	scripts/fuzz
 
-soak: packages ## random histories of the calculation graph, thirty times those of make test
+soak: packages ## random histories and proposed edits, thirty times those of make test
 	CARACAL_SOAK=30 $(CARGO) test --release --locked -p caracal-calc-graph --test graph -- histories
+	CARACAL_SOAK=30 $(CARGO) test --release --locked -p caracal-agent --lib -- explain::tests::edits
