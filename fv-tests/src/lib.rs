@@ -13,6 +13,7 @@ pub mod pod;
 pub mod probe;
 pub mod reference;
 pub mod scenario;
+pub mod sight;
 pub mod stream;
 pub mod tap;
 pub mod wiring;
