@@ -19,6 +19,9 @@ const ALL_SOURCES: [Source; 7] = [
 /// What a source says: texts by name.
 type Said = (Source, &'static [(&'static str, &'static str)]);
 
+/// What all sources say, the text and the source that count then, and what the warnings say is in force.
+type State = (&'static [Said], (&'static str, Source), &'static [&'static str]);
+
 /// What each source says, and what counts then.
 fn resolve(layers: &[(Source, &[(&str, &str)])]) -> Resolved {
     let mut sources = ConfigSources::new();
@@ -297,18 +300,19 @@ fn what_is_sent_resolves_to_the_same() {
 #[test]
 fn a_source_whose_value_goes_bad_keeps_its_last_good_one() {
     const NAME: &str = "RouteRefreshInterval";
-    let (global, node) = (Source::Global, Source::Node);
-    let states: [(&[Said], (&str, Source), &[&str]); 10] = [
-        (&[(global, &[(NAME, "x")])], ("90", Source::Default), &["the default \"90\""]),
-        (&[(global, &[(NAME, "7")])], ("7", global), &[]),
-        (&[(global, &[(NAME, "x")])], ("7", global), &["the last good value \"7\""]),
-        (&[(global, &[(NAME, "y")])], ("7", global), &["the last good value \"7\""]),
+    const GLOBAL: Source = Source::Global;
+    const NODE: Source = Source::Node;
+    let states: [State; 10] = [
+        (&[(GLOBAL, &[(NAME, "x")])], ("90", Source::Default), &["the default \"90\""]),
+        (&[(GLOBAL, &[(NAME, "7")])], ("7", GLOBAL), &[]),
+        (&[(GLOBAL, &[(NAME, "x")])], ("7", GLOBAL), &["the last good value \"7\""]),
+        (&[(GLOBAL, &[(NAME, "y")])], ("7", GLOBAL), &["the last good value \"7\""]),
         // What is hidden while it goes bad is not forgotten, nor what goes bad while it is hidden.
-        (&[(global, &[(NAME, "y")]), (node, &[(NAME, "8")])], ("8", node), &["\"8\" from datastore (per host)"]),
-        (&[(global, &[(NAME, "y")])], ("7", global), &["the last good value \"7\""]),
-        (&[(global, &[(NAME, "9")]), (node, &[(NAME, "8")])], ("8", node), &[]),
-        (&[(global, &[(NAME, "z")]), (node, &[(NAME, "8")])], ("8", node), &["\"8\" from datastore (per host)"]),
-        (&[(global, &[(NAME, "z")])], ("9", global), &["the last good value \"9\""]),
+        (&[(GLOBAL, &[(NAME, "y")]), (NODE, &[(NAME, "8")])], ("8", NODE), &["\"8\" from datastore (per host)"]),
+        (&[(GLOBAL, &[(NAME, "y")])], ("7", GLOBAL), &["the last good value \"7\""]),
+        (&[(GLOBAL, &[(NAME, "9")]), (NODE, &[(NAME, "8")])], ("8", NODE), &[]),
+        (&[(GLOBAL, &[(NAME, "z")]), (NODE, &[(NAME, "8")])], ("8", NODE), &["\"8\" from datastore (per host)"]),
+        (&[(GLOBAL, &[(NAME, "z")])], ("9", GLOBAL), &["the last good value \"9\""]),
         // Silence is no value that went bad.
         (&[], ("90", Source::Default), &[]),
     ];
