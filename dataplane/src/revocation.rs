@@ -4,7 +4,8 @@
 //! A review looks through the kernel's connections in slices, so that nothing
 //! else waits for it, and labels those that policy denies now; the rules refuse
 //! what bears the label. The review after a change begins at once, the next one
-//! leaves the processor to others for nine times as long as it took.
+//! leaves the processor to others for nine times as long as it took, two seconds
+//! at most.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -34,6 +35,10 @@ const SETTLING: Duration = Duration::from_millis(2);
 
 /// How much longer than a review the pause after it is.
 const PAUSE: u32 = 9;
+
+/// The longest pause: a connection that policy denies must not live on for long
+/// because the machine is busy or its connections are many.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// What is to be looked at.
 #[derive(Clone, Debug, Default)]
@@ -215,7 +220,7 @@ impl Revocation {
         self.totals.longest = self.totals.longest.max(spent);
         self.labelled = Some(labelled);
         self.backoff.worked();
-        let rest = now + PAUSE * spent;
+        let rest = now + (PAUSE * spent).min(LONGEST_PAUSE);
         self.rest = Some(rest);
         self.due = (!(self.touched.is_empty() && self.docket.is_empty())).then_some(rest);
     }

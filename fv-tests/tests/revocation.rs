@@ -1,0 +1,345 @@
+//! Established connections when policy tightens: those that it denies now are
+//! cut, whoever sends; the others notice nothing.
+
+use std::collections::BTreeSet;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail, ensure};
+use caracal_fv_tests::agent::Process;
+use caracal_fv_tests::cluster::{Cluster, NODE_V4, NODE_V6, Peer};
+use caracal_fv_tests::matrix::agree;
+use caracal_fv_tests::pod::pod;
+use caracal_fv_tests::reference::Evaluator;
+use caracal_sys::conntrack::{Flow, Judgement, Progress, Review};
+use caracal_sys::netns::NetNs;
+
+const CONVERGENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Long enough for a packet that was let through to arrive.
+const ARRIVAL: Duration = Duration::from_millis(50);
+
+/// A port on which nobody else serves.
+const PORT: u16 = 4000;
+
+/// Connections, and how many of a hundred are denied in the end.
+const FLOWS: usize = 20_000;
+const DENIED_OF_100: usize = 1;
+
+/// Connections of each kind that go on.
+const LIVE: usize = 20;
+
+const ONLY_FRIENDS: &str = r"
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: only-friends, namespace: default}
+spec:
+  podSelector: {matchLabels: {role: server}}
+  ingress: [{from: [{podSelector: {matchLabels: {friend: 'yes'}}}]}]
+";
+
+const NO_WAY_OUT: &str = r"
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: no-way-out, namespace: default}
+spec:
+  podSelector: {matchLabels: {role: foe}}
+  policyTypes: [Egress]
+";
+
+const TO_HOST: &str = r"
+apiVersion: projectcalico.org/v3
+kind: FelixConfiguration
+metadata: {name: default}
+spec: {defaultEndpointToHostAction: Return}
+";
+
+fn cluster() -> anyhow::Result<(Cluster, Process)> {
+    let mut cluster = Cluster::new()?;
+    cluster.namespace("default", &[])?;
+    cluster.write("felix.yaml", TO_HOST)?;
+    cluster.start_pods([
+        pod("default/server", &[("role", "server")]),
+        pod("default/friend", &[("friend", "yes")]),
+        pod("default/foe", &[("role", "foe")]),
+    ])?;
+    let agent = Process::agent(&cluster)?;
+    agree(&cluster, &Evaluator, CONVERGENCE)?;
+    // What the probes left behind would be cut too.
+    review(&cluster.node, |_| Judgement::Forget)?;
+    Ok((cluster, agent))
+}
+
+fn addr_of(peer: &Peer, like: IpAddr) -> IpAddr {
+    let same = |addr: &&IpAddr| addr.is_ipv4() == like.is_ipv4();
+    *peer.addrs.iter().find(same).expect("every peer has both families")
+}
+
+/// Both ends of a TCP connection.
+struct Connection {
+    client: TcpStream,
+    server: TcpStream,
+}
+
+impl Connection {
+    fn open(client: &Peer, server: &NetNs, to: IpAddr) -> anyhow::Result<Self> {
+        let listener = server.run(|| TcpListener::bind(SocketAddr::new(to, 0)))??;
+        let at = listener.local_addr()?;
+        let client = client.namespace.run(|| TcpStream::connect_timeout(&at, PATIENCE))??;
+        let (server, _) = listener.accept()?;
+        for end in [&client, &server] {
+            end.set_nodelay(true)?;
+            end.set_read_timeout(Some(PATIENCE))?;
+        }
+        let mut connection = Self { client, server };
+        connection.talks().context("before policy changes")?;
+        Ok(connection)
+    }
+
+    /// A byte there and a byte back.
+    fn talks(&mut self) -> io::Result<()> {
+        let mut byte = [0];
+        self.client.write_all(b"?")?;
+        self.server.read_exact(&mut byte)?;
+        self.server.write_all(b"!")?;
+        self.client.read_exact(&mut byte)
+    }
+
+    /// Whether what one end sends ends its connection, and does not arrive at the other.
+    fn is_cut(from: &mut TcpStream, to: &mut TcpStream) -> anyhow::Result<()> {
+        let mut byte = [0];
+        from.write_all(b"x")?;
+        match from.read(&mut byte) {
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
+            other => bail!("the sender was not told: {other:?}"),
+        }
+        to.set_read_timeout(Some(ARRIVAL))?;
+        match to.read(&mut byte) {
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::ConnectionReset) => Ok(()),
+            other => bail!("it arrived: {other:?}"),
+        }
+    }
+}
+
+fn review(node: &NetNs, mut judge: impl FnMut(&Flow) -> Judgement + Send) -> anyhow::Result<()> {
+    node.run(|| {
+        let mut review = Review::open()?;
+        while review.step(PATIENCE, &mut judge)? == Progress::Ahead {}
+        Ok(())
+    })?
+}
+
+/// A socket of a pod's address, as soon as the pod has it.
+fn bind(peer: &Peer, at: SocketAddr) -> anyhow::Result<UdpSocket> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match peer.namespace.run(|| UdpSocket::bind(at))? {
+            Err(error) if error.kind() == ErrorKind::AddrNotAvailable && Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            socket => return Ok(socket?),
+        }
+    }
+}
+
+/// All connections that the node tracks.
+fn tracked(node: &NetNs) -> anyhow::Result<Vec<Flow>> {
+    let mut flows = Vec::new();
+    review(node, |flow| {
+        flows.push(*flow);
+        Judgement::Leave
+    })?;
+    Ok(flows)
+}
+
+/// Waits until as many connections bear the label. Gives the time since then.
+fn labelled(node: &NetNs, count: usize, since: Instant) -> anyhow::Result<Duration> {
+    loop {
+        let found = tracked(node)?.iter().filter(|flow| flow.revoked).count();
+        let passed = since.elapsed();
+        if found == count {
+            return Ok(passed);
+        }
+        ensure!(passed < PATIENCE, "{found} connections are cut, {count} should be");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Opens UDP connections, each from a port of its own, answered once.
+fn datagrams(client: &Peer, server: &UdpSocket, count: usize) -> anyhow::Result<BTreeSet<u16>> {
+    let to = server.local_addr()?;
+    let from = addr_of(client, to.ip());
+    let mut ports = BTreeSet::new();
+    client.namespace.run(|| {
+        let mut byte = [0];
+        for port in (10_000..).take(count) {
+            let socket = UdpSocket::bind((from, port))?;
+            socket.set_read_timeout(Some(PATIENCE))?;
+            socket.send_to(b"?", to)?;
+            let (_, back) = server.recv_from(&mut byte)?;
+            server.send_to(b"!", back)?;
+            socket.recv(&mut byte)?;
+            ports.insert(port);
+        }
+        anyhow::Ok(())
+    })??;
+    Ok(ports)
+}
+
+#[test]
+fn exactly_the_connections_that_policy_denies_now_are_cut() -> anyhow::Result<()> {
+    let (cluster, agent) = cluster()?;
+    let peer = |name: &str| &cluster.peers[name];
+    let (server, friend, foe) = (peer("default/server"), peer("default/friend"), peer("default/foe"));
+    let open = |client: &Peer| -> anyhow::Result<Vec<Connection>> {
+        let to = |n: usize| server.addrs[n % server.addrs.len()];
+        (0..LIVE).map(|n| Connection::open(client, &server.namespace, to(n))).collect()
+    };
+    let (mut kept, mut cut) = (open(friend)?, open(foe)?);
+    let at = SocketAddr::new(addr_of(server, NODE_V4.into()), PORT);
+    let sink = server.namespace.run(|| UdpSocket::bind(at))??;
+    sink.set_read_timeout(Some(PATIENCE))?;
+    let denied = FLOWS * DENIED_OF_100 / 100;
+    datagrams(friend, &sink, FLOWS - denied)?;
+    let denied = datagrams(foe, &sink, denied)?;
+
+    let start = Instant::now();
+    cluster.write("policy.yaml", ONLY_FRIENDS)?;
+    let took = labelled(&cluster.node, denied.len() + LIVE, start)?;
+    println!(
+        r#"{{"workload":"revocation","flows":{FLOWS},"denied":{},"seconds":{:.4}}}"#,
+        denied.len(),
+        took.as_secs_f64()
+    );
+
+    let wrong: Vec<Flow> = tracked(&cluster.node)?
+        .into_iter()
+        .filter(|flow| flow.revoked != foe.addrs.contains(&flow.source) && server.addrs.contains(&flow.destination))
+        .collect();
+    assert_eq!(wrong, [], "cut or left alone wrongly");
+    for connection in &mut kept {
+        connection.talks().context("an allowed connection")?;
+    }
+    for (n, Connection { client, server }) in cut.iter_mut().enumerate() {
+        // Half of them hear from the server only.
+        match n < LIVE / 2 {
+            true => Connection::is_cut(client, server),
+            false => Connection::is_cut(server, client),
+        }
+        .with_context(|| format!("denied connection {n}"))?;
+    }
+    // The server sends, and then the client does, on a connection without resets.
+    let from = SocketAddr::new(addr_of(foe, at.ip()), 10_000);
+    let socket = foe.namespace.run(|| UdpSocket::bind(from))??;
+    socket.set_read_timeout(Some(ARRIVAL))?;
+    sink.set_read_timeout(Some(ARRIVAL))?;
+    sink.send_to(b"!", from)?;
+    assert!(socket.recv(&mut [0]).is_err(), "a datagram of the server arrived");
+    socket.send_to(b"?", at)?;
+    assert!(sink.recv(&mut [0]).is_err(), "a datagram of the client arrived");
+
+    // Policy allows them again.
+    cluster.remove("policy.yaml")?;
+    labelled(&cluster.node, 0, Instant::now())?;
+    sink.send_to(b"!", from)?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    socket.recv(&mut [0]).context("a connection that policy allows again")?;
+    agent.stop()
+}
+
+#[test]
+fn what_leaves_a_workload_is_cut_towards_the_world_and_towards_its_host() -> anyhow::Result<()> {
+    let (cluster, agent) = cluster()?;
+    let peer = |name: &str| &cluster.peers[name];
+    let (foe, friend, outside) = (peer("default/foe"), peer("default/friend"), peer("outside"));
+    let mut cut = Vec::new();
+    for (to, server) in [(NODE_V4.into(), &cluster.node), (NODE_V6.into(), &cluster.node)] {
+        for _ in 0..2 {
+            cut.push(Connection::open(foe, server, to)?);
+        }
+    }
+    for addr in &outside.addrs {
+        for _ in 0..2 {
+            cut.push(Connection::open(foe, &outside.namespace, *addr)?);
+        }
+    }
+    let mut kept = vec![
+        Connection::open(friend, &cluster.node, NODE_V4.into())?,
+        Connection::open(friend, &outside.namespace, addr_of(outside, NODE_V6.into()))?,
+    ];
+    cluster.write("policy.yaml", NO_WAY_OUT)?;
+    labelled(&cluster.node, cut.len(), Instant::now())?;
+    for (n, Connection { client, server }) in cut.iter_mut().enumerate() {
+        match n % 2 {
+            0 => Connection::is_cut(client, server),
+            _ => Connection::is_cut(server, client),
+        }
+        .with_context(|| format!("denied connection {n}"))?;
+    }
+    for connection in &mut kept {
+        connection.talks().context("an allowed connection")?;
+    }
+    agent.stop()
+}
+
+#[test]
+fn an_address_that_moves_leaves_no_connection_to_its_next_owner() -> anyhow::Result<()> {
+    let (mut cluster, agent) = cluster()?;
+    cluster.write("policy.yaml", ONLY_FRIENDS)?;
+    agree(&cluster, &Evaluator, CONVERGENCE)?;
+    for round in 0..10 {
+        let addrs: [IpAddr; 2] = ["10.65.0.200".parse()?, "fd00:65::200".parse()?];
+        let old = format!("default/old-{round}");
+        cluster.start_pod(pod(&old, &[]).at(&addrs))?;
+        // The friend talks to the old pod, over both families, and does not stop.
+        let mut talks = Vec::new();
+        let deadline = Instant::now() + PATIENCE;
+        for addr in addrs {
+            let server = bind(&cluster.peers[&old], SocketAddr::new(addr, PORT))?;
+            let client = cluster.peers["default/friend"].namespace.run(|| {
+                let from = if addr.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+                let socket = UdpSocket::bind(from)?;
+                socket.set_read_timeout(Some(Duration::from_millis(20)))?;
+                io::Result::Ok(socket)
+            })??;
+            server.set_read_timeout(Some(Duration::from_millis(20)))?;
+            let mut answered = false;
+            while !answered {
+                ensure!(Instant::now() < deadline, "the old pod does not answer");
+                client.send_to(b"?", (addr, PORT))?;
+                if let Ok((_, back)) = server.recv_from(&mut [0]) {
+                    server.send_to(b"!", back)?;
+                    answered = client.recv(&mut [0]).is_ok();
+                }
+            }
+            talks.push((client, addr));
+        }
+        cluster.stop_pod(&old)?;
+        // The new owner admits friends only as a server does, and these are not.
+        let new = format!("default/new-{round}");
+        let name = cluster.plug(pod(&new, &[("role", "server")]).at(&addrs))?;
+        cluster.relabel("default/friend", &[("friend", "no")])?;
+        cluster.announce(&name)?;
+        let at = addrs.iter().map(|addr| SocketAddr::new(*addr, PORT));
+        let sinks: Vec<UdpSocket> = at.map(|at| bind(&cluster.peers[&new], at)).collect::<anyhow::Result<_>>()?;
+        let end = Instant::now() + Duration::from_millis(400);
+        while Instant::now() < end {
+            for (client, addr) in &talks {
+                // An address without an owner may be refused meanwhile.
+                let _ = client.send_to(b"old", (*addr, PORT));
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        for sink in &sinks {
+            sink.set_nonblocking(true)?;
+            let mut buffer = [0; 8];
+            assert!(sink.recv(&mut buffer).is_err(), "round {round}: a packet of the old peer arrived");
+        }
+        agree(&cluster, &Evaluator, CONVERGENCE)?;
+        cluster.stop_pod(&new)?;
+        cluster.relabel("default/friend", &[("friend", "yes")])?;
+    }
+    agent.stop()
+}
