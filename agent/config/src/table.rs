@@ -18,7 +18,9 @@ const INTERFACE_NAME: Kind = Pattern(r"^[a-zA-Z0-9:._+-]{1,15}$");
 // in `Settings`: a test changes every parameter and looks whether they change.
 // Page and schema follow: `CARACAL_REWRITE=1 cargo test -p caracal-config --test documents`.
 const ACTS: Disposition = ActedOn;
-const AT_START: Disposition = Disposition::ActedOnAtStart("the data half is chosen before the datastore is read; set it in the environment or the file");
+const AT_START: Disposition = Disposition::ActedOnAtStart(
+    "the data half is chosen before the datastore is read; set it in the environment or the file",
+);
 const NO_EBPF: Disposition = Refused("this build has no eBPF dataplane; nftables enforces policy");
 const NO_ENCRYPTION: Disposition = Refused("this build does not encrypt; packets between nodes are sent as they are");
 const NO_TLS: Disposition =
