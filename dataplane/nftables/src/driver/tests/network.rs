@@ -14,6 +14,34 @@ fn open() -> World {
     world
 }
 
+/// A Log rule with two alternatives: addresses of the set, and prefixes.
+fn logging() -> World {
+    let mut world = open();
+    let log = caracal_proto::felix::Rule { src_ip_set_ids: vec!["s:both".into()], ..rule("log") };
+    world.set("s:both", &["10.0.0.1/32", "10.1.0.0/16"]);
+    world.profile("open", &[log.clone(), rule("log"), rule("allow")], &[log, rule("allow")]);
+    world.endpoint_at("ns/0", "cali0", &["10.0.0.1"], &[]);
+    world
+}
+
+/// Whatever matches, a rule has one limit: its own.
+#[test]
+fn a_log_rule_has_one_limit_and_goes_on() {
+    let mut settings = Settings::default();
+    settings.ownership = Ownership::Shared;
+    settings.log_rate = "10/minute".parse().ok();
+    let mut world = logging();
+    let text = render_text(&world.store, &settings);
+    assert_eq!(text.matches("limit rate 10/minute burst 5 packets log prefix").count(), 3, "{text}");
+    let (programmed, again) = in_namespace(|| {
+        let choose = |chosen: &mut Settings| *chosen = settings.clone();
+        apply(&mut driver_with(choose), &mut world);
+        let again = driver_with(choose).resync(&world.store, Sweep::Remove).expect("the kernel answers");
+        (listing(), again.messages)
+    });
+    assert_eq!((programmed, again), (loaded(&world, &settings), 0));
+}
+
 /// Each step is one change of the network.
 fn steps() -> Vec<fn(&mut World) -> &mut World> {
     vec![
