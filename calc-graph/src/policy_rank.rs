@@ -80,3 +80,116 @@ fn merge(
     merged.extend_from_slice(rest);
     merged
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use caracal_model::{Kind, Policy, PolicyKey, PolicyKind, Tier, TierAction};
+    use caracal_selector::Selector;
+    use proptest::prelude::*;
+    use proptest::sample::select;
+
+    use super::*;
+    use crate::class_space::ClassSpace;
+    use crate::label_store::LabelStore;
+    use crate::parents::Parents;
+    use crate::policies::PolicyContext;
+
+    fn key(name: u8) -> PolicyKey {
+        let kind = if name % 2 == 0 { PolicyKind::NetworkPolicy } else { PolicyKind::StagedNetworkPolicy };
+        PolicyKey { kind, namespace: format!("n{}", name % 3).into(), name: format!("p{}", name / 4).into() }
+    }
+
+    /// A policy that is active without an endpoint.
+    fn policy(tier: &str, order: Option<f64>) -> Policy {
+        Policy {
+            tier: tier.into(),
+            order,
+            selector: "all()".into(),
+            ingress: true,
+            egress: false,
+            inbound_rules: Vec::new(),
+            outbound_rules: Vec::new(),
+            untracked: false,
+            pre_dnat: false,
+            apply_on_forward: false,
+            perf_hints: vec!["AssumeNeededOnEveryNode".into()],
+        }
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Put(u8, &'static str, Option<f64>),
+        Remove(u8),
+        /// The tier `b` is there, or not.
+        Tier(bool),
+        Flush,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let put = (0u8..8, select(vec!["a", "b"]), select(vec![None, Some(1.0), Some(2.0), Some(-0.0), Some(0.0)]));
+        prop_oneof![
+            4 => put.prop_map(|(name, tier, order)| Step::Put(name, tier, order)),
+            2 => (0u8..8).prop_map(Step::Remove),
+            1 => any::<bool>().prop_map(Step::Tier),
+            2 => Just(Step::Flush),
+        ]
+    }
+
+    proptest! {
+        /// Against a sort of all policies by what they say of themselves.
+        #[test]
+        fn ranks_are_in_order_of_evaluation(steps in prop::collection::vec(step(), 0..60)) {
+            let selector = Selector::parse("all()").expect("a selector");
+            let (mut policies, mut tiers, mut rank) = (Policies::default(), Tiers::default(), PolicyRank::default());
+            let (mut space, mut labels) = (ClassSpace::default(), LabelStore::default());
+            let (mut model, mut first_tier) = (BTreeMap::new(), false);
+            for step in steps.into_iter().chain([Step::Flush]) {
+                let cx = PolicyContext { space: &mut space, labels: &mut labels, tiers: &mut tiers };
+                match step {
+                    Step::Put(name, tier, order) => {
+                        let known = policies.find(&key(name));
+                        policies.put(cx, Kind::NetworkPolicy, known, &key(name), &policy(tier, order), &selector);
+                        model.insert(name, (tier, order));
+                    }
+                    Step::Remove(name) => {
+                        if let Some(at) = policies.find(&key(name)) {
+                            policies.remove(cx, at);
+                        }
+                        model.remove(&name);
+                    }
+                    Step::Tier(true) => {
+                        let tier = Tier { order: Some(1.0), default_action: TierAction::Deny };
+                        tiers.put(Kind::Tier, &"b".into(), tier);
+                        first_tier = true;
+                    }
+                    Step::Tier(false) => {
+                        tiers.remove(&"b".into());
+                        first_tier = false;
+                    }
+                    Step::Flush => {
+                        space.settle(&mut labels, &Parents::default());
+                        let moved = policies.select(&mut space).moved;
+                        let changed = if tiers.take_changed() { TiersChanged::Yes } else { TiersChanged::No };
+                        rank.refresh(&policies, &tiers, &moved, changed);
+                        let mut want: Vec<u8> = model.keys().copied().collect();
+                        want.sort_by(|a, b| {
+                            // Only `b` ever exists: it is before `a` then, which it follows by its name.
+                            let tier = |name: &u8| (model[name].0 == "a") == first_tier;
+                            let order = |name: &u8| model[name].1.unwrap_or(f64::INFINITY);
+                            let orders = order(a).partial_cmp(&order(b)).expect("orders are numbers");
+                            let ties = key(*a).tie_break().cmp(&key(*b).tie_break());
+                            tier(a).cmp(&tier(b)).then(orders).then(ties)
+                        });
+                        let mut ranked: Vec<u8> = model.keys().copied().collect();
+                        ranked.sort_by_key(|name| rank.of(policies.find(&key(*name)).expect("it is held")));
+                        prop_assert_eq!(ranked, want);
+                        let held: BTreeSet<u32> = policies.active().map(|at| rank.of(at)).collect();
+                        prop_assert_eq!(held.len(), model.len());
+                    }
+                }
+            }
+        }
+    }
+}

@@ -38,6 +38,8 @@ pub(crate) struct HeldProfile {
     locals: u32,
     /// Whether the receiver has it.
     told: bool,
+    /// Whether its rules changed since the receiver got them.
+    changed: bool,
     /// The labels of the namespace or service account that the receiver has.
     told_labels: Option<LabelsIx>,
 }
@@ -112,6 +114,7 @@ impl Profiles {
             lists: 0,
             locals: 0,
             told: false,
+            changed: false,
             told_labels: None,
         });
         let slots = &self.slots;
@@ -125,8 +128,11 @@ impl Profiles {
         let rules = RulesIx(rules);
         let profile = &mut self.slots[at.0];
         let former = profile.held.replace((kind, rules)).map(|(_, former)| former);
-        if former != Some(rules) && profile.locals > 0 {
-            self.dirty.insert(at);
+        if former != Some(rules) {
+            profile.changed = true;
+            if profile.locals > 0 {
+                self.dirty.insert(at);
+            }
         }
         if let Some(former) = former {
             self.rules.release(former.0);
@@ -143,6 +149,7 @@ impl Profiles {
     pub(crate) fn remove(&mut self, at: ProfileIx) {
         let profile = &mut self.slots[at.0];
         let Some((_, rules)) = profile.held.take() else { return };
+        profile.changed = true;
         if profile.locals > 0 {
             self.dirty.insert(at);
         }
@@ -193,7 +200,9 @@ impl Profiles {
         for at in std::mem::take(&mut self.dirty) {
             let profile = &mut self.slots[at.0];
             if profile.locals > 0 {
-                listed.updated.push(at);
+                if profile.changed || !profile.told {
+                    listed.updated.push(at);
+                }
             } else {
                 self.released.extend(self.sets.remove(&at).into_iter().flatten());
                 if std::mem::take(&mut profile.told) {
@@ -227,7 +236,8 @@ impl Profiles {
     }
 
     pub(crate) fn set_told(&mut self, at: ProfileIx) {
-        self.slots[at.0].told = true;
+        let profile = &mut self.slots[at.0];
+        (profile.told, profile.changed) = (true, false);
     }
 
     /// Tells the service accounts and namespaces that changed.
@@ -287,7 +297,7 @@ impl Profiles {
 
     /// Forgets a profile that neither exists nor is named, if the receiver has forgotten it.
     pub(crate) fn drop_if_unused(&mut self, at: ProfileIx) {
-        let HeldProfile { name, held, lists, locals, told, told_labels } = &self.slots[at.0];
+        let HeldProfile { name, held, lists, locals, told, changed: _, told_labels } = &self.slots[at.0];
         let named = *lists > 0 || *locals > 0 || self.sets.contains_key(&at);
         if held.is_some() || named || *told || told_labels.is_some() {
             return;

@@ -83,6 +83,18 @@ fn what_changes_nothing_tells_nothing() {
     told.causes_no_flush();
 }
 
+/// Sources that start again may drop objects and deliver them anew.
+#[test]
+fn what_goes_and_comes_back_tells_nothing() {
+    let service = || cluster_service("api", &["10.96.0.1"], 80);
+    let mut told = Told::new(&shop().with(node("m", "192.0.2.1/24")).with(service()));
+    told.delete(web()).apply(web()).causes([]);
+    told.delete(node("m", "192.0.2.1/24")).apply(node("m", "192.0.2.1/24")).causes([]);
+    told.delete(service()).apply(service()).causes([]);
+    told.delete(node("m", "192.0.2.1/24")).apply(node("m", "192.0.2.9/24")).causes(["node m 192.0.2.9/24"]);
+    told.delete(service()).apply(cluster_service("api", &["10.96.0.2"], 80)).causes(["service api [10.96.0.2]"]);
+}
+
 #[test]
 fn a_label_that_no_selector_mentions_tells_nothing() {
     let mut told = Told::new(&shop().with(db("db", "10.0.0.2").on(THERE)));
