@@ -57,6 +57,8 @@ fn spawn(dir: &Path) -> Child {
         .arg(format!("file:{}", dir.join("manifests").display()))
         .arg("--socket")
         .arg(dir.join("sync.sock"))
+        .arg("--admin-socket")
+        .arg(dir.join("admin.sock"))
         .stdin(Stdio::null())
         .spawn()
         .expect("the program runs")

@@ -62,6 +62,8 @@ impl Node {
             .arg(format!("file:{}", dir.path().join("manifests").display()))
             .arg("--socket")
             .arg(dir.path().join("sync.sock"))
+            .arg("--admin-socket")
+            .arg(dir.path().join("admin.sock"))
             .env("FELIX_POLICYSYNCPATHPREFIX", dir.path().join("sync"))
             .stdin(Stdio::null());
         manifest(dir.path(), "cluster", CLUSTER);

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use tempfile::TempDir;
 
 use crate::cluster::{Cluster, NODE};
 
@@ -28,15 +29,22 @@ pub fn program() -> anyhow::Result<PathBuf> {
     found.context("the caracal program is not built: run `cargo build -p caracal-agent` first, or set CARACAL")
 }
 
+fn admin_socket(run: &TempDir) -> PathBuf {
+    run.path().join("admin.sock")
+}
+
 /// A running process of the program, ended when dropped.
 pub struct Process {
     child: Child,
     log: File,
     what: String,
+    /// Holds the admin socket, unless the arguments name another.
+    run: TempDir,
 }
 
 impl Process {
-    /// Starts `caracal ARGS` in the node's namespace.
+    /// Starts `caracal ARGS` in the node's namespace. A control half that is not told
+    /// where its admin socket is gets one of its own: namespaces share `/run`.
     pub fn start(cluster: &Cluster, args: &[&str]) -> anyhow::Result<Self> {
         Self::start_logging(cluster, args, Some(std::env::var_os("CARACAL_LOG").unwrap_or_else(|| "info".into())))
     }
@@ -48,6 +56,9 @@ impl Process {
 
     fn start_logging(cluster: &Cluster, args: &[&str], level: Option<OsString>) -> anyhow::Result<Self> {
         let program = program()?;
+        let run = TempDir::new()?;
+        let is_asked = matches!(args.first(), Some(&("agent" | "control"))) && !args.contains(&"--admin-socket");
+        let admin = is_asked.then(|| ["--admin-socket".into(), admin_socket(&run).into_os_string()]);
         let log = tempfile::tempfile()?;
         let output = log.try_clone()?;
         let what = args.first().copied().unwrap_or_default().to_owned();
@@ -55,6 +66,7 @@ impl Process {
         let child = cluster.node.run(|| {
             Command::new(&program)
                 .args(args)
+                .args(admin.iter().flatten())
                 .env_remove("CARACAL_LOG")
                 .envs(level.iter().map(|level| ("CARACAL_LOG", level)))
                 .stdin(Stdio::null())
@@ -62,7 +74,7 @@ impl Process {
                 .stderr(output)
                 .spawn()
         })?;
-        Ok(Self { child: child.with_context(|| format!("cannot run {}", program.display()))?, log, what })
+        Ok(Self { child: child.with_context(|| format!("cannot run {}", program.display()))?, log, what, run })
     }
 
     /// Starts both halves in one process, on the cluster's manifests.
@@ -80,6 +92,12 @@ impl Process {
     pub fn dataplane(cluster: &Cluster, socket: &Path) -> anyhow::Result<Self> {
         let socket = socket.to_str().context("the socket's path is text")?;
         Self::start(cluster, &["dataplane", "--socket", socket])
+    }
+
+    /// Where the process answers commands, unless its arguments named another place.
+    #[must_use]
+    pub fn admin_socket(&self) -> PathBuf {
+        admin_socket(&self.run)
     }
 
     /// Its process id.

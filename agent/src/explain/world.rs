@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use caracal_calc_graph::Locality;
 use caracal_config::EndpointToHostAction;
 use caracal_datastore::admit::{Admitted, admit};
-use caracal_datastore::convert::{Converted, convert};
+use caracal_datastore::convert::{Converted, Settings, convert};
 use caracal_datastore::manifest::read_documents;
 use caracal_datastore::{ConfigEvent, FileSource, Report, Sink, Source as _};
 use caracal_model::{Event, Stamp};
@@ -26,6 +26,8 @@ pub struct World {
     /// What the datastore says of configuration, which differs by node.
     configs: Vec<ConfigEvent>,
     config_file: Option<PathBuf>,
+    /// As the configuration has it once everything is read.
+    settings: Settings,
 }
 
 /// An object that is to be as said, or not to be.
@@ -49,8 +51,10 @@ impl World {
             cluster: Cluster::new(),
             configs: Vec::new(),
             config_file: config_file.map(Path::to_owned),
+            settings: Settings::default(),
         };
         source.list(&mut world)?;
+        world.settings = world.calculator.configuration().convert_settings();
         world.cluster.manifests = Manifests::read(directory, source.files());
         world.calculate()?;
         Ok(world)
@@ -145,8 +149,7 @@ impl World {
         let text = yaml::document(value.as_ref().or(current.as_ref())?);
         let document = read_documents(Path::new("edit"), text).into_iter().next()?.ok()?;
         let Ok(Admitted::Object { kind, value: admitted, .. }) = admit(document) else { return None };
-        let settings = self.calculator.configuration().convert_settings();
-        let Ok(Converted::Object(kind, object)) = convert(kind, admitted, &settings) else { return None };
+        let Ok(Converted::Object(kind, object)) = convert(kind, admitted, &self.settings) else { return None };
         Some(match value {
             Some(_) => Event::Apply(kind, *object, Stamp::default()),
             None => Event::Delete(kind, object.key(), Stamp::default()),

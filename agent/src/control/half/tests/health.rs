@@ -1,9 +1,12 @@
 //! What probes are told of the loop, and what the metrics page shows of it.
 
+use caracal_datastore::convert::Settings;
+use caracal_datastore::{FileSource, Sink, Source, SourceError, Stopper};
 use caracal_proto::sync::{Alive, Measurement, Report, measurement};
 
 use super::*;
-use crate::health::{self, Component, Quality};
+use crate::control::Feed;
+use crate::health::{self, Component, Quality, Ready};
 use crate::metrics::Scrapes;
 
 impl Loop {
@@ -29,7 +32,7 @@ impl Loop {
 #[test]
 fn ready_is_in_sync_and_acknowledged() {
     let control = Loop::start();
-    control.followers.health.report(health::DATASTORE, health::Ready::Yes, "");
+    control.followers.health.report(health::DATASTORE, Ready::Yes, "");
     control.list();
     control.settle();
     control.part(health::GRAPH, Component::is_ready);
@@ -66,6 +69,85 @@ fn a_thread_that_hangs_is_not_live() {
     assert_eq!(health::answer(&control.followers.health, Quality::Liveness).status, 503);
     drop(resume);
     control.part(health::GRAPH, Component::is_live);
+    control.end().expect("it was told to stop");
+}
+
+/// Files, whose reader hangs whenever it has told everything, until the gate's other end is gone.
+struct Stalling {
+    files: FileSource,
+    gate: mpsc::Receiver<()>,
+}
+
+impl Source for Stalling {
+    fn stopper(&self) -> Stopper {
+        self.files.stopper()
+    }
+
+    fn list(&mut self, sink: &mut dyn Sink) -> Result<(), SourceError> {
+        self.files.list(&mut Stall { sink, gate: &self.gate })
+    }
+
+    fn run(&mut self, sink: &mut dyn Sink) -> Result<(), SourceError> {
+        self.files.run(&mut Stall { sink, gate: &self.gate })
+    }
+}
+
+struct Stall<'a> {
+    sink: &'a mut dyn Sink,
+    gate: &'a mpsc::Receiver<()>,
+}
+
+impl Sink for Stall<'_> {
+    fn event(&mut self, event: Event) {
+        self.sink.event(event);
+    }
+
+    fn config(&mut self, event: ConfigEvent) {
+        self.sink.config(event);
+    }
+
+    fn report(&mut self, report: caracal_datastore::Report) {
+        self.sink.report(report);
+    }
+
+    fn settled(&mut self) {
+        // It ends with the sender.
+        let _ = self.gate.recv();
+        self.sink.settled();
+    }
+
+    fn alive(&mut self) {
+        self.sink.alive();
+    }
+
+    fn synced(&mut self, token: &str) {
+        self.sink.synced(token);
+    }
+}
+
+#[test]
+fn a_source_that_hangs_is_not_live() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let write = |name: &str| {
+        let text = format!("apiVersion: v1\nkind: Node\nmetadata: {{name: {name}}}\n");
+        std::fs::write(dir.path().join(format!("{name}.yaml")), text).expect("the directory can be written");
+    };
+    write("n1");
+    let files = FileSource::open(dir.path(), Settings::default()).expect("a directory that can be read");
+    let control = Loop::start();
+    control.followers.health.register(health::DATASTORE, Some(Duration::from_secs(1)));
+    let (open, gate) = mpsc::channel();
+    let health = control.followers.health.clone();
+    let alive = move || health.report(health::DATASTORE, Ready::Yes, "");
+    let feed = Feed::start(Stalling { files, gate }, control.source.clone(), alive).expect("a thread");
+    // Dropped before the feed, which waits for its thread.
+    let hold = open;
+    control.part(health::DATASTORE, |part| !part.is_live() && !part.is_ready());
+    assert_eq!(health::answer(&control.followers.health, Quality::Liveness).status, 503);
+    drop(hold);
+    write("n2");
+    control.part(health::DATASTORE, |part| part.is_live() && part.is_ready());
+    drop(feed);
     control.end().expect("it was told to stop");
 }
 
@@ -114,6 +196,7 @@ fn the_metrics_page_has_both_halves() {
         "caracal_dataplane_retries_total{what=\"rules\"} 3",
         "felix_host{host=\"node-a\"} 1",
         "felix_resync_state 2",
+        "felix_cluster_num_hosts 1",
         "felix_calc_graph_updates_processed{type=\"ResourceKey\"} 1",
         "# TYPE felix_calc_graph_update_time_seconds summary",
         "felix_calc_graph_update_time_seconds_count 1",
