@@ -3,7 +3,6 @@
 
 use std::hash::{BuildHasher as _, Hash};
 use std::hint::black_box;
-use std::time::Instant;
 
 use caracal_calc_graph::{
     ActivePolicy, ActiveProfile, CalcGraph, Delta, IpSetKind, Locality, Member, PolicyList, Settings,
@@ -12,6 +11,7 @@ use caracal_model::{Event, Key, Labels, Object, PolicyKey, WorkloadEndpoint, Wor
 use rustc_hash::{FxBuildHasher, FxHashMap};
 use smol_str::SmolStr;
 
+use crate::clock::processor_time;
 use crate::run::BATCH;
 use crate::wire::Wire;
 use crate::workloads::{HERE, Step, Workload};
@@ -22,12 +22,12 @@ pub(crate) fn seconds(workload: Workload) -> f64 {
     let mut batch = Vec::new();
     let (mut seconds, mut measured) = (0.0, false);
     let mut drain = |batch: &mut Vec<Event>, measured: bool| {
-        let start = Instant::now();
+        let start = processor_time();
         for event in batch.drain(..) {
             pass.take(event);
         }
         if measured {
-            seconds += start.elapsed().as_secs_f64();
+            seconds += (processor_time() - start).as_secs_f64();
         }
     };
     workload.steps(&mut |step| match step {
@@ -47,11 +47,11 @@ pub(crate) fn seconds(workload: Workload) -> f64 {
     black_box(pass.hashed);
     let output = output(workload);
     let mut wire = Wire::default();
-    let start = Instant::now();
+    let start = processor_time();
     for message in &output {
         black_box(wire.encode(&message.delta()));
     }
-    seconds + start.elapsed().as_secs_f64()
+    seconds + (processor_time() - start).as_secs_f64()
 }
 
 #[derive(Default)]

@@ -5,10 +5,12 @@
 //! process of its own, so that peaks do not add up. Events are made in small
 //! batches outside the timed part; making bytes of the messages is inside.
 //!
-//! `seconds`, `messages` and `floor_ratio` are of the measured part, for a
+//! `seconds` are of processor time, samples of the time of day, since asking for
+//! the former takes as long as some samples. `seconds`, `messages` and `floor_ratio` are of the measured part, for a
 //! teardown all of it; `live_bytes` and `peak_bytes` are of the graph, from its
 //! beginning. Workloads of single updates add a list of samples.
 
+mod clock;
 mod floor;
 mod run;
 mod wire;

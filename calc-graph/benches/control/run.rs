@@ -7,6 +7,7 @@ use caracal_calc_graph::{CalcGraph, Delta, Locality, Settings};
 use caracal_model::Event;
 
 use crate::ALLOCATOR;
+use crate::clock::processor_time;
 use crate::wire::Wire;
 use crate::workloads::{CONFIGURATION, HERE, Step, Workload};
 
@@ -19,8 +20,8 @@ pub(crate) struct Run {
     graph: CalcGraph,
     wire: Wire,
     batch: Vec<Event>,
-    /// Since the last sample.
-    pending: Duration,
+    /// Time of day and processor time since the last sample.
+    pending: [Duration; 2],
     measured: bool,
     figures: Figures,
 }
@@ -48,7 +49,7 @@ impl Run {
             graph: CalcGraph::new(Locality::Node(HERE.into()), Settings::default()),
             wire: Wire::default(),
             batch,
-            pending: Duration::ZERO,
+            pending: [Duration::ZERO; 2],
             measured: false,
             figures: Figures { messages: CONFIGURATION, ..Figures::default() },
         };
@@ -78,32 +79,33 @@ impl Run {
             Step::Measure => {
                 self.feed();
                 self.measured = true;
-                self.pending = Duration::ZERO;
+                self.pending = [Duration::ZERO; 2];
                 self.figures.spent = Duration::ZERO;
             }
             Step::Sample(kind) => {
                 self.feed();
-                let sample = std::mem::take(&mut self.pending);
+                let [sample, _] = std::mem::take(&mut self.pending);
                 self.figures.samples.entry(kind).or_default().push(sample);
             }
             Step::Skip => {
                 self.feed();
-                self.figures.spent -= std::mem::take(&mut self.pending).min(self.figures.spent);
+                let [_, skipped] = std::mem::take(&mut self.pending);
+                self.figures.spent -= skipped.min(self.figures.spent);
             }
         }
     }
 
     fn feed(&mut self) {
-        let start = Instant::now();
+        let start = (processor_time(), Instant::now());
         for event in self.batch.drain(..) {
             self.graph.on_event(event);
         }
-        self.spend(start.elapsed());
+        self.spend(start);
     }
 
     fn flush(&mut self) {
         self.feed();
-        let start = Instant::now();
+        let start = (processor_time(), Instant::now());
         let (wire, encoded, sets) = (&mut self.wire, self.workload.is_encoded(), &mut self.figures.ip_sets);
         let flush = self.graph.flush(&mut |delta| {
             match delta {
@@ -115,14 +117,18 @@ impl Run {
                 wire.encode(&delta);
             }
         });
-        self.spend(start.elapsed());
+        self.spend(start);
         if self.measured {
             self.figures.messages += flush.deltas;
         }
     }
 
-    fn spend(&mut self, time: Duration) {
-        self.pending += time;
-        self.figures.spent += time;
+    /// Counts what was done since then.
+    fn spend(&mut self, (processor, start): (Duration, Instant)) {
+        let passed = start.elapsed();
+        let spent = processor_time() - processor;
+        self.pending[0] += passed;
+        self.pending[1] += spent;
+        self.figures.spent += spent;
     }
 }
