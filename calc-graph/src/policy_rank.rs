@@ -97,7 +97,7 @@ mod tests {
     use crate::policies::PolicyContext;
 
     fn key(name: u8) -> PolicyKey {
-        let kind = if name % 2 == 0 { PolicyKind::NetworkPolicy } else { PolicyKind::StagedNetworkPolicy };
+        let kind = if name.is_multiple_of(2) { PolicyKind::NetworkPolicy } else { PolicyKind::StagedNetworkPolicy };
         PolicyKey { kind, namespace: format!("n{}", name % 3).into(), name: format!("p{}", name / 4).into() }
     }
 
