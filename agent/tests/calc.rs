@@ -169,8 +169,9 @@ fn configuration_comes_from_files_and_the_environment() {
     let config = &lines(&output)[0]["configUpdate"]["config"];
     assert_eq!((&config["LogPrefix"], &config["ChainInsertMode"]), (&json!("caracal"), &json!("append")));
     let warnings = text(&output.stderr);
-    assert!(warnings.contains("unknown parameter LOGPREFX from environment variable, did you mean LogPrefix?"));
-    assert!(warnings.contains("CARACAL_LogPrefix is \"caracal\" and FELIX_LogPrefix is \"felix\": the first counts"));
+    assert!(warnings.contains("LOGPREFX \"x\" from environment variable: no parameter has this name, LogPrefix has"));
+    let differ = "LogPrefix \"felix\" from environment variable: CARACAL_ and FELIX_ variables differ; \"caracal\"";
+    assert!(warnings.contains(differ), "{warnings}");
     assert_eq!(warnings.lines().count(), 2, "{warnings}");
 }
 

@@ -162,6 +162,7 @@ impl Peer {
                     }
                     Payload::HostMetadataUpdate(update) => format!("+{}", update.hostname),
                     Payload::HostMetadataRemove(remove) => format!("-{}", remove.hostname),
+                    Payload::Encapsulation(_) => "tunnels".to_owned(),
                     Payload::InSync(_) => "in sync".to_owned(),
                     other => format!("{other:?}"),
                 }),
@@ -209,7 +210,7 @@ fn a_snapshot_waits_until_everything_is_listed() {
     peer.nothing();
     control.list();
     control.settle();
-    assert_eq!(peer.revision(), snapshot(1, &["config ", "in sync"]));
+    assert_eq!(peer.revision(), snapshot(1, &["config ", "tunnels", "in sync"]));
     control.end().expect("it was told to stop");
 }
 
@@ -312,7 +313,7 @@ fn configuration_comes_first_and_follows_the_resources() {
     config(ConfigEvent::End);
     control.list();
     control.settle();
-    assert_eq!(peer.revision(), snapshot(1, &["config all", "in sync"]));
+    assert_eq!(peer.revision(), snapshot(1, &["config all", "tunnels", "in sync"]));
     peer.ack(1);
     // The node appears, with labels that a resource selects.
     control.node("node-a", 1);
@@ -341,7 +342,7 @@ fn one_data_half_at_a_time() {
     control.inbox.send(Input::Detach { peer: PeerId(1) });
     let mut third = control.attach(3);
     third.welcome();
-    assert_eq!(third.revision(), snapshot(3, &["config ", "+n1", "in sync"]));
+    assert_eq!(third.revision(), snapshot(3, &["config ", "+n1", "tunnels", "in sync"]));
     // One that breaks the protocol is out, and the place is free.
     third.ack(77);
     assert_eq!(third.refusal(), refusal::Reason::Protocol);

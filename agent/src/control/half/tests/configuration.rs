@@ -124,7 +124,22 @@ fn followers_follow_each_place_of_the_datastore_and_the_labels_of_the_node() {
 }
 
 /// Texts of which each parameter that is acted on can read two that mean different things.
-const SAMPLES: [&str; 10] = ["true", "false", "1", "2", "0xff00", "0xff0000", "a", "b", "a=1s", "a=2s"];
+const SAMPLES: [&str; 14] = [
+    "true",
+    "false",
+    "1",
+    "2",
+    "0xff00",
+    "0xff0000",
+    "a",
+    "b",
+    "a=1s",
+    "a=2s",
+    "1/second",
+    "2/second",
+    "192.0.2.1",
+    "192.0.2.2",
+];
 
 #[test]
 fn every_parameter_that_is_acted_on_changes_while_everything_runs() {
