@@ -9,8 +9,8 @@ use std::time::Duration;
 use caracal_config::Settings;
 use caracal_net::{Family, IfIndex, Protocol};
 use caracal_program::{
-    Action, AdminState, Change, Decider, Direction, Driver, DriverError, EndpointOutcome, Finding, Lifeline, Mac, Outcome, PolicyStore, Receipt,
-    Report, RuleCount, RuleCounts, Sweep, WorkloadEndpoint, WorkloadId,
+    Action, AdminState, Change, Decider, Direction, Driver, DriverError, EndpointOutcome, Finding, Lifeline, Mac,
+    Outcome, PolicyStore, Receipt, Report, RuleCount, RuleCounts, Sweep, WorkloadEndpoint, WorkloadId,
 };
 use caracal_proto::felix::{self, to_dataplane::Payload};
 

@@ -2,7 +2,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use caracal_calc_graph::{
-    ActivePolicy, ActiveProfile, Delta, Encapsulation, HostPolicyLists, IpSetKind, Member, PolicyList, ScannedRule, TierPolicies,
+    ActivePolicy, ActiveProfile, Delta, Encapsulation, HostPolicyLists, IpSetKind, Member, PolicyList, ScannedRule,
+    TierPolicies,
 };
 use caracal_model::{
     Action, Entity, HostEndpoint, HostEndpointKey, HttpMatch, HttpPath, Icmp, IpPool, Labels, Nat, Node, PolicyKey,

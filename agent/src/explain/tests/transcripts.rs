@@ -5,7 +5,8 @@ use std::path::Path;
 use super::{question, report};
 use crate::explain::World;
 
-const COMMAND: &str = "$ caracal explain --datastore file:deploy/quickstart --from shop/web --to shop/db --port 80/tcp\n";
+const COMMAND: &str =
+    "$ caracal explain --datastore file:deploy/quickstart --from shop/web --to shop/db --port 80/tcp\n";
 
 /// The indented block that begins with the command, without its indentation.
 fn transcript(document: &str) -> String {
