@@ -1,6 +1,6 @@
 //! The admin API: what a running agent says of itself on a unix socket.
 //!
-//! [`serve`] answers on a thread of its own, by asking the graph's thread
+//! `serve` answers on a thread of its own, by asking the graph's thread
 //! ([`Insight`](crate::control::Insight)); [`call`] is the other end, for commands.
 //!
 //! A further call takes three steps: its rpc and messages in
