@@ -17,7 +17,15 @@ fn own(sandbox: &mut Sandbox) -> bool {
         batch.chain("ours");
     });
     assert_eq!(made.is_ok(), features.owned_persistent, "{made:?}");
+    assert_eq!(features.owned_persistent, release() >= (6, 9), "both flags are there from Linux 6.9 on");
     features.owned_persistent
+}
+
+/// Version and patch level of the kernel that runs.
+fn release() -> (u32, u32) {
+    let text = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("procfs");
+    let mut numbers = text.split(['.', '-']).map(|number| number.parse().expect("a number"));
+    (numbers.next().expect("a version"), numbers.next().expect("a patch level"))
 }
 
 #[test]
