@@ -45,7 +45,7 @@ bench-wire: build ## file write to changed verdict on the wire (root)
 	@$(CARGO) build --release --locked --quiet -p caracal-fv-tests --bin bench-wire
 	@target/release/bench-wire
 
-fuzz: ## run each fuzz target for a minute (needs cargo-fuzz and a nightly toolchain)
+fuzz: ## run each fuzz target for a minute; installs cargo-fuzz and a nightly toolchain
 	scripts/fuzz
 
 soak: build test-packages ## random histories and proposed edits, thirty times those of make test, a million packets through random programs and live edits, another kernel (root)
