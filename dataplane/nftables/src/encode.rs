@@ -250,15 +250,15 @@ impl Encoder {
                 self.mask(CtStatus::DNAT.bits());
                 self.compare(CmpOp::Ne, Value::host(0));
             }
-            Match::Revoked => {
+            Match::Unrevoked => {
                 self.exprs.push(Expr::Ct { key: CtKey::Labels, direction: None, dreg: Reg::R0 });
-                self.any_bit_of(&REVOKED);
+                self.bits(CmpOp::Eq, &REVOKED);
             }
             Match::TcpReset => {
                 self.need_protocol(Protocol::TCP);
                 // RFC 9293, 3.1: the flags are in byte 13, RST is the third from below.
                 self.load(PayloadBase::Transport, 13, 1, Reg::R0);
-                self.any_bit_of(&[0x04]);
+                self.bits(CmpOp::Ne, &[0x04]);
             }
         }
     }
@@ -393,10 +393,11 @@ impl Encoder {
         self.exprs.push(Expr::Bitwise { sreg: Reg::R0, dreg: Reg::R0, mask, xor });
     }
 
-    fn any_bit_of(&mut self, bits: &[u8]) {
+    /// Compares some bits with none of them.
+    fn bits(&mut self, op: CmpOp, bits: &[u8]) {
         let (mask, none) = (Value::bytes(bits), Value::bytes(&vec![0; bits.len()]));
         self.exprs.push(Expr::Bitwise { sreg: Reg::R0, dreg: Reg::R0, mask, xor: none.clone() });
-        self.compare(CmpOp::Ne, none);
+        self.compare(op, none);
     }
 
     fn compare(&mut self, op: CmpOp, value: impl Into<Value>) {

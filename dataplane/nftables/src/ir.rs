@@ -205,9 +205,9 @@ pub enum Match {
     Local,
     /// DNAT has given the connection another destination (`IPS_DST_NAT`).
     Translated,
-    /// The connection is one that policy allowed once and denies now: it bears
-    /// the label [`REVOKED_LABEL`].
-    Revoked,
+    /// The connection is none of those that policy allowed once and denies now:
+    /// it does not bear the label [`REVOKED_LABEL`].
+    Unrevoked,
     /// A TCP segment that ends its connection at once.
     TcpReset,
 }

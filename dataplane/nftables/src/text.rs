@@ -161,7 +161,7 @@ impl Display for Match {
             Self::MarkBit(bit) => write!(f, "meta mark & {0:#010x} == {0:#010x}", bit.0),
             Self::Local => f.write_str("iif 0"),
             Self::Translated => f.write_str("ct status dnat"),
-            Self::Revoked => write!(f, "ct label {REVOKED_LABEL}"),
+            Self::Unrevoked => write!(f, "ct label ! {REVOKED_LABEL}"),
             Self::TcpReset => f.write_str("tcp flags rst"),
         }
     }

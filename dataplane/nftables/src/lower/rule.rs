@@ -249,7 +249,7 @@ fn in_order(mut matches: Vec<Match>) -> Vec<Match> {
         | Match::MarkBit(_)
         | Match::Local
         | Match::Translated
-        | Match::Revoked
+        | Match::Unrevoked
         | Match::TcpReset => 8,
     });
     matches

@@ -263,7 +263,7 @@ impl<'a> Walk<'a> {
         let packet = self.packet;
         let is = |op: &Op, holds: bool| holds == (*op == Op::Is);
         match condition {
-            Match::CtState(_) | Match::Revoked | Match::TcpReset => false,
+            Match::CtState(_) | Match::Unrevoked | Match::TcpReset => false,
             Match::Family(family) => packet.family() == *family,
             Match::Protocol(op, protocol) => is(op, packet.protocol() == *protocol),
             Match::ProtocolIn(op, set) => is(op, self.has(set, &Element::Protocol(packet.protocol()))),

@@ -16,11 +16,10 @@ pub(super) fn forwarded(direction: Direction, settings: &Settings) -> Chain {
         Direction::Ingress => (Via::Out, Priority(1)),
     };
     let mut rules = match direction {
-        Direction::Egress => revoked::forwarded(settings),
-        // The chain of egress comes first, and has dropped them.
-        Direction::Ingress => Vec::new(),
+        Direction::Egress => revoked::established_through(settings),
+        // The chain of egress comes first, and has refused what is revoked.
+        Direction::Ingress => vec![established()],
     };
-    rules.push(established());
     rules.extend(invalid(via, settings));
     match direction {
         Direction::Egress => rules.extend(encapsulated(settings)),

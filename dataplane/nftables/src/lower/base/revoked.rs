@@ -1,40 +1,54 @@
 //! What ends connections that policy allowed once and denies now.
 //!
-//! Who reviews the connections labels those that are denied; what bears the
-//! label is refused before established connections are let through, in every
-//! direction and whoever sends.
+//! Who reviews the connections labels those that are denied. Of established
+//! connections those without the label pass, in one rule; the others are refused,
+//! in every direction and whoever sends. What policy judges itself it judges
+//! whatever the label: the packets of who opened a connection that was never answered.
 
 use caracal_net::Priority;
 
 use super::chain;
-use crate::ir::{Chain, Hook, Match, Rule, Statement, Verdict};
+use crate::ir::{Chain, CtState, Hook, Match, Rule, Statement, Verdict};
 use crate::names;
 use crate::settings::{Revocation, Settings};
 
 /// The chains that there are for it.
 pub(super) fn chains(settings: &Settings) -> Vec<Chain> {
     match settings.revocation {
-        Revocation::On => vec![chain(names::revoked_output(), Hook::Output, Priority(0), local(settings)), refusal()],
+        Revocation::On => {
+            vec![chain(names::revoked_output(), Hook::Output, Priority(0), established_here(settings)), refusal()]
+        }
         Revocation::Off => Vec::new(),
     }
 }
 
-/// The first rules of the first chain for forwarded packets.
-pub(super) fn forwarded(settings: &Settings) -> Vec<Rule> {
+/// The first rules of the first chain for forwarded packets: what becomes of
+/// established connections.
+pub(super) fn established_through(settings: &Settings) -> Vec<Rule> {
     match settings.revocation {
-        Revocation::On => vec![Rule::new().when(Match::Revoked).verdict(Verdict::Jump(names::revoked()))],
-        Revocation::Off => Vec::new(),
+        Revocation::On => vec![established().when(Match::Unrevoked).verdict(Verdict::Accept), refuse()],
+        Revocation::Off => vec![established().verdict(Verdict::Accept)],
     }
 }
 
 /// The first rules where this host is an end. The reset that the kernel makes for
 /// a refused segment belongs to the refused connection, and must get away.
-pub(super) fn local(settings: &Settings) -> Vec<Rule> {
-    let mut rules = forwarded(settings);
-    if !rules.is_empty() {
-        rules.insert(0, Rule::new().when(Match::Revoked).when(Match::TcpReset).verdict(Verdict::Accept));
+pub(super) fn established_here(settings: &Settings) -> Vec<Rule> {
+    let mut rules = established_through(settings);
+    match settings.revocation {
+        Revocation::On => rules.insert(1, established().when(Match::TcpReset).verdict(Verdict::Accept)),
+        Revocation::Off => {}
     }
     rules
+}
+
+/// What the rule before it did not accept bears the label.
+fn refuse() -> Rule {
+    established().verdict(Verdict::Jump(names::revoked()))
+}
+
+fn established() -> Rule {
+    Rule::new().when(Match::CtState(CtState::EstablishedOrRelated))
 }
 
 /// The label that the first rule sets is there already: a connection can be

@@ -3,15 +3,14 @@
 use caracal_net::Priority;
 use caracal_program::Direction;
 
-use super::{chain, dispatch, encapsulated, established, invalid, neighbour_discovery, revoked};
+use super::{chain, dispatch, encapsulated, invalid, neighbour_discovery, revoked};
 use crate::ir::{Chain, Hook, Via};
 use crate::names;
 use crate::settings::Settings;
 
 pub(super) fn to_host(settings: &Settings) -> Chain {
     // Among the established are a workload's answers to this host.
-    let mut rules = revoked::local(settings);
-    rules.push(established());
+    let mut rules = revoked::established_here(settings);
     rules.extend(invalid(Via::In, settings));
     rules.extend(encapsulated(settings));
     rules.extend(neighbour_discovery(settings));

@@ -360,7 +360,7 @@ const fn implied_family(condition: &Match) -> Option<Family> {
         | Match::MarkBit(_)
         | Match::Local
         | Match::Translated
-        | Match::Revoked
+        | Match::Unrevoked
         | Match::TcpReset => None,
     }
 }
