@@ -36,6 +36,34 @@ struct State {
     /// The connections that the kernel knows, and those that a review has not reached.
     flows: Vec<Flow>,
     unreviewed: Vec<Flow>,
+    /// Whether the connections that are cut are known.
+    knows_cut: bool,
+}
+
+impl State {
+    /// Does with a connection what was decided, if that makes a difference.
+    fn judged(&mut self, judged: &Flow, judgement: Judgement) {
+        let Flow { source, destination, .. } = judged;
+        let is_it = |flow: &Flow| (flow.source, flow.destination) == (*source, *destination);
+        let held = self.flows.iter_mut().find(|flow| is_it(flow));
+        let done = match (judgement, held) {
+            (Judgement::Cut, Some(flow)) => !std::mem::replace(&mut flow.revoked, true),
+            (Judgement::Restore, Some(flow)) => std::mem::replace(&mut flow.revoked, false),
+            (Judgement::Forget, Some(_)) => {
+                self.flows.retain(|flow| !is_it(flow));
+                true
+            }
+            (Judgement::Leave, _) | (_, None) => false,
+        };
+        if done {
+            self.calls.push(format!("{judgement:?} {source} > {destination}"));
+        }
+    }
+
+    fn tally(&self) -> Tally {
+        let labelled = self.flows.iter().filter(|flow| flow.revoked).count();
+        Tally { seen: self.flows.len(), labelled, ..Tally::default() }
+    }
 }
 
 /// Connections that one step of a review looks at.
@@ -167,16 +195,33 @@ impl Host for FakeHost {
         }
         let slice = state.unreviewed.len().min(SLICE);
         let judged: Vec<_> = state.unreviewed.drain(..slice).map(|flow| (flow, judge(&flow))).collect();
-        for (Flow { source, destination, .. }, judgement) in judged {
-            if judgement != Judgement::Leave {
-                state.calls.push(format!("{judgement:?} {source} > {destination}"));
-            }
+        for (flow, judgement) in judged {
+            state.judged(&flow, judgement);
         }
         if !state.unreviewed.is_empty() {
             return Ok(Progress::Ahead);
         }
         state.unreviewed = state.flows.clone();
-        Ok(Progress::Done(Tally { seen: state.flows.len(), ..Tally::default() }))
+        state.knows_cut = true;
+        Ok(Progress::Done(state.tally()))
+    }
+
+    fn reconsider_connections(
+        &mut self,
+        _budget: Duration,
+        allows: &mut dyn FnMut(&Flow) -> bool,
+    ) -> io::Result<Progress> {
+        let mut state = self.0.call("reconsider".to_owned())?;
+        let again: Vec<Flow> = state.flows.iter().filter(|flow| flow.revoked && allows(flow)).copied().collect();
+        for flow in again {
+            state.judged(&flow, Judgement::Restore);
+        }
+        Ok(Progress::Done(state.tally()))
+    }
+
+    fn cut_connections(&self) -> Option<usize> {
+        let state = self.0.state();
+        state.knows_cut.then(|| state.tally().labelled)
     }
 
     fn lifelines(&mut self) -> Vec<Lifeline> {

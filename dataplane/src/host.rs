@@ -69,6 +69,21 @@ pub trait Host: Send {
         judge: &mut dyn FnMut(&Flow) -> Judgement,
     ) -> io::Result<Progress>;
 
+    /// Looks through the connections that were cut, for about as long as `budget`,
+    /// going on where it stopped the last time, and restores those that policy
+    /// `allows` again.
+    ///
+    /// # Errors
+    /// When the kernel cannot be asked; the next call begins anew.
+    fn reconsider_connections(
+        &mut self,
+        budget: Duration,
+        allows: &mut dyn FnMut(&Flow) -> bool,
+    ) -> io::Result<Progress>;
+
+    /// How many connections are cut, if all of them are known.
+    fn cut_connections(&self) -> Option<usize>;
+
     /// The flows without which the host cannot be looked after, as far as it
     /// tells of them.
     fn lifelines(&mut self) -> Vec<Lifeline>;

@@ -71,6 +71,18 @@ impl Host for KernelHost {
         self.review.step(budget, judge)
     }
 
+    fn reconsider_connections(
+        &mut self,
+        budget: Duration,
+        allows: &mut dyn FnMut(&Flow) -> bool,
+    ) -> io::Result<Progress> {
+        self.review.reconsider(budget, allows)
+    }
+
+    fn cut_connections(&self) -> Option<usize> {
+        self.review.known_cut()
+    }
+
     fn lifelines(&mut self) -> Vec<Lifeline> {
         lifelines::of_this_host()
     }

@@ -1,6 +1,7 @@
 //! Connection tracking entries, by `NFNL_SUBSYS_CTNETLINK`
 //! (`linux/netfilter/nfnetlink_conntrack.h`).
 
+mod cut;
 mod flow;
 mod review;
 

@@ -20,7 +20,11 @@ fn rig() -> Rig {
 
 /// What became of connections within a second, apart from what else was done.
 fn judged(rig: &mut Rig) -> Vec<String> {
-    rig.wait(SECOND);
+    judged_within(rig, SECOND)
+}
+
+fn judged_within(rig: &mut Rig, time: Duration) -> Vec<String> {
+    rig.wait(time);
     let about = |call: &String| ["Cut", "Restore", "Forget"].iter().any(|word| call.starts_with(word));
     rig.world.calls().into_iter().filter(about).collect()
 }
@@ -95,4 +99,50 @@ fn a_parameter_turns_it_off() {
     let mut rig = rig();
     rig.delta(&[config(&[("RevokeEstablishedConnections", "false")]), profile("open", "deny")]);
     assert_eq!(judged(&mut rig), [""; 0]);
+}
+
+/// Less than the time after which a review begins.
+const AT_ONCE: Duration = Duration::from_millis(1);
+
+#[test]
+fn what_policy_allows_again_is_restored_at_once() {
+    let mut rig = rig();
+    let (cut, restored) = ([(A, B), (OUT, A), (B, OUT), (OUT, B)], |(from, to)| format!("Restore {from} > {to}"));
+    rig.delta(&[profile("open", "deny")]);
+    assert_eq!(judged(&mut rig), cut.map(|(from, to)| format!("Cut {from} > {to}")));
+    rig.delta(&[profile("open", "allow")]);
+    assert_eq!(judged_within(&mut rig, AT_ONCE), cut.map(restored));
+    assert_eq!(judged(&mut rig), [""; 0]);
+    // What one endpoint denies stays cut, though another allows it again.
+    rig.delta(&[profile("open", "deny")]);
+    assert_eq!(judged(&mut rig).len(), 4);
+    rig.delta(&[profile("closed", "deny"), profiled("a", "cali0", A, "closed"), profile("open", "allow")]);
+    assert_eq!(judged_within(&mut rig, AT_ONCE), cut[2..].iter().copied().map(restored).collect::<Vec<_>>());
+}
+
+#[test]
+fn without_a_cut_connection_none_is_looked_for() {
+    let mut rig = rig();
+    let looks = |rig: &mut Rig| {
+        rig.wait(SECOND);
+        rig.world.calls().iter().filter(|call| *call == "reconsider").count()
+    };
+    rig.delta(&[profile("open", "allow"), profiled("a", "cali2", A, "open")]);
+    assert_eq!(looks(&mut rig), 0);
+    rig.delta(&[profile("open", "deny")]);
+    assert_eq!(looks(&mut rig), 0);
+    rig.delta(&[profiled("a", "cali3", A, "open")]);
+    assert_eq!(looks(&mut rig), 1);
+}
+
+#[test]
+fn restoring_is_tried_again() {
+    let mut rig = rig();
+    rig.delta(&[profile("open", "deny")]);
+    assert_eq!(judged(&mut rig).len(), 4);
+    rig.world.breaks("reconsider");
+    rig.delta(&[profile("open", "allow")]);
+    assert_eq!(judged_within(&mut rig, AT_ONCE), [""; 0]);
+    rig.world.heals();
+    assert_eq!(judged(&mut rig).len(), 4);
 }

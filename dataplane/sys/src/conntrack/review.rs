@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use netlink_sys::protocols::NETLINK_NETFILTER;
 use nix::errno::Errno;
 
+use super::cut::CutConnections;
 use super::{BATCH, CT_GET, CT_NEW, CTA_LABELS, CTA_LABELS_MASK, CTA_TUPLE_ORIG, Entry, Flow, REVOKED, flags};
 use crate::netlink::{End, NetlinkSocket, Unanswered};
 use crate::wire::{Head, Writer};
@@ -63,9 +64,19 @@ pub struct Review {
     listing: NetlinkSocket,
     labelling: NetlinkSocket,
     running: Option<Tally>,
+    cut: CutConnections,
+    reconsidering: Option<Reconsidered>,
     requests: Writer,
     /// The requests that may be refused, with what to do then.
     asked: BTreeMap<u32, Asked>,
+}
+
+/// How far the connections that were cut have been looked through.
+#[derive(Debug)]
+struct Reconsidered {
+    /// The tuple of the last of them.
+    last: Option<Box<[u8]>>,
+    tally: Tally,
 }
 
 #[derive(Debug)]
@@ -86,6 +97,8 @@ impl Review {
             listing: NetlinkSocket::open(NETLINK_NETFILTER)?,
             labelling: NetlinkSocket::open(NETLINK_NETFILTER)?,
             running: None,
+            cut: CutConnections::default(),
+            reconsidering: None,
             requests: Writer::default(),
             asked: BTreeMap::new(),
         })
@@ -108,17 +121,78 @@ impl Review {
         outcome
     }
 
+    /// How many connections bear the label, if all of them are known: a review
+    /// was made, and found no more than can be remembered. Some may have ended.
+    #[must_use]
+    pub fn known_cut(&self) -> Option<usize> {
+        self.cut.count()
+    }
+
+    /// Looks through the connections that bear the label, as far as they are
+    /// known, for about as long as `budget`, going on where it stopped the last
+    /// time; takes the label off those that policy `allows` again. What it costs
+    /// does not depend on the number of other connections.
+    ///
+    /// # Errors
+    /// When the kernel refuses; the next call begins anew.
+    pub fn reconsider(&mut self, budget: Duration, allows: &mut dyn FnMut(&Flow) -> bool) -> io::Result<Progress> {
+        let outcome = self.look_again(budget, allows);
+        if outcome.is_err() {
+            self.asked.clear();
+        }
+        outcome
+    }
+
+    fn look_again(&mut self, budget: Duration, allows: &mut dyn FnMut(&Flow) -> bool) -> io::Result<Progress> {
+        /// Few enough for any budget.
+        const AT_ONCE: usize = 256;
+        let began = Instant::now();
+        let Reconsidered { mut last, mut tally } =
+            self.reconsidering.take().unwrap_or(Reconsidered { last: None, tally: Tally::default() });
+        loop {
+            let mut restored = Vec::new();
+            let Self { labelling, requests, asked, cut, .. } = self;
+            let mut seen = 0;
+            let mut latest = None;
+            for (tuple, flow) in cut.after(last.as_deref()).take(AT_ONCE) {
+                seen += 1;
+                latest = Some(tuple);
+                if allows(flow) {
+                    let seq = labelling.next_seq();
+                    asked.insert(seq, Asked::Restore);
+                    label(family_of(flow), tuple, &[0; 16], requests, seq);
+                    restored.push(Box::from(tuple));
+                }
+            }
+            let end = seen < AT_ONCE;
+            last = latest.map(Box::from);
+            tally.seen += seen;
+            tally.restored += restored.len();
+            self.flush(&mut tally)?;
+            restored.iter().for_each(|tuple: &Box<[u8]>| self.cut.lost(tuple));
+            if end {
+                tally.labelled = self.cut.after(None).count();
+                return Ok(Progress::Done(tally));
+            }
+            if began.elapsed() >= budget {
+                self.reconsidering = Some(Reconsidered { last, tally });
+                return Ok(Progress::Ahead);
+            }
+        }
+    }
+
     fn advance(&mut self, budget: Duration, judge: &mut dyn FnMut(&Flow) -> Judgement) -> io::Result<Progress> {
         let began = Instant::now();
         let mut tally = match self.running {
             Some(tally) => tally,
             None => {
                 self.list()?;
+                self.cut.begin();
                 Tally::default()
             }
         };
         loop {
-            let Self { listing, labelling, requests, asked, .. } = self;
+            let Self { listing, labelling, requests, asked, cut, .. } = self;
             let end = listing.page(|message| {
                 if message.head.kind != CT_NEW {
                     return Ok(());
@@ -131,18 +205,24 @@ impl Review {
                 tally.seen += 1;
                 tally.labelled += usize::from(flow.revoked);
                 let seq = labelling.next_seq();
-                match judge(&flow) {
+                let (tuple, judgement) = (entry.original.payload, judge(&flow));
+                match (flow.revoked, judgement) {
+                    (_, Judgement::Cut) | (true, Judgement::Leave) => cut.met(tuple, Flow { revoked: true, ..flow }),
+                    (true, Judgement::Restore | Judgement::Forget) => cut.lost(tuple),
+                    (false, Judgement::Leave | Judgement::Restore | Judgement::Forget) => {}
+                }
+                match judgement {
                     Judgement::Cut if !flow.revoked => {
                         let mut deletion = Writer::default();
                         entry.delete(&mut deletion, seq);
                         asked.insert(seq, Asked::Cut(deletion.bytes().to_vec()));
-                        label(&entry, &REVOKED, requests, seq);
+                        label(entry.family, tuple, &REVOKED, requests, seq);
                         tally.cut += 1;
                         tally.labelled += 1;
                     }
                     Judgement::Restore if flow.revoked => {
                         asked.insert(seq, Asked::Restore);
-                        label(&entry, &[0; 16], requests, seq);
+                        label(entry.family, tuple, &[0; 16], requests, seq);
                         tally.restored += 1;
                         tally.labelled -= 1;
                     }
@@ -160,6 +240,7 @@ impl Review {
                 self.flush(&mut tally)?;
             }
             if end == End::Reached {
+                self.cut.end();
                 return Ok(Progress::Done(tally));
             }
             if began.elapsed() >= budget {
@@ -226,11 +307,16 @@ impl Review {
 }
 
 /// Asks for our bit of a connection's labels, and for no other bit.
-fn label(entry: &Entry<'_>, bits: &[u8; 16], requests: &mut Writer, seq: u32) {
+fn label(family: u8, tuple: &[u8], bits: &[u8; 16], requests: &mut Writer, seq: u32) {
     let head = Head { kind: CT_NEW, flags: flags(libc::NLM_F_REQUEST), seq };
-    let open = requests.begin(head, entry.family, 0);
-    requests.nest(CTA_TUPLE_ORIG, |w| w.raw(entry.original.payload));
+    let open = requests.begin(head, family, 0);
+    requests.nest(CTA_TUPLE_ORIG, |w| w.raw(tuple));
     requests.attr(CTA_LABELS, bits);
     requests.attr(CTA_LABELS_MASK, &REVOKED);
     requests.end(open).expect("a tuple that came in one message fits into another");
+}
+
+fn family_of(flow: &Flow) -> u8 {
+    let family = if flow.source.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
+    u8::try_from(family).expect("address families are small numbers")
 }

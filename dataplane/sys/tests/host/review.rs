@@ -144,3 +144,52 @@ fn a_connection_is_told_as_policy_saw_it() {
         assert!(matches!(flow.key, FlowKey::Ports { destination: 5353, .. }), "{flow:?}");
     });
 }
+
+#[test]
+fn what_was_cut_is_found_again_without_a_review() {
+    tracking(|| {
+        label_entries();
+        for (from, to) in [("10.0.0.1", "10.0.0.2"), ("10.0.0.3", "10.0.0.2"), ("fd00::1", "fd00::2")] {
+            flow(from, to);
+        }
+        let mut review = Review::open().expect("sockets");
+        let mut step = |judge: &mut dyn FnMut(&Flow) -> Judgement| match review.step(LONG, judge) {
+            Ok(Progress::Done(_)) => review.known_cut(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(step(&mut |_| Judgement::Cut), Some(3));
+        assert_eq!(step(&mut |_| Judgement::Leave), Some(3), "those of before");
+        // One of them ends meanwhile, and begins anew.
+        run("conntrack -D -s 10.0.0.3");
+        flow("10.0.0.3", "10.0.0.2");
+        let mut asked = Vec::new();
+        let outcome = review.reconsider(LONG, &mut |flow| {
+            asked.push(flow.source.to_string());
+            flow.source != addr("10.0.0.1")
+        });
+        let Ok(Progress::Done(tally)) = outcome else { panic!("{outcome:?}") };
+        assert_eq!((tally.seen, tally.restored, tally.labelled), (3, 1, 1));
+        assert_eq!(asked, ["10.0.0.1", "10.0.0.3", "fd00::1"]);
+        assert_eq!(labelled(), texts(&["10.0.0.1"]));
+        assert_eq!(review.known_cut(), Some(1));
+    });
+}
+
+#[test]
+fn many_that_were_cut_are_looked_through_in_many_steps() {
+    tracking(|| {
+        label_entries();
+        let socket = UdpSocket::bind(SocketAddr::new(addr("10.0.0.1"), 5000)).expect("an address of this host");
+        for port in 1..=1000 {
+            socket.send_to(b"x", SocketAddr::new(addr("10.0.0.2"), port)).expect("sent");
+        }
+        let mut review = Review::open().expect("sockets");
+        review.step(LONG, &mut |_| Judgement::Cut).expect("the table can be read");
+        let mut steps = 1;
+        while review.reconsider(Duration::ZERO, &mut |_| true).expect("labels can be written") == Progress::Ahead {
+            steps += 1;
+        }
+        assert!(steps > 3, "{steps} steps");
+        assert_eq!((labelled(), review.known_cut()), (texts(&[]), Some(0)));
+    });
+}
