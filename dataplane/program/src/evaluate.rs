@@ -1,6 +1,8 @@
 //! The reference evaluator: what happens to a packet, and why.
 
 mod host;
+mod node;
+mod tracking;
 
 use crate::{
     Action, AdminState, Direction, EndOfTier, Field, Packet, PolicyId, PolicyStore, ProfileName, Program, ProgramKind,
@@ -308,6 +310,8 @@ const fn deny(cause: Cause<'_>) -> Decision<'_> {
 }
 
 pub use host::{HostCause, HostDecision, HostStep, HostView, Passage, Tracking, Way};
+pub use node::{Guard, Guarded, Guards, Interfaces, NodeDecision, NodeStep, NodeView};
+pub use tracking::FirstPacket;
 
 #[cfg(test)]
 mod tests;

@@ -82,6 +82,7 @@ fn why(step: &HostStep<'_>) -> String {
     let direction = step.direction;
     match step.cause {
         HostCause::Failsafe(_) => "a failsafe port".to_owned(),
+        HostCause::Invalid => "no connection begins so".to_owned(),
         HostCause::Policy(cause) => match cause {
             Cause::PolicyRule { policy, index, .. } => format!("rule {index} of {policy} {direction} denies it"),
             Cause::ProfileRule { profile, index, .. } => {

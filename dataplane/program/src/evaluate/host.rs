@@ -8,6 +8,7 @@
 
 use smol_str::SmolStr;
 
+use super::node::Interfaces;
 use super::{Cause, Verdict, evaluate};
 use crate::{Direction, FailsafePoint, Failsafes, HostEndpoint, HostId, Packet, PolicyStore, ProgramKind, Rule};
 
@@ -69,6 +70,8 @@ pub enum Tracking {
 pub enum HostCause<'a> {
     /// A failsafe port.
     Failsafe(&'a Rule),
+    /// Connection tracking finds that no connection begins so.
+    Invalid,
     /// Policy.
     Policy(Cause<'a>),
 }
@@ -104,7 +107,9 @@ impl<'a> HostView<'a> {
     /// Decides about a packet.
     #[must_use]
     pub fn evaluate(&self, passage: &Passage<'_>) -> HostDecision<'a> {
-        let mut walk = Walk { view: *self, steps: Vec::new(), tracking: Tracking::Tracked };
+        let interfaces = &self.store;
+        let mut walk =
+            Walk { view: *self, interfaces, steps: Vec::new(), tracking: Tracking::Tracked, is_invalid: false };
         let verdict = match walk.judge(passage) {
             Some(()) => Verdict::Allow,
             None => Verdict::Deny,
@@ -112,31 +117,28 @@ impl<'a> HostView<'a> {
         HostDecision { verdict, tracking: walk.tracking, steps: walk.steps }
     }
 
-    fn is_workload(&self, interface: &str) -> bool {
+    pub(super) fn is_workload(&self, interface: &str) -> bool {
         self.workload_prefixes.iter().any(|prefix| interface.starts_with(prefix.as_str()))
-    }
-
-    /// The endpoint of an interface, its own or the one for all.
-    fn endpoint(&self, interface: &str) -> Option<&'a HostEndpoint> {
-        let own = if self.is_workload(interface) { None } else { self.store.host_on(interface) };
-        own.or_else(|| self.store.host_on_others()).map(AsRef::as_ref)
     }
 }
 
-struct Walk<'a> {
-    view: HostView<'a>,
-    steps: Vec<HostStep<'a>>,
-    tracking: Tracking,
+pub(super) struct Walk<'a, 'v> {
+    pub(super) view: HostView<'a>,
+    pub(super) interfaces: &'v dyn Interfaces<'a>,
+    pub(super) steps: Vec<HostStep<'a>>,
+    pub(super) tracking: Tracking,
+    /// Whether what is tracked is refused, as no connection begins so.
+    pub(super) is_invalid: bool,
 }
 
 /// Whether later ingress programs still judge.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Early {
+pub(super) enum Early {
     Open,
     Allowed,
 }
 
-impl<'a> Walk<'a> {
+impl<'a> Walk<'a, '_> {
     /// `None` if a program denies.
     fn judge(&mut self, passage: &Passage<'_>) -> Option<()> {
         let Passage { way, original, translated } = *passage;
@@ -149,37 +151,54 @@ impl<'a> Walk<'a> {
             Way::ToHost { from } => {
                 // What workloads send to their host is judged by their own programs.
                 if self.early(from, original)? == Early::Open && !self.view.is_workload(from) {
-                    self.program(self.view.endpoint(from), ProgramKind::Normal, Direction::Ingress, later(self))?;
+                    self.at(from, ProgramKind::Normal, Direction::Ingress, later(self))?;
                 }
             }
             Way::FromHost { to } => {
                 if self.untracked(to, Direction::Egress, original)? == Early::Open && !self.view.is_workload(to) {
-                    self.program(self.view.endpoint(to), ProgramKind::Normal, Direction::Egress, later(self))?;
+                    self.at(to, ProgramKind::Normal, Direction::Egress, later(self))?;
                 }
             }
             Way::Through { from, to } => {
                 if self.early(from, original)? == Early::Open {
-                    self.program(self.view.endpoint(from), ProgramKind::Forward, Direction::Ingress, later(self))?;
+                    self.at(from, ProgramKind::Forward, Direction::Ingress, later(self))?;
                 }
-                self.program(self.view.endpoint(to), ProgramKind::Forward, Direction::Egress, later(self))?;
+                self.at(to, ProgramKind::Forward, Direction::Egress, later(self))?;
             }
         }
         Some(())
     }
 
+    /// The endpoint of an interface, its own or the one for all.
+    fn endpoint(&self, interface: &str) -> Option<&'a HostEndpoint> {
+        let own = if self.view.is_workload(interface) { None } else { self.interfaces.host(interface) };
+        own.or_else(|| self.interfaces.host_on_others())
+    }
+
+    /// Asks the program of an interface's endpoint, as [`Walk::program`] does.
+    pub(super) fn at(
+        &mut self,
+        interface: &str,
+        kind: ProgramKind,
+        direction: Direction,
+        packet: &Packet,
+    ) -> Option<Early> {
+        self.program(self.endpoint(interface), kind, direction, packet)
+    }
+
     /// Before routing.
-    fn early(&mut self, from: &str, packet: &Packet) -> Option<Early> {
+    pub(super) fn early(&mut self, from: &str, packet: &Packet) -> Option<Early> {
         match self.untracked(from, Direction::Ingress, packet)? {
             Early::Allowed => Some(Early::Allowed),
             Early::Open => {
-                let endpoint = self.view.endpoint(from).filter(|endpoint| endpoint.has_pre_dnat());
+                let endpoint = self.endpoint(from).filter(|endpoint| endpoint.has_pre_dnat());
                 self.program(endpoint, ProgramKind::PreDnat, Direction::Ingress, packet)
             }
         }
     }
 
-    fn untracked(&mut self, interface: &str, direction: Direction, packet: &Packet) -> Option<Early> {
-        let endpoint = self.view.endpoint(interface).filter(|endpoint| endpoint.has_untracked());
+    pub(super) fn untracked(&mut self, interface: &str, direction: Direction, packet: &Packet) -> Option<Early> {
+        let endpoint = self.endpoint(interface).filter(|endpoint| endpoint.has_untracked());
         let early = self.program(endpoint, ProgramKind::Untracked, direction, packet)?;
         if early == Early::Allowed {
             self.tracking = Tracking::Untracked;
@@ -196,6 +215,11 @@ impl<'a> Walk<'a> {
         packet: &Packet,
     ) -> Option<Early> {
         let Some(endpoint) = endpoint else { return Some(Early::Open) };
+        if self.is_invalid && self.tracking == Tracking::Tracked && kind != ProgramKind::Untracked {
+            let (verdict, cause) = (Verdict::Deny, HostCause::Invalid);
+            self.steps.push(HostStep { endpoint: &endpoint.id, kind, direction, verdict, cause });
+            return None;
+        }
         let HostView { store, failsafes, .. } = self.view;
         // Forwarded packets are nobody's way to this host.
         let point = match kind {
