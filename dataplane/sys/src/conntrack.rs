@@ -12,6 +12,7 @@ use std::net::IpAddr;
 use netlink_sys::protocols::NETLINK_NETFILTER;
 use nix::errno::Errno;
 
+pub(crate) use flow::called;
 pub use flow::{Flow, FlowKey};
 pub use review::{Judgement, Progress, Review, Tally};
 

@@ -9,6 +9,7 @@ mod ifname;
 pub mod link;
 mod netlink;
 pub mod netns;
+pub mod nflog;
 pub mod nft;
 pub mod route;
 pub mod sysctl;

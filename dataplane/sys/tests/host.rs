@@ -6,6 +6,8 @@
 mod connections;
 #[path = "host/links.rs"]
 mod links;
+#[path = "host/nflog.rs"]
+mod nflog;
 #[path = "host/review.rs"]
 mod review;
 #[path = "host/routes.rs"]

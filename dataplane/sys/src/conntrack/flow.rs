@@ -1,12 +1,12 @@
 //! A connection as policy sees it.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use caracal_net::{Port, Protocol};
 
 use super::{
-    CTA_IP_V4_DST, CTA_IP_V4_SRC, CTA_IP_V6_DST, CTA_IP_V6_SRC, CTA_LABELS, CTA_TUPLE_IP, CTA_TUPLE_MASTER, REVOKED,
-    address,
+    CTA_IP_V4_DST, CTA_IP_V4_SRC, CTA_IP_V6_DST, CTA_IP_V6_SRC, CTA_LABELS, CTA_TUPLE_IP, CTA_TUPLE_MASTER,
+    CTA_TUPLE_ORIG, REVOKED, address,
 };
 use crate::wire::{Attr, Malformed, Message};
 
@@ -41,7 +41,7 @@ pub struct Flow {
 }
 
 /// What tells connections between two hosts apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FlowKey {
     /// Ports, of a protocol that has them.
     Ports {
@@ -97,6 +97,19 @@ impl Tuple {
         }
         Ok(tuple)
     }
+}
+
+/// The original destination of an entry that is nested in another message, with
+/// port 0 for a protocol without ports.
+pub(crate) fn called(entry: Attr<'_>) -> Result<Option<SocketAddr>, Malformed> {
+    for attr in entry.nested() {
+        let attr = attr?;
+        if attr.kind == CTA_TUPLE_ORIG {
+            let tuple = Tuple::of(attr)?;
+            return Ok(tuple.destination.map(|to| SocketAddr::new(to, tuple.destination_port.unwrap_or_default())));
+        }
+    }
+    Ok(None)
 }
 
 impl Flow {
