@@ -1,5 +1,7 @@
 //! Small HTTP servers whose address follows the configuration while they run.
 
+mod tls;
+
 use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -14,6 +16,8 @@ use hyper::header::CONTENT_TYPE;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tls::Identity;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -27,6 +31,9 @@ const CONNECTIONS: usize = 32;
 
 /// The pause before an address that could not be listened on is tried again.
 const PAUSE: Duration = Duration::from_secs(2);
+
+/// The pause between two looks at the files of TLS: certificates are renewed in place.
+const LOOK: Duration = if cfg!(test) { Duration::from_millis(100) } else { Duration::from_secs(10) };
 
 /// What a request gets.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,18 +117,18 @@ pub async fn serve(what: &'static str, mut wanted: watch::Receiver<HttpListener>
             }
             continue;
         }
-        match listen(&listener).await {
-            Ok(socket) => {
+        match open(&listener).await {
+            Ok((socket, identity)) => {
                 troubles.set(what, None);
-                info!(host = listener.host, port = listener.port, "serving {what}");
+                info!(host = listener.host, port = listener.port, tls = identity.is_some(), "serving {what}");
                 tokio::select! {
-                    () = accept(socket, &pages) => {}
+                    () = accept(socket, identity.as_ref(), &pages) => {}
                     () = differs(&mut wanted, &listener) => debug!("{what} moves"),
+                    () = renewed(what, &listener, identity.as_ref(), &troubles) => info!("{what} has another certificate"),
                 }
             }
-            Err(error) => {
-                let place = if listener.host.is_empty() { "all addresses" } else { &listener.host };
-                troubles.set(what, Some(format!("cannot listen on port {} of {place}: {error}", listener.port)));
+            Err(trouble) => {
+                troubles.set(what, Some(trouble));
                 tokio::select! {
                     () = tokio::time::sleep(PAUSE) => {}
                     () = differs(&mut wanted, &listener) => {}
@@ -139,6 +146,29 @@ async fn differs(wanted: &mut watch::Receiver<HttpListener>, listener: &HttpList
     }
 }
 
+/// Waits until other files can be used than those in use.
+async fn renewed(what: &'static str, listener: &HttpListener, held: Option<&Identity>, troubles: &Troubles) {
+    let (Some(held), Some(files)) = (held, &listener.tls) else { return std::future::pending().await };
+    loop {
+        tokio::time::sleep(LOOK).await;
+        match Identity::load(files) {
+            Ok(now) if !now.is_same(held) => return,
+            Ok(_) => troubles.set(what, None),
+            Err(error) => troubles.set(what, Some(format!("{error}; what was read before is in use"))),
+        }
+    }
+}
+
+/// What it takes to answer, or why that is not there.
+async fn open(listener: &HttpListener) -> Result<(TcpListener, Option<Identity>), String> {
+    let identity = listener.tls.as_ref().map(Identity::load).transpose().map_err(|error| error.to_string())?;
+    let socket = listen(listener).await.map_err(|error| {
+        let place = if listener.host.is_empty() { "all addresses" } else { &listener.host };
+        format!("cannot listen on port {} of {place}: {error}", listener.port)
+    })?;
+    Ok((socket, identity))
+}
+
 async fn listen(listener: &HttpListener) -> io::Result<TcpListener> {
     let HttpListener { host, port, .. } = listener;
     if !host.is_empty() {
@@ -152,21 +182,19 @@ async fn listen(listener: &HttpListener) -> io::Result<TcpListener> {
 }
 
 /// Connections end with this.
-async fn accept(socket: TcpListener, pages: &Pages) {
+async fn accept(socket: TcpListener, identity: Option<&Identity>, pages: &Pages) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = socket.accept(), if connections.len() < CONNECTIONS => match accepted {
                 Ok((stream, _)) => {
-                    let pages = Arc::clone(pages);
+                    let (pages, acceptor) = (Arc::clone(pages), identity.map(|identity| identity.acceptor.clone()));
                     connections.spawn(async move {
-                        let service = service_fn(move |request| respond(request, Arc::clone(&pages)));
-                        let served = hyper::server::conn::http1::Builder::new()
-                            .timer(TokioTimer::new())
-                            .header_read_timeout(PATIENCE)
-                            .serve_connection(TokioIo::new(stream), service);
-                        if let Err(error) = served.await {
-                            debug!("a connection ended: {error}");
+                        let Some(acceptor) = acceptor else { return converse(stream, pages).await };
+                        match tokio::time::timeout(PATIENCE, acceptor.accept(stream)).await {
+                            Ok(Ok(stream)) => converse(stream, pages).await,
+                            Ok(Err(error)) => debug!("a connection came to nothing: {error}"),
+                            Err(_) => debug!("a connection came to nothing within {PATIENCE:?}"),
                         }
                     });
                 }
@@ -175,6 +203,17 @@ async fn accept(socket: TcpListener, pages: &Pages) {
             },
             Some(_) = connections.join_next() => {}
         }
+    }
+}
+
+async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin + Send, pages: Pages) {
+    let service = service_fn(move |request| respond(request, Arc::clone(&pages)));
+    let served = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(PATIENCE)
+        .serve_connection(TokioIo::new(stream), service);
+    if let Err(error) = served.await {
+        debug!("a connection ended: {error}");
     }
 }
 

@@ -25,8 +25,8 @@ pub use kind::{BadText, Kind, Value};
 pub use parameter::{Disposition, Param, Scope, parameter, parameter_of_field};
 pub use resolve::{Effective, RawLayer, Resolved};
 pub use settings::{
-    DenyAction, EndpointToHostAction, HttpListener, LogSeverity, NatExclusions, NftablesMode, ServiceLoops, Settings,
-    SourceSpoofing,
+    ClientCertificate, DenyAction, EndpointToHostAction, HttpListener, LogSeverity, NamedFile, NatExclusions,
+    NftablesMode, ServiceLoops, Settings, SourceSpoofing, TlsFiles,
 };
 pub use source::{ConfigSources, FileError, Source};
 pub use table::PARAMETERS;

@@ -11,7 +11,8 @@ use caracal_net::{MarkMask, PortRange, ProtocolPort};
 use crate::duration::parse_duration;
 use crate::kind::{Value, items};
 use crate::parameter::parameter;
-use crate::resolve::Resolved;
+use crate::resolve::{Effective, Resolved};
+use crate::source::Source;
 
 #[cfg(test)]
 mod tests;
@@ -141,6 +142,52 @@ pub struct HttpListener {
     pub host: String,
     /// The TCP port.
     pub port: u16,
+    /// What it takes to answer over TLS; `None` to answer in the clear.
+    pub tls: Option<TlsFiles>,
+}
+
+/// What it takes to answer over TLS. All files are in PEM form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The server's certificate, and those that lead to its authority.
+    pub certificate: NamedFile,
+    /// The certificate's key.
+    pub key: NamedFile,
+    /// The authorities that certify clients.
+    pub authorities: NamedFile,
+    /// What is asked of a client.
+    pub clients: ClientCertificate,
+}
+
+/// A file that a parameter names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedFile {
+    /// The parameter.
+    pub parameter: &'static str,
+    /// The file; `None` if the parameter is empty.
+    pub path: Option<PathBuf>,
+}
+
+/// What is asked of a client over TLS (`PrometheusMetricsClientAuth`), by Go's words for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientCertificate {
+    /// Nothing.
+    Unasked,
+    /// A certificate, whoever signed it.
+    Any,
+    /// A certificate that an authority signed, or none.
+    VerifiedIfGiven,
+    /// A certificate that an authority signed.
+    Verified,
+}
+
+impl ClientCertificate {
+    const WORDS: [(&str, Self); 4] = [
+        ("NoClientCert", Self::Unasked),
+        ("RequireAnyClientCert", Self::Any),
+        ("VerifyClientCertIfGiven", Self::VerifiedIfGiven),
+        ("RequireAndVerifyClientCert", Self::Verified),
+    ];
 }
 
 /// The parameters that the program uses.
@@ -234,12 +281,9 @@ pub struct Settings {
     pub log_severity_screen: Option<LogSeverity>,
     /// `HealthEnabled`, `HealthHost`, `HealthPort`.
     pub health: HttpListener,
-    /// `PrometheusMetricsEnabled`, `PrometheusMetricsHost`,
-    /// `PrometheusMetricsPort`.
+    /// `PrometheusMetricsEnabled`, `PrometheusMetricsHost`, `PrometheusMetricsPort`,
+    /// and over TLS if `PrometheusMetricsCertFile` or `PrometheusMetricsKeyFile` is set.
     pub metrics: HttpListener,
-    /// `PrometheusMetricsCertFile` or `PrometheusMetricsKeyFile`: the metrics are
-    /// to be served over TLS only.
-    pub metrics_tls: bool,
     /// `PrometheusProcessMetricsEnabled`.
     pub process_metrics: bool,
     /// `HealthTimeoutOverrides`: how long parts may be silent, by name.
@@ -315,23 +359,30 @@ impl Resolved {
                 enabled: self.switch("HealthEnabled"),
                 host: self.text("HealthHost"),
                 port: self.number("HealthPort"),
+                tls: None,
             },
             metrics: HttpListener {
                 enabled: self.switch("PrometheusMetricsEnabled"),
                 host: self.text("PrometheusMetricsHost"),
                 port: self.number("PrometheusMetricsPort"),
+                tls: self.metrics_tls(),
             },
-            metrics_tls: ["PrometheusMetricsCertFile", "PrometheusMetricsKeyFile"]
-                .iter()
-                .any(|name| !self.text(name).is_empty()),
             process_metrics: self.switch("PrometheusProcessMetricsEnabled"),
             health_timeouts: self.durations("HealthTimeoutOverrides"),
             dataplane_watchdog: self.interval("DataplaneWatchdogTimeout"),
         }
     }
 
+    fn effective(&self, name: &str) -> &Effective {
+        self.get(name).expect("settings are made of parameters in the table")
+    }
+
     fn value(&self, name: &str) -> &Value {
-        &self.get(name).expect("settings are made of parameters in the table").value
+        &self.effective(name).value
+    }
+
+    fn source(&self, name: &str) -> Source {
+        self.effective(name).source
     }
 
     fn switch(&self, name: &str) -> bool {
@@ -393,6 +444,23 @@ impl Resolved {
         let text = self.text(name);
         let pairs = items(&text).filter_map(|item| item.split_once('='));
         pairs.filter_map(|(key, value)| Some((key.to_owned(), parse_duration(value)?))).collect()
+    }
+
+    fn metrics_tls(&self) -> Option<TlsFiles> {
+        let file = |parameter| NamedFile { parameter, path: self.path(parameter) };
+        let [certificate, key, authorities] =
+            ["PrometheusMetricsCertFile", "PrometheusMetricsKeyFile", "PrometheusMetricsCAFile"].map(file);
+        if certificate.path.is_none() && key.path.is_none() {
+            return None;
+        }
+        let clients = match self.source("PrometheusMetricsClientAuth") {
+            // Who names authorities and says no more wants clients that they certify.
+            Source::Default if authorities.path.is_some() => ClientCertificate::Verified,
+            _ => self
+                .option("PrometheusMetricsClientAuth", &ClientCertificate::WORDS)
+                .unwrap_or(ClientCertificate::Verified),
+        };
+        Some(TlsFiles { certificate, key, authorities, clients })
     }
 
     fn list(&self, name: &str) -> Vec<String> {

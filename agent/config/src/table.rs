@@ -23,9 +23,6 @@ const AT_START: Disposition = Disposition::ActedOnAtStart(
 );
 const NO_EBPF: Disposition = Refused("this build has no eBPF dataplane; nftables enforces policy");
 const NO_ENCRYPTION: Disposition = Refused("this build does not encrypt; packets between nodes are sent as they are");
-const NO_TLS: Disposition =
-    Refused("this build does not serve metrics over TLS, and with a file for it named it serves none");
-const TLS: Disposition = Ignored("this build does not serve metrics over TLS");
 const DATASTORE: Disposition = Ignored("the datastore is named by --datastore, and needs no Typha");
 const EBPF: Disposition = Ignored("this build has no eBPF dataplane");
 const ENCRYPTION: Disposition = Ignored("this build does not encrypt");
@@ -129,12 +126,12 @@ pub static PARAMETERS: [Param; 211] = [
     param("LogSeverityScreen", "logSeverityScreen", OneOf(&["DEBUG", "ERROR", "FATAL", "INFO", "TRACE", "WARNING"]), "INFO", ACTS),
     param("LogSeveritySys", "logSeveritySys", OneOf(&["DEBUG", "ERROR", "FATAL", "INFO", "TRACE", "WARNING"]), "INFO", LOGS),
     param("PrometheusGoMetricsEnabled", "prometheusGoMetricsEnabled", Bool, "true", GO),
-    param("PrometheusMetricsCAFile", "prometheusMetricsCAFile", Text, "", TLS),
-    param("PrometheusMetricsCertFile", "prometheusMetricsCertFile", Text, "", NO_TLS),
-    param("PrometheusMetricsClientAuth", "prometheusMetricsClientAuth", OneOf(&["NoClientCert", "RequireAndVerifyClientCert", "RequireAnyClientCert", "VerifyClientCertIfGiven"]), "NoClientCert", TLS),
+    param("PrometheusMetricsCAFile", "prometheusMetricsCAFile", Text, "", ACTS),
+    param("PrometheusMetricsCertFile", "prometheusMetricsCertFile", Text, "", ACTS),
+    param("PrometheusMetricsClientAuth", "prometheusMetricsClientAuth", OneOf(&["NoClientCert", "RequireAndVerifyClientCert", "RequireAnyClientCert", "VerifyClientCertIfGiven"]), "NoClientCert", ACTS),
     param("PrometheusMetricsEnabled", "prometheusMetricsEnabled", Bool, "false", ACTS),
     param("PrometheusMetricsHost", "prometheusMetricsHost", HOST_OR_ADDRESS, "", ACTS),
-    param("PrometheusMetricsKeyFile", "prometheusMetricsKeyFile", Text, "", NO_TLS),
+    param("PrometheusMetricsKeyFile", "prometheusMetricsKeyFile", Text, "", ACTS),
     param("PrometheusMetricsPort", "prometheusMetricsPort", PORT_NUMBER, "9091", ACTS),
     param("PrometheusProcessMetricsEnabled", "prometheusProcessMetricsEnabled", Bool, "true", ACTS),
     param("PrometheusWireGuardMetricsEnabled", "prometheusWireGuardMetricsEnabled", Bool, "true", ENCRYPTION),

@@ -49,7 +49,7 @@ impl Outward {
     /// # Errors
     /// If the thread that writes files cannot be started.
     pub fn new(logging: Logging) -> io::Result<(Self, Followers)> {
-        let nowhere = HttpListener { enabled: false, host: String::new(), port: 0 };
+        let nowhere = HttpListener { enabled: false, host: String::new(), port: 0, tls: None };
         let (policysync_prefix, policysync) = watch::channel(None);
         let (health_listener, probes) = watch::channel(nowhere.clone());
         let (metrics_listener, scrapes) = watch::channel(nowhere);
@@ -85,9 +85,7 @@ impl Outward {
         self.logging.set_severity(settings.log_severity_screen);
         follow(&self.policysync_prefix, settings.policy_sync_path_prefix);
         follow(&self.health_listener, settings.health);
-        // What is to be served over TLS only is not served without it.
-        let enabled = settings.metrics.enabled && !settings.metrics_tls;
-        follow(&self.metrics_listener, HttpListener { enabled, ..settings.metrics });
+        follow(&self.metrics_listener, settings.metrics);
         self.health.set_overrides(settings.health_timeouts);
         self.health.set_timeout(health::DATAPLANE, settings.dataplane_watchdog);
         self.files_prefix = settings.endpoint_status_path_prefix;

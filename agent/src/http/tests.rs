@@ -14,7 +14,7 @@ fn get(port: u16, path: &str) -> io::Result<(String, String)> {
     Ok((head.lines().next().unwrap_or_default().to_owned(), body.to_owned()))
 }
 
-fn eventually<T>(mut check: impl FnMut() -> Option<T>) -> T {
+pub(super) fn eventually<T>(mut check: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
         if let Some(value) = check() {
@@ -26,18 +26,13 @@ fn eventually<T>(mut check: impl FnMut() -> Option<T>) -> T {
 }
 
 /// A port that is free now.
-fn free_port() -> u16 {
+pub(super) fn free_port() -> u16 {
     let probe = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port");
     probe.local_addr().expect("an address").port()
 }
 
-#[test]
-fn a_server_follows_its_configuration() {
-    let on = |port| HttpListener { enabled: true, host: "127.0.0.1".to_owned(), port };
-    let (first, second) = (free_port(), free_port());
-    let (want, wanted) = watch::channel(HttpListener { enabled: false, ..on(first) });
-    let troubles = Troubles::default();
-    let told = troubles.clone();
+/// Serves a few pages for as long as the process lives.
+pub(super) fn start(wanted: watch::Receiver<HttpListener>, troubles: Troubles) {
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let pages: Pages = Arc::new(|path| {
@@ -49,8 +44,17 @@ fn a_server_follows_its_configuration() {
                 }
             })
         });
-        runtime.block_on(serve("pages", wanted, pages, told));
+        runtime.block_on(serve("pages", wanted, pages, troubles));
     });
+}
+
+#[test]
+fn a_server_follows_its_configuration() {
+    let on = |port| HttpListener { enabled: true, host: "127.0.0.1".to_owned(), port, tls: None };
+    let (first, second) = (free_port(), free_port());
+    let (want, wanted) = watch::channel(HttpListener { enabled: false, ..on(first) });
+    let troubles = Troubles::default();
+    start(wanted, troubles.clone());
     assert!(get(first, "/yes").is_err(), "not wanted yet");
 
     want.send_replace(on(first));

@@ -14,7 +14,7 @@ fn ports(texts: &str) -> Vec<ProtocolPort> {
 
 #[test]
 fn defaults() {
-    let listener = |host: &str, port| HttpListener { enabled: false, host: host.into(), port };
+    let listener = |host: &str, port| HttpListener { enabled: false, host: host.into(), port, tls: None };
     let expected = Settings {
         hostname: String::new(),
         interface_prefixes: vec!["cali".into()],
@@ -53,7 +53,6 @@ fn defaults() {
         log_severity_screen: Some(LogSeverity::Info),
         health: listener("localhost", 9099),
         metrics: listener("", 9091),
-        metrics_tls: false,
         process_metrics: true,
         health_timeouts: BTreeMap::new(),
         dataplane_watchdog: Some(Duration::from_secs(90)),
@@ -123,7 +122,7 @@ fn texts() {
         policy_sync_path_prefix: Some("/var/run/nodeagent".into()),
         external_driver: Some("/usr/bin/vpp-driver".into()),
         log_severity_screen: None,
-        metrics: HttpListener { enabled: true, host: String::new(), port: 1 },
+        metrics: HttpListener { enabled: true, host: String::new(), port: 1, tls: None },
         ..Settings::default()
     };
     assert_eq!(settings, expected);
@@ -197,7 +196,9 @@ fn two_values(parameter: &Param) -> [&'static str; 2] {
 fn settings_change_with_what_is_acted_on_and_with_nothing_else() {
     for parameter in &PARAMETERS {
         let Param { name, disposition, .. } = parameter;
-        let with = |text| settings(&[("UseInternalDataplaneDriver", "false"), (name, text)]);
+        // Without these, others have no say.
+        let others = [("UseInternalDataplaneDriver", "false"), ("PrometheusMetricsCertFile", "/certificate")];
+        let with = |text| settings(&[others[0], others[1], (name, text)]);
         let [first, second] = two_values(parameter);
         let differ = with(first) != with(second);
         match disposition {
@@ -209,4 +210,32 @@ fn settings_change_with_what_is_acted_on_and_with_nothing_else() {
             Disposition::Refused(_) => {}
         }
     }
+}
+
+#[test]
+fn metrics_are_in_the_clear_or_over_tls() {
+    use ClientCertificate::{Any, Unasked, Verified, VerifiedIfGiven};
+    let clients = |texts: &[(&str, &str)]| {
+        let renamed: Vec<(String, &str)> = texts.iter().map(|(n, t)| (format!("PrometheusMetrics{n}"), *t)).collect();
+        let renamed: Vec<(&str, &str)> = renamed.iter().map(|(n, t)| (n.as_str(), *t)).collect();
+        settings(&renamed).metrics.tls.map(|tls| tls.clients)
+    };
+    let (cert, key, authorities) = (("CertFile", "/cert"), ("KeyFile", "/key"), ("CAFile", "/ca"));
+    assert_eq!(clients(&[]), None);
+    assert_eq!(clients(&[authorities]), None, "nothing to be known by");
+    assert_eq!(clients(&[cert]), Some(Unasked), "half of it is no reason to answer in the clear");
+    assert_eq!(clients(&[key]), Some(Unasked));
+    assert_eq!(clients(&[cert, key]), Some(Unasked));
+    assert_eq!(clients(&[cert, key, authorities]), Some(Verified));
+    for (word, asked) in [
+        ("NoClientCert", Unasked),
+        ("RequireAnyClientCert", Any),
+        ("VerifyClientCertIfGiven", VerifiedIfGiven),
+        ("RequireAndVerifyClientCert", Verified),
+    ] {
+        assert_eq!(clients(&[cert, key, authorities, ("ClientAuth", word)]), Some(asked));
+    }
+    let tls = settings(&[("PrometheusMetricsCertFile", "/cert")]).metrics.tls.expect("wanted");
+    assert_eq!(tls.certificate.path.as_deref(), Some("/cert".as_ref()));
+    assert_eq!(tls.key, NamedFile { parameter: "PrometheusMetricsKeyFile", path: None });
 }

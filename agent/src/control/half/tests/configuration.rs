@@ -112,7 +112,7 @@ fn followers_follow_each_place_of_the_datastore_and_the_labels_of_the_node() {
     assert_eq!(control.health_port(), 2, "the node has the label");
     control.edit("node.node-a", "", json!({"healthPort": 3}));
     assert_eq!(control.health_port(), 3);
-    let wanted = HttpListener { enabled: true, host: "localhost".into(), port: 3 };
+    let wanted = HttpListener { enabled: true, host: "localhost".into(), port: 3, tls: None };
     assert_eq!(*control.followers.health_listener.borrow(), wanted);
     control.source.send(News::Config(ConfigEvent::Delete("node.node-a".into())));
     assert_eq!(control.health_port(), 2);
@@ -147,8 +147,9 @@ fn every_parameter_that_is_acted_on_changes_while_everything_runs() {
     control.list();
     let edited = |name: &str, text: &str| {
         let key = |name| format!("config.projectcalico.org/{name}").into();
-        let annotations = [(key("UseInternalDataplaneDriver"), "false".to_owned()), (key(name), text.to_owned())];
-        let annotations = annotations.into_iter().collect();
+        let others = [("UseInternalDataplaneDriver", "false"), ("PrometheusMetricsCertFile", "/certificate")];
+        let annotations = others.into_iter().chain([(name, text)]).map(|(name, text)| (key(name), text.to_owned()));
+        let annotations = annotations.collect();
         let resource = FelixConfiguration { name: "default".into(), annotations, ..FelixConfiguration::default() };
         control.source.send(News::Config(ConfigEvent::Apply(resource)));
         control.settings()
