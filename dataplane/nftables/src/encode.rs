@@ -9,6 +9,7 @@ use caracal_sys::nft::{
 };
 use smallvec::smallvec;
 
+use crate::flow_log::SNAPLEN;
 use crate::ir::{
     Base, BaseKind, Chain, CtState, Element, Hook, IcmpField, IfName, Match, Op, Rate, Rule, SetKind, SetSpec, Side,
     Statement, Verdict, Via,
@@ -269,6 +270,10 @@ impl Encoder {
             Statement::Log(prefix) => self
                 .exprs
                 .push(Expr::Log { prefix: Some(prefix.clone()), target: LogTarget::Kernel { level: LOG_LEVEL } }),
+            Statement::Nflog(group, prefix) => {
+                let target = LogTarget::Group { group: *group, snaplen: Some(SNAPLEN), queue: None };
+                self.exprs.push(Expr::Log { prefix: Some(prefix.clone()), target });
+            }
             Statement::Limit(Rate { count, period, burst }) => self.exprs.push(Expr::Limit {
                 rate: (*count).into(),
                 period: period.seconds(),

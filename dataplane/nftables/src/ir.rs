@@ -219,6 +219,9 @@ pub enum Statement {
     Counter,
     /// Writes the packet to the kernel log after a prefix, at level "info", and goes on.
     Log(LogPrefix),
+    /// Sends the headers of the packet after a prefix to the listeners of an NFLOG
+    /// group, and goes on.
+    Nflog(u16, LogPrefix),
     /// Goes on within a rate, and leaves the rule above it.
     Limit(Rate),
     /// Gives the connection the address of the interface that it leaves by as its

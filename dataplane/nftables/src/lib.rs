@@ -11,6 +11,7 @@ mod adopt;
 mod driver;
 mod edits;
 mod encode;
+pub mod flow_log;
 mod garbage;
 mod held;
 pub mod ir;
@@ -32,6 +33,6 @@ pub use driver::{Counts, NftablesDriver};
 pub use neighbours::{Matter, Neighbour, Place, Survey, survey};
 pub use render::render_text;
 pub use settings::{
-    DenyAction, Encapsulated, EndpointToHost, Events, InterfaceFilter, InvalidPackets, Ipv6, NatExclusions,
+    DenyAction, Encapsulated, EndpointToHost, Events, FlowLogs, InterfaceFilter, InvalidPackets, Ipv6, NatExclusions,
     NatOutgoing, Ownership, Rate, RateError, RatePeriod, Revocation, ServiceLoops, Settings, SettingsError,
 };

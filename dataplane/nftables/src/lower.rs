@@ -63,7 +63,13 @@ impl Stage {
 
 /// A rule that counts every packet and denies it.
 fn deny_all(stage: Stage, settings: &Settings, comment: &str) -> Rule {
-    Rule::new().then(Statement::Counter).then(denial(stage, settings)).comment(crate::names::comment(comment))
+    deny_told(stage, settings, comment, None)
+}
+
+/// The same with a statement that tells of it.
+fn deny_told(stage: Stage, settings: &Settings, comment: &str, told: Option<Statement>) -> Rule {
+    let rule = told.into_iter().fold(Rule::new().then(Statement::Counter), Rule::then);
+    rule.then(denial(stage, settings)).comment(crate::names::comment(comment))
 }
 
 fn denial(stage: Stage, settings: &Settings) -> Statement {

@@ -17,7 +17,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use caracal_program::{
-    Change, Direction, PolicyId, PolicyStore, ProfileName, Program, ProgramKey, SetId, WorkloadEndpoint, WorkloadId,
+    Change, Decider, Direction, PolicyId, PolicyStore, ProfileName, Program, ProgramKey, SetId, WorkloadEndpoint,
+    WorkloadId,
 };
 use rustc_hash::{FxHashMap, FxHashSet};
 use smol_str::SmolStr;
@@ -49,6 +50,16 @@ pub(crate) struct ListKey {
 pub(crate) enum Owner {
     Policy(PolicyId),
     Profile(ProfileName),
+}
+
+impl Owner {
+    /// What decides where a rule of these does.
+    pub(crate) fn decider(&self, index: usize) -> Decider {
+        match self {
+            Self::Policy(id) => Decider::Policy(id.clone(), index),
+            Self::Profile(name) => Decider::Profile(name.clone(), index),
+        }
+    }
 }
 
 impl ListKey {

@@ -109,6 +109,17 @@ pub enum ServiceLoops {
     Forward,
 }
 
+/// Whether rules tell of the flows that they decide about
+/// (Felix's `FlowLogsLocalReporter` and `FlowLogsGoldmaneServer`); see
+/// [`crate::flow_log`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FlowLogs {
+    /// They do: somebody listens.
+    On,
+    /// They do not.
+    Off,
+}
+
 /// What a person may choose.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -146,6 +157,8 @@ pub struct Settings {
     pub events: Events,
     /// Whether revoked connections are cut.
     pub revocation: Revocation,
+    /// Whether rules tell of flows.
+    pub flow_logs: FlowLogs,
 }
 
 /// A value cannot be used.
@@ -202,6 +215,7 @@ impl Default for Settings {
             ownership: Ownership::Owned,
             events: Events::Heard,
             revocation: Revocation::On,
+            flow_logs: FlowLogs::Off,
         }
     }
 }

@@ -7,6 +7,7 @@ use std::fmt::{self, Display, Write as _};
 
 use caracal_net::{Family, PortRange, Protocol};
 
+use crate::flow_log::SNAPLEN;
 use crate::ir::{
     Base, BaseKind, Chain, CtState, Element, Hook, IcmpField, Match, Op, REVOKED_LABEL, Rate, Rule, Ruleset, Set,
     SetKind, Side, Statement, TABLE, Verdict, Via,
@@ -172,6 +173,7 @@ impl Display for Statement {
         match self {
             Self::Counter => f.write_str("counter"),
             Self::Log(prefix) => write!(f, "log prefix \"{prefix}\" level info"),
+            Self::Nflog(group, prefix) => write!(f, "log prefix \"{prefix}\" group {group} snaplen {SNAPLEN}"),
             Self::Limit(Rate { count, period, burst }) => {
                 write!(f, "limit rate {count}/{} burst {burst} packets", period.word())
             }

@@ -17,6 +17,7 @@ mod differential;
 mod drift;
 mod failure;
 mod faults;
+mod flow_log;
 mod live_edit;
 mod network;
 mod packets;
@@ -63,7 +64,12 @@ fn poll_until_healed(driver: &mut NftablesDriver, world: &World, damage: &str) -
 
 /// What the text of a store loads to.
 fn loaded(world: &World) -> String {
-    let text = render_text(&world.store, &Settings::default());
+    loaded_by(world, &Settings::default())
+}
+
+/// The same by other settings.
+fn loaded_by(world: &World, settings: &Settings) -> String {
+    let text = render_text(&world.store, settings);
     in_namespace(|| {
         nft(&["-c", "-f", "-"], &text).expect("nft checks the text");
         nft(&["-f", "-"], &text).expect("nft loads the text");

@@ -180,6 +180,7 @@ pub(crate) fn lower_hosts(table: &HostTable, sets: &impl SetObjects, settings: &
                 log_prefix: names::log_prefix("failsafe: "),
                 pass: PassMeans::NextTier,
                 stage: Stage::Filter,
+                owner: None,
             };
             let mut lowered = lower_rules(&list, sets, settings);
             out.chains.append(&mut lowered.chains);

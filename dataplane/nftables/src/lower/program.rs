@@ -1,8 +1,9 @@
 //! Programs and endpoints as chains.
 
-use caracal_program::{AdminState, Direction, EndOfTier, PolicyId, Program, ProgramKind, ProgramTier};
+use caracal_program::{Action, AdminState, Decider, Direction, EndOfTier, PolicyId, Program, ProgramKind, ProgramTier};
 
-use super::{Stage, deny_all};
+use super::{Stage, deny_all, deny_told};
+use crate::flow_log::told;
 use crate::ir::{Chain, IfName, Match, Name, Rule, Statement, Verdict};
 use crate::names;
 use crate::settings::Settings;
@@ -24,16 +25,17 @@ pub(crate) fn lower_program(program: &Program, passes: impl Fn(&PolicyId) -> boo
     let mut falls_through = true;
     for (index, tier) in program.tiers().iter().enumerate() {
         if tier.enforced().next().is_none() {
+            rules.extend(passed(program, tier, settings));
             continue;
         }
         if tier.enforced().any(&passes) {
             let chain = names::tier(&name, index);
             rules.push(jump(&chain, &tier.name));
             let mut inside = vec![Rule::new().then(Statement::ClearMark(settings.pass_mark()))];
-            walk_tier(&mut inside, (stage, direction), tier, &passes, settings);
+            walk_tier(&mut inside, program, tier, &passes, settings);
             tiers.push(Chain { name: chain, base: None, rules: inside });
         } else {
-            walk_tier(&mut rules, (stage, direction), tier, |_| false, settings);
+            walk_tier(&mut rules, program, tier, |_| false, settings);
             if tier.end == EndOfTier::Deny {
                 falls_through = false;
                 break;
@@ -46,7 +48,8 @@ pub(crate) fn lower_program(program: &Program, passes: impl Fn(&PolicyId) -> boo
         }
         match program.kind() {
             ProgramKind::Normal | ProgramKind::Translated => {
-                rules.push(deny_all(stage, settings, &names::no_match(direction)));
+                let told = told(settings, stage, direction, || Decider::NoMatch, Action::Deny);
+                rules.push(deny_told(stage, settings, &names::no_match(direction), told));
             }
             ProgramKind::Forward | ProgramKind::PreDnat | ProgramKind::Untracked => {}
         }
@@ -58,11 +61,12 @@ pub(crate) fn lower_program(program: &Program, passes: impl Fn(&PolicyId) -> boo
 
 fn walk_tier(
     rules: &mut Vec<Rule>,
-    (stage, direction): (Stage, Direction),
+    program: &Program,
     tier: &ProgramTier,
     passes: impl Fn(&PolicyId) -> bool,
     settings: &Settings,
 ) {
+    let (stage, direction) = (Stage::of(program.kind(), settings), program.direction());
     for policy in tier.enforced() {
         rules.push(jump(&names::policy_at(stage, direction, policy), &format!("tier {}", tier.name)));
         if passes(policy) {
@@ -72,9 +76,25 @@ fn walk_tier(
         }
     }
     match tier.end {
-        EndOfTier::Deny => rules.push(deny_all(stage, settings, &names::end_of_tier(&tier.name))),
-        EndOfTier::Pass => {}
+        EndOfTier::Deny => {
+            let told = told(settings, stage, direction, || Decider::EndOfTier(tier.name.clone()), Action::Deny);
+            rules.push(deny_told(stage, settings, &names::end_of_tier(&tier.name), told));
+        }
+        EndOfTier::Pass => rules.extend(passed(program, tier, settings)),
     }
+}
+
+/// The rule that tells that no policy of a tier decided, if somebody wants to
+/// know. Early programs leave every tier to later ones; of these it is not told.
+fn passed(program: &Program, tier: &ProgramTier, settings: &Settings) -> Option<Rule> {
+    let stage = Stage::of(program.kind(), settings);
+    match program.kind() {
+        ProgramKind::Normal | ProgramKind::Translated | ProgramKind::Forward => {}
+        ProgramKind::PreDnat | ProgramKind::Untracked => return None,
+    }
+    let end = || Decider::EndOfTier(tier.name.clone());
+    let told = told(settings, stage, program.direction(), end, Action::Pass)?;
+    Some(Rule::new().then(told).comment(names::comment(&format!("tier {} leaves it to the next", tier.name))))
 }
 
 fn jump(chain: &Name, comment: &str) -> Rule {

@@ -10,11 +10,13 @@
 mod conditions;
 
 use caracal_net::Family;
-use caracal_program::{Action, Rule as PolicyRule};
+use caracal_program::{Action, Direction, Rule as PolicyRule};
 use conditions::{Alternative, Conditions, Tests, names_addresses};
 
-use super::{SetObjects, Stage, denial, deny_all};
+use super::{SetObjects, Stage, denial, deny_told};
+use crate::flow_log::told;
 use crate::ir::{Chain, Comment, LogPrefix, Match, Name, Rule, Set, Statement, Verdict};
+use crate::model::Owner;
 use crate::names;
 use crate::settings::{Ipv6, Settings};
 
@@ -45,6 +47,8 @@ pub(crate) struct RuleList<'a> {
     pub pass: PassMeans,
     /// Where the rules stand.
     pub stage: Stage,
+    /// Whose rules they are, and for which direction, if flow records name them.
+    pub owner: Option<(&'a Owner, Direction)>,
 }
 
 /// Chains of a list of rules.
@@ -82,11 +86,10 @@ struct Lowering<'a, S> {
 
 impl<S: SetObjects> Lowering<'_, S> {
     fn rule(&mut self, index: usize, rule: &PolicyRule) {
-        let comment = names::rule_comment(&self.list.title, index);
+        let place = Place { index, comment: names::rule_comment(&self.list.title, index) };
         if let Some(unknown) = self.tests.unknown_set(rule) {
             let fault = format!("{} {index}: set {unknown} is unknown", self.list.title);
-            self.main.push(deny_all(self.list.stage, self.settings, &fault));
-            self.faults.push(fault);
+            self.deny(index, fault);
             return;
         }
         let families: &[Option<Family>] = match rule.family {
@@ -106,47 +109,52 @@ impl<S: SetObjects> Lowering<'_, S> {
                     self.list.title,
                     conditions.choices.len(),
                 );
-                self.main.push(deny_all(self.list.stage, self.settings, &fault));
-                self.faults.push(fault);
+                self.deny(index, fault);
                 return;
             }
-            self.emit(index, *family, rule.action, &comment, conditions);
+            self.emit(&place, *family, rule.action, conditions);
         }
     }
 
-    fn emit(&mut self, index: usize, family: Option<Family>, action: Action, comment: &Comment, tests: Conditions) {
+    /// A rule that cannot be expressed denies.
+    fn deny(&mut self, index: usize, fault: String) {
+        let told = self.told(index, Action::Deny);
+        self.main.push(deny_told(self.list.stage, self.settings, &fault, told));
+        self.faults.push(fault);
+    }
+
+    fn emit(&mut self, place: &Place, family: Option<Family>, action: Action, tests: Conditions) {
         let Conditions { matches, choices } = tests;
         match (choices.as_slice(), action) {
             ([], _) => {
-                let rule = self.act(matches, action, Leave::Return, comment);
+                let rule = self.act(matches, action, Leave::Return, place);
                 self.main.push(rule);
             }
             ([choice], Action::Allow | Action::Deny | Action::Pass) => {
                 for alternative in choice {
                     let matches = matches.iter().chain(alternative).cloned().collect();
-                    let rule = self.act(matches, action, Leave::Return, comment);
+                    let rule = self.act(matches, action, Leave::Return, place);
                     self.main.push(rule);
                 }
             }
-            (choices, _) => self.emit_chains(index, family, action, comment, matches, choices),
+            (choices, _) => self.emit_chains(place, family, action, matches, choices),
         }
     }
 
     /// One chain for each choice.
     fn emit_chains(
         &mut self,
-        index: usize,
+        place: &Place,
         family: Option<Family>,
         action: Action,
-        comment: &Comment,
         matches: Vec<Match>,
         choices: &[Vec<Alternative>],
     ) {
-        let name = |step: usize| names::alternatives(&self.list.chain, index, family, step);
+        let name = |step: usize| names::alternatives(&self.list.chain, place.index, family, step);
         // A rate is the rule's, whichever alternatives match: all of them lead to one limit.
         let is_limited = action == Action::Log && self.settings.log_rate.is_some();
         if is_limited {
-            let log = self.act(Vec::new(), action, Leave::Return, comment);
+            let log = self.act(Vec::new(), action, Leave::Return, place);
             self.extra.push(Chain { name: name(choices.len()), base: None, rules: vec![log] });
         }
         for (i, choice) in choices.iter().enumerate() {
@@ -154,7 +162,7 @@ impl<S: SetObjects> Lowering<'_, S> {
                 if i + 1 < choices.len() || is_limited {
                     when_all(alternative.to_vec()).verdict(Verdict::Goto(name(i + 1)))
                 } else {
-                    self.act(alternative.to_vec(), action, Leave::Mark, comment)
+                    self.act(alternative.to_vec(), action, Leave::Mark, place)
                 }
             });
             self.extra.push(Chain { name: name(i), base: None, rules: rules.collect() });
@@ -180,8 +188,9 @@ impl<S: SetObjects> Lowering<'_, S> {
     }
 
     /// A kernel rule with a policy rule's action.
-    fn act(&self, matches: Vec<Match>, action: Action, leave: Leave, comment: &Comment) -> Rule {
+    fn act(&self, matches: Vec<Match>, action: Action, leave: Leave, place: &Place) -> Rule {
         let rule = when_all(matches).then(Statement::Counter);
+        let rule = self.told(place.index, action).into_iter().fold(rule, Rule::then);
         match (action, leave) {
             (Action::Allow, _) => self.allow(rule),
             (Action::Deny, _) => rule.then(denial(self.list.stage, self.settings)),
@@ -194,11 +203,17 @@ impl<S: SetObjects> Lowering<'_, S> {
             (Action::Log, Leave::Return) => self.log(rule),
             (Action::Log, Leave::Mark) => self.log(rule).verdict(Verdict::Return),
         }
-        .comment(comment.clone())
+        .comment(place.comment.clone())
     }
 }
 
 impl<S> Lowering<'_, S> {
+    /// What tells of a rule's decision, if anything does.
+    fn told(&self, index: usize, action: Action) -> Option<Statement> {
+        let (owner, direction) = self.list.owner?;
+        told(self.settings, self.list.stage, direction, || owner.decider(index), action)
+    }
+
     fn log(&self, rule: Rule) -> Rule {
         let rule = match self.settings.log_rate {
             None => rule,
@@ -216,6 +231,12 @@ impl<S> Lowering<'_, S> {
         }
         .verdict(Verdict::Accept)
     }
+}
+
+/// A policy rule among the others.
+struct Place {
+    index: usize,
+    comment: Comment,
 }
 
 /// What a rule stands in, and thus how it leaves.

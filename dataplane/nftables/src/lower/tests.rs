@@ -3,7 +3,7 @@
 use caracal_proto::felix;
 
 use crate::render::render_text;
-use crate::settings::{DenyAction, EndpointToHost, InvalidPackets, Ipv6, Settings};
+use crate::settings::{DenyAction, EndpointToHost, FlowLogs, InvalidPackets, Ipv6, Settings};
 use crate::testing::{World, in_namespace, nft, ports, protocol, rule, texts};
 
 /// The sets that the rules below name.
@@ -164,4 +164,33 @@ fn the_same_ruleset_by_other_settings() {
     let text = render_text(&world.store, &settings);
     in_namespace(|| nft(&["-c", "-f", "-"], &text)).expect("nft takes the text");
     insta::assert_snapshot!(text);
+}
+
+#[test]
+fn the_chains_that_change_when_flows_are_told_of() {
+    let mut world = gallery();
+    world
+        .policy("early", &[rule("allow")], &[])
+        .policy("raw", &[rule("allow")], &[])
+        .host(
+            "eth0",
+            "eth0",
+            &[],
+            [&[], &[], &[("default", "Deny", &["early"], &[])], &[("default", "Deny", &["raw"], &[])]],
+            &[],
+        )
+        .endpoint(
+            "default/staged-0",
+            "cali3",
+            &[("next", "Deny", &["staged:next"], &[]), ("last", "Pass", &["admin"], &[])],
+            &["kns.default"],
+        );
+    let mut settings = Settings::default();
+    settings.flow_logs = FlowLogs::On;
+    let (silent, telling) = (render_text(&world.store, &Settings::default()), render_text(&world.store, &settings));
+    in_namespace(|| nft(&["-c", "-f", "-"], &telling)).expect("nft takes the text");
+    assert!(!silent.contains(" group "));
+    let untold: Vec<&str> = silent.split("\n\n").collect();
+    let changed: Vec<&str> = telling.split("\n\n").filter(|object| !untold.contains(object)).collect();
+    insta::assert_snapshot!(changed.join("\n\n"));
 }

@@ -36,7 +36,8 @@ impl Model {
             (Some(why), _) => closed(chain, &format!("{title}: {why}"), *stage, &self.settings),
             (None, None) => closed(chain, &format!("{title}: not known"), *stage, &self.settings),
             (None, Some(rules)) => {
-                let list = RuleList { chain, title, rules, log_prefix, pass, stage: *stage };
+                let owner = Some((owner, *direction));
+                let list = RuleList { chain, title, rules, log_prefix, pass, stage: *stage, owner };
                 lower_rules(&list, &self.sets, &self.settings)
             }
         }

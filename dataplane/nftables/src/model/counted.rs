@@ -5,7 +5,7 @@ use caracal_sys::nft::Comment;
 use rustc_hash::FxHashMap;
 
 use super::compile::rules_of;
-use super::{ListKey, Model, Owner};
+use super::{ListKey, Model};
 use crate::ir::Name;
 use crate::names;
 
@@ -41,11 +41,7 @@ impl Counting<'_> {
             Self::List(key) => {
                 let index = names::place_of_rule(&key.title(), comment)?;
                 let action = rules_of(store, key)?.get(index)?.action;
-                let decider = match &key.owner {
-                    Owner::Policy(id) => Decider::Policy(id.clone(), index),
-                    Owner::Profile(name) => Decider::Profile(name.clone(), index),
-                };
-                Some((decider, key.direction, action))
+                Some((key.owner.decider(index), key.direction, action))
             }
             Self::Program(program) => {
                 let direction = program.direction();

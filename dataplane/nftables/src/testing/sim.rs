@@ -210,7 +210,7 @@ impl<'a> Walk<'a> {
             }
             for statement in &rule.statements {
                 match statement {
-                    Statement::Counter => {}
+                    Statement::Counter | Statement::Nflog(..) => {}
                     Statement::Log(_) => self.fate.logged += 1,
                     // The first packet within any time is within the rate.
                     Statement::Limit(_) => {}
