@@ -291,7 +291,7 @@ impl ClassSpace {
         self.pairs.as_ref().is_none_or(|pairs| pairs.holds(pair))
     }
 
-    /// Forgets changes of labels that nobody requires.
+    /// Forgets changes since the last call of labels that nobody requires.
     pub(crate) fn retain_changed_pairs(&mut self, required: impl Fn(PairHash) -> bool) {
         if let Some(pairs) = &mut self.pairs {
             pairs.retain_changed(required);

@@ -53,6 +53,8 @@ pub(crate) struct Pairs {
     counts: FxHashMap<PairHash, u32>,
     of_set: FxHashMap<LabelsIx, Box<[PairHash]>>,
     changed: FxHashSet<PairHash>,
+    /// Changes that nobody was asked about yet.
+    fresh: Vec<PairHash>,
 }
 
 impl Pairs {
@@ -64,7 +66,7 @@ impl Pairs {
             let count = self.counts.entry(*pair).or_default();
             *count += 1;
             if *count == 1 {
-                self.changed.insert(*pair);
+                self.fresh.push(*pair);
             }
         }
         self.of_set.insert(labels, pairs);
@@ -77,7 +79,7 @@ impl Pairs {
             *count -= 1;
             if *count == 0 {
                 self.counts.remove(pair);
-                self.changed.insert(*pair);
+                self.fresh.push(*pair);
             }
         }
     }
@@ -87,16 +89,17 @@ impl Pairs {
     }
 
     pub(crate) fn is_changed(&self) -> bool {
-        !self.changed.is_empty()
+        !self.changed.is_empty() || !self.fresh.is_empty()
     }
 
-    /// Forgets changes of labels that nobody requires.
+    /// Forgets changes since the last call of labels that nobody requires.
     pub(crate) fn retain_changed(&mut self, required: impl Fn(PairHash) -> bool) {
-        self.changed.retain(|pair| required(*pair));
+        self.changed.extend(self.fresh.drain(..).filter(|pair| required(*pair)));
     }
 
     /// The labels that came or went since the last call; they may be back.
     pub(crate) fn take_changed(&mut self) -> Vec<PairHash> {
+        self.changed.extend(self.fresh.drain(..));
         let mut changed: Vec<PairHash> = self.changed.drain().collect();
         changed.sort_unstable();
         changed
