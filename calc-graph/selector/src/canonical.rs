@@ -4,7 +4,8 @@ use crate::Expr;
 
 /// The canonical text of a selector.
 pub(crate) fn text(expr: &Expr) -> String {
-    let mut out = String::new();
+    // Most are one comparison or two.
+    let mut out = String::with_capacity(64);
     write(&mut out, expr);
     out
 }

@@ -122,6 +122,7 @@ impl<'t> Lexer<'t> {
             return Ok(Token::End);
         };
         if self.after_label
+            && first.is_ascii_alphabetic()
             && let Some(operator) = self.word_operator()
         {
             return Ok(Token::Operator(operator));
@@ -213,7 +214,8 @@ impl<'t> Lexer<'t> {
     /// The run of label characters here, maybe empty.
     fn label(&mut self) -> Result<&'t str, SelectorError> {
         let rest = self.rest();
-        let len = rest.find(|c| !is_label_char(c)).unwrap_or(rest.len());
+        // All of them are ASCII: no byte of another character is taken for one.
+        let len = rest.bytes().position(|byte| !is_label_char(char::from(byte))).unwrap_or(rest.len());
         if len > MAX_LABEL_BYTES {
             return Err(self.error(self.at, Problem::LongLabel(len)));
         }
@@ -256,7 +258,8 @@ fn match_words(text: &str, words: &[&str]) -> Option<usize> {
 /// Line ends and other white space are not blanks: they are errors outside of
 /// a literal.
 fn trim_blanks(text: &str) -> &str {
-    text.trim_start_matches([' ', '\t'])
+    let len = text.bytes().position(|byte| !matches!(byte, b' ' | b'\t'));
+    &text[len.unwrap_or(text.len())..]
 }
 
 fn is_label_char(c: char) -> bool {

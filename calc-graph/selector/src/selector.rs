@@ -13,7 +13,7 @@ use crate::{Expr, LabelSource, SelectorError, canonical, parser, prefix, set_id}
 pub struct Selector(Arc<Parsed>);
 
 struct Parsed {
-    canonical: Box<str>,
+    canonical: String,
     expr: Expr,
 }
 
@@ -29,7 +29,7 @@ impl Selector {
     }
 
     fn from_expr(expr: Expr) -> Self {
-        let canonical = canonical::text(&expr).into();
+        let canonical = canonical::text(&expr);
         Self(Arc::new(Parsed { canonical, expr }))
     }
 
