@@ -11,7 +11,7 @@ use crate::class_space::ClassSpace;
 use crate::ids::{PolicyIx, SetIx};
 use crate::ip_sets::IpSets;
 use crate::label_store::LabelStore;
-use crate::packed_rules::{PackedRules, Rules};
+use crate::packed_rules::{Packed, Rules};
 use crate::policies::Policies;
 use crate::rule_scanner::{SetRequest, scan};
 use crate::selector_table::SelectorParser;
@@ -43,8 +43,8 @@ pub(crate) fn deny_both_ways() -> Rules {
 }
 
 /// The rules of a profile that may not exist.
-pub(crate) fn profile_rules(held: Option<&PackedRules>) -> Rules {
-    held.map_or_else(deny_both_ways, PackedRules::unpack)
+pub(crate) fn profile_rules(held: Option<Packed<'_>>) -> Rules {
+    held.map_or_else(deny_both_ways, Packed::rules)
 }
 
 /// A policy as it is told. Its sets were acquired.
@@ -69,7 +69,7 @@ pub(crate) fn policy_message(
 }
 
 /// A profile as it is told. Its sets were acquired.
-pub(crate) fn profile_message(held: Option<&PackedRules>, parser: &mut SelectorParser, sets: &IpSets) -> ActiveProfile {
+pub(crate) fn profile_message(held: Option<Packed<'_>>, parser: &mut SelectorParser, sets: &IpSets) -> ActiveProfile {
     let Rules { inbound, outbound } = profile_rules(held);
     ActiveProfile { inbound_rules: scan_all(inbound, parser, sets), outbound_rules: scan_all(outbound, parser, sets) }
 }

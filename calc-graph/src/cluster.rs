@@ -34,6 +34,9 @@ pub(crate) struct Cluster {
     services: Services,
 }
 
+/// Prefixes of an item: nearly all have one or two.
+type Nets = SmallVec<[Cidr; 2]>;
+
 /// What an item refers to besides its key and prefixes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Traits {
@@ -74,9 +77,9 @@ impl Cluster {
         let former = self.space.group_of(member);
         let Traits { labels, parents, ports } = traits;
         let placement = self.space.plan(cx, member, labels, parents, ports.0);
-        let old_nets: Vec<Cidr> = self.items.nets(item).collect();
-        let gone: Vec<Cidr> = difference(&old_nets, nets).collect();
-        let come: Vec<Cidr> = difference(nets, &old_nets).collect();
+        let old_nets: Nets = self.items.nets(item).collect();
+        let gone: Nets = difference(&old_nets, nets).collect();
+        let come: Nets = difference(nets, &old_nets).collect();
         let group = placement.map(|placement| placement.group).or(former);
         let group = group.expect("an item without a group is placed in one");
 
@@ -118,7 +121,7 @@ impl Cluster {
 
     /// Takes an item out, its key included.
     pub(crate) fn remove(&mut self, cx: Inheritance<'_>, sets: &mut IpSets, item: ItemIx) {
-        let nets: Vec<Cidr> = self.items.nets(item).collect();
+        let nets: Nets = self.items.nets(item).collect();
         if let Some(Traits { ports, .. }) = self.traits(item) {
             let group = self.space.group_of(member(item)).expect("an item with traits has a group");
             for selector in self.space.matches(self.space.class_of(group)) {
@@ -167,7 +170,7 @@ impl Cluster {
             for selector in difference(before, after).chain(difference(after, before)) {
                 for set in sets.told_of(selector) {
                     for member in self.space.members(*group) {
-                        let nets: SmallVec<[Cidr; 2]> = self.items.nets(ItemIx(member.0)).collect();
+                        let nets: Nets = self.items.nets(ItemIx(member.0)).collect();
                         sets.touch(self, set, &nets, self.ports(ports));
                     }
                 }

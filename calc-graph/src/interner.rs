@@ -4,9 +4,9 @@ use std::borrow::Borrow;
 use std::hash::{BuildHasher, Hash};
 use std::ops::Index;
 
-use hashbrown::HashTable;
 use rustc_hash::FxBuildHasher;
 
+use crate::id_table::IdTable;
 use crate::slots::Slots;
 
 #[derive(Debug)]
@@ -18,12 +18,12 @@ struct Entry<T> {
 #[derive(Debug)]
 pub(crate) struct Interner<T> {
     entries: Slots<Entry<T>>,
-    table: HashTable<u32>,
+    table: IdTable,
 }
 
 impl<T> Default for Interner<T> {
     fn default() -> Self {
-        Self { entries: Slots::default(), table: HashTable::new() }
+        Self { entries: Slots::default(), table: IdTable::default() }
     }
 }
 
@@ -39,8 +39,7 @@ impl<T: Hash> Interner<T> {
         T: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        let same = |at: &u32| self.entries[*at].value.borrow() == value;
-        self.table.find(hash_of(value), same).copied()
+        self.table.find(hash_of(value), |at| self.entries[at].value.borrow() == value)
     }
 
     /// Takes a reference to a value, storing it first if it is new. Tells
@@ -56,7 +55,8 @@ impl<T: Hash> Interner<T> {
         }
         let at = self.entries.insert(Entry { value: own(), refs: 1 });
         let entries = &self.entries;
-        self.table.insert_unique(hash_of(value), at, |at| hash_of(&entries[*at].value));
+        let all = || entries.iter().map(|(at, entry)| (at, hash_of(&entry.value)));
+        self.table.insert(hash_of(value), at, all);
         (at, true)
     }
 
@@ -72,10 +72,7 @@ impl<T: Hash> Interner<T> {
         if entry.refs > 0 {
             return None;
         }
-        let hash = hash_of(&entry.value);
-        if let Ok(found) = self.table.find_entry(hash, |other| *other == at) {
-            found.remove();
-        }
+        self.table.remove(hash_of(&entry.value), at);
         Some(self.entries.remove(at).value)
     }
 }

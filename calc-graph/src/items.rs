@@ -11,12 +11,12 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use caracal_model::{HostEndpointKey, Key, Kind, NetworkSetKey, WorkloadEndpointKey};
 use caracal_net::Cidr;
-use hashbrown::HashTable;
 use roaring::RoaringBitmap;
 use smallvec::SmallVec;
 use smol_str::SmolStr;
 
 use crate::Member;
+use crate::id_table::IdTable;
 use crate::ids::ItemIx;
 use crate::interner::{Interner, hash_of};
 use crate::key_arena::KeyArena;
@@ -56,7 +56,7 @@ struct NetList {
 #[derive(Debug, Default)]
 pub(crate) struct Items {
     slots: Slots<Item>,
-    table: HashTable<u32>,
+    table: IdTable,
     arena: KeyArena,
     /// Host, orchestrator and endpoint of workloads, joined.
     places: Interner<Box<[u8]>>,
@@ -79,8 +79,8 @@ impl Items {
             ItemKey::Host(_) | ItemKey::NetworkSet(_) => None,
         };
         let bytes = encode(key, place);
-        let same = |at: &u32| *self.arena.get(self.slots[*at].key) == *bytes;
-        self.table.find(hash_of(&bytes[..]), same).map(|at| ItemIx(*at))
+        let same = |at| *self.arena.get(self.slots[at].key) == *bytes;
+        self.table.find(hash_of(&bytes[..]), same).map(ItemIx)
     }
 
     /// Adds an item without prefixes under a key that no other item has.
@@ -97,7 +97,8 @@ impl Items {
         let nets = Nets::None;
         let at = self.slots.insert(Item { key, nets, kind });
         let (slots, arena) = (&self.slots, &self.arena);
-        self.table.insert_unique(hash_of(&bytes[..]), at, |at| hash_of(arena.get(slots[*at].key)));
+        let all = || slots.iter().map(|(at, item)| (at, hash_of(arena.get(item.key))));
+        self.table.insert(hash_of(&bytes[..]), at, all);
         ItemIx(at)
     }
 
@@ -105,9 +106,7 @@ impl Items {
         self.set_nets(item, &[]);
         let at = self.slots[item.0].key;
         let bytes = self.arena.get(at);
-        if let Ok(entry) = self.table.find_entry(hash_of(bytes), |other| *other == item.0) {
-            entry.remove();
-        }
+        self.table.remove(hash_of(bytes), item.0);
         if bytes[0] == WORKLOAD {
             self.places.release(place_id(bytes));
         }

@@ -15,7 +15,9 @@ use std::num::NonZero;
 use caracal_model::Labels;
 use hashbrown::HashTable;
 use rustc_hash::FxBuildHasher;
+use smallvec::SmallVec;
 
+use crate::id_table::IdTable;
 use crate::ids::{KeyIx, LabelsIx, ShapeIx};
 use crate::interner::{Interner, hash_of};
 use crate::key_arena::KeyArena;
@@ -63,10 +65,10 @@ struct LabelSet {
 pub(crate) struct LabelStore {
     keys: Interner<Box<str>>,
     shapes: Slots<Shape>,
-    shape_table: HashTable<u32>,
+    shape_table: IdTable,
     codes: HashTable<Coded>,
     sets: Slots<LabelSet>,
-    set_table: HashTable<u32>,
+    set_table: IdTable,
     values: KeyArena,
     scratch: Vec<u8>,
 }
@@ -74,10 +76,11 @@ pub(crate) struct LabelStore {
 impl LabelStore {
     /// Takes a reference to the set of these labels.
     pub(crate) fn acquire(&mut self, labels: &Labels) -> LabelsIx {
-        let shape = self.shape_of(labels);
+        let pairs: SmallVec<[(&str, &str); 24]> = labels.iter().collect();
+        let shape = self.shape_of(&pairs);
         let mut bytes = std::mem::take(&mut self.scratch);
         bytes.clear();
-        for (key, (_, value)) in (0u32..).zip(labels.iter()) {
+        for (key, (_, value)) in (0u32..).zip(pairs) {
             match self.code_of(shape, key, value) {
                 Some(code) => bytes.push(code),
                 None => push_value(&mut bytes, value),
@@ -90,11 +93,11 @@ impl LabelStore {
 
     fn acquire_set(&mut self, shape: ShapeIx, bytes: &[u8]) -> LabelsIx {
         let hash = set_hash(shape, bytes);
-        let same = |at: &u32| {
-            let set = &self.sets[*at];
+        let same = |at| {
+            let set = &self.sets[at];
             set.shape == shape && *self.values.get(set.values) == *bytes
         };
-        if let Some(at) = self.set_table.find(hash, same).copied() {
+        if let Some(at) = self.set_table.find(hash, same) {
             let refs = &mut self.sets[at].refs;
             *refs = refs.checked_add(1).expect("a set has fewer than 2^32 references");
             return LabelsIx(at);
@@ -103,7 +106,8 @@ impl LabelStore {
         let values = self.values.push(bytes);
         let at = self.sets.insert(LabelSet { shape, refs: NonZero::<u32>::MIN, values });
         let (sets, arena) = (&self.sets, &self.values);
-        self.set_table.insert_unique(hash, at, |at| set_hash(sets[*at].shape, arena.get(sets[*at].values)));
+        let all = || sets.iter().map(|(at, set)| (at, set_hash(set.shape, arena.get(set.values))));
+        self.set_table.insert(hash, at, all);
         LabelsIx(at)
     }
 
@@ -144,9 +148,7 @@ impl LabelStore {
         }
         let set = self.sets.remove(labels.0);
         let hash = set_hash(set.shape, self.values.get(set.values));
-        if let Ok(entry) = self.set_table.find_entry(hash, |at| *at == labels.0) {
-            entry.remove();
-        }
+        self.set_table.remove(hash, labels.0);
         self.values.free(set.values);
         let shape = &mut self.shapes[set.shape.0];
         shape.sets -= 1;
@@ -159,9 +161,7 @@ impl LabelStore {
 
     fn forget_shape(&mut self, at: ShapeIx) {
         let shape = self.shapes.remove(at.0);
-        if let Ok(entry) = self.shape_table.find_entry(hash_of(&*shape.text), |other| *other == at.0) {
-            entry.remove();
-        }
+        self.shape_table.remove(hash_of(&*shape.text), at.0);
         for (key, coded) in (0u32..).zip(&shape.coded) {
             // Codes are given in turn to all keys: look for those of this one.
             let mut left = *coded;
@@ -247,24 +247,24 @@ impl LabelStore {
         self.keys.release(key.0);
     }
 
-    fn shape_of(&mut self, labels: &Labels) -> ShapeIx {
+    fn shape_of(&mut self, labels: &[(&str, &str)]) -> ShapeIx {
         let text = &mut self.scratch;
         text.clear();
-        for (key, _) in labels.iter() {
+        for (key, _) in labels {
             varint::push(text, key.len());
             text.extend_from_slice(key.as_bytes());
         }
         let hash = hash_of(&text[..]);
-        if let Some(at) = self.shape_table.find(hash, |at| *self.shapes[*at].text == **text) {
-            return ShapeIx(*at);
+        if let Some(at) = self.shape_table.find(hash, |at| *self.shapes[at].text == **text) {
+            return ShapeIx(at);
         }
-        let keys = labels.iter().map(|(key, _)| self.keys.acquire(key, || key.into()).0);
+        let keys = labels.iter().map(|(key, _)| self.keys.acquire(*key, || (*key).into()).0);
         let keys: Box<[KeyIx]> = keys.map(KeyIx).collect();
         let coded = keys.iter().map(|_| 0).collect();
         let shape = Shape { keys, text: text.as_slice().into(), coded, values: Vec::new(), sets: 0 };
         let at = self.shapes.insert(shape);
         let shapes = &self.shapes;
-        self.shape_table.insert_unique(hash, at, |at| hash_of(&*shapes[*at].text));
+        self.shape_table.insert(hash, at, || shapes.iter().map(|(at, shape)| (at, hash_of(&*shape.text))));
         ShapeIx(at)
     }
 }

@@ -17,6 +17,7 @@ mod graph;
 mod hosts;
 mod id_set;
 mod id_sets;
+mod id_table;
 mod ids;
 mod intake;
 mod interner;

@@ -9,6 +9,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::ops::Range;
 
 use caracal_model::{
     Action, Entity, HttpMatch, HttpPath, Icmp, Rule, RulePort, RuleProtocol, ServiceAccounts, ServiceRef,
@@ -20,12 +21,12 @@ use crate::varint;
 
 /// The rules of a profile in both directions; or a policy's selector, which is
 /// the first of the texts, and its rules.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) struct PackedRules {
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Packed<'a> {
     /// The rules, with numbers for texts.
-    pub(crate) form: Box<[u8]>,
+    pub(crate) form: &'a [u8],
     /// The texts in order of their numbers, each after its length.
-    pub(crate) texts: Box<[u8]>,
+    pub(crate) texts: &'a [u8],
 }
 
 /// Rules in both directions.
@@ -35,47 +36,32 @@ pub(crate) struct Rules {
     pub(crate) outbound: Vec<Rule>,
 }
 
-impl PackedRules {
-    pub(crate) fn pack(inbound: &[Rule], outbound: &[Rule]) -> Self {
-        let mut writer = Writer::default();
-        if !inbound.is_empty() || !outbound.is_empty() {
-            writer.list(inbound, Writer::rule);
-            writer.list(outbound, Writer::rule);
+impl<'a> Packed<'a> {
+    /// What [`Packer::rules`] made.
+    pub(crate) fn split(mut joined: &'a [u8]) -> Self {
+        if joined.is_empty() {
+            return Self { form: joined, texts: joined };
         }
-        writer.packed()
+        let (form, texts) = (varint::take(&mut joined), joined);
+        let (form, texts) = texts.split_at(form);
+        Self { form, texts }
     }
 
-    /// The selector of a policy and its rules: of a text that both have, one is kept.
-    pub(crate) fn pack_policy(selector: &SmolStr, inbound: &[Rule], outbound: &[Rule]) -> Self {
-        let mut writer = Writer::default();
-        writer.text(selector);
-        writer.list(inbound, Writer::rule);
-        writer.list(outbound, Writer::rule);
-        writer.packed()
-    }
-
-    pub(crate) fn unpack(&self) -> Rules {
+    /// The rules of a profile.
+    pub(crate) fn rules(self) -> Rules {
         match self.form.is_empty() {
             true => Rules::default(),
-            false => Reader::new(&self.form, &self.texts).rules(),
+            false => Reader::new(self.form, self.texts).rules(),
         }
     }
-}
 
-/// A packed policy, borrowed.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct PackedPolicy<'a> {
-    pub(crate) form: &'a [u8],
-    pub(crate) texts: &'a [u8],
-}
-
-impl PackedPolicy<'_> {
-    /// The selector as it was written.
+    /// The selector of a policy as it was written.
     pub(crate) fn selector(self) -> SmolStr {
         Reader::new(self.form, self.texts).text()
     }
 
-    pub(crate) fn rules(self) -> Rules {
+    /// The rules of a policy.
+    pub(crate) fn policy_rules(self) -> Rules {
         let mut reader = Reader::new(self.form, self.texts);
         reader.text();
         reader.rules()
@@ -93,19 +79,48 @@ const SOURCE: u8 = 1 << 3;
 /// How many texts of a policy may be named again; more would make long policies slow.
 const REMEMBERED: usize = 32;
 
-#[derive(Default)]
-struct Writer {
+/// Packs one after the other: what was packed is written over by the next.
+#[derive(Debug, Default)]
+pub(crate) struct Packer {
     bytes: Vec<u8>,
     texts: Vec<u8>,
     /// How many texts there are.
     count: usize,
-    /// The first texts, by number.
-    remembered: Vec<SmolStr>,
+    /// The first texts, by number: where among the texts they stand.
+    remembered: Vec<Range<usize>>,
+    joined: Vec<u8>,
 }
 
-impl Writer {
-    fn packed(self) -> PackedRules {
-        PackedRules { form: self.bytes.into(), texts: self.texts.into() }
+impl Packer {
+    /// The rules of a profile, as one string of bytes; none for no rules.
+    pub(crate) fn rules(&mut self, inbound: &[Rule], outbound: &[Rule]) -> &[u8] {
+        self.clear();
+        if !inbound.is_empty() || !outbound.is_empty() {
+            self.list(inbound, Self::rule);
+            self.list(outbound, Self::rule);
+            varint::push(&mut self.joined, self.bytes.len());
+            self.joined.extend_from_slice(&self.bytes);
+            self.joined.extend_from_slice(&self.texts);
+        }
+        &self.joined
+    }
+
+    /// The selector of a policy and its rules: of a text that both have, one is kept.
+    pub(crate) fn policy(&mut self, selector: &SmolStr, inbound: &[Rule], outbound: &[Rule]) -> Packed<'_> {
+        self.clear();
+        self.text(selector);
+        self.list(inbound, Self::rule);
+        self.list(outbound, Self::rule);
+        Packed { form: &self.bytes, texts: &self.texts }
+    }
+
+    fn clear(&mut self) {
+        let Self { bytes, texts, count, remembered, joined } = self;
+        bytes.clear();
+        texts.clear();
+        *count = 0;
+        remembered.clear();
+        joined.clear();
     }
 
     fn byte(&mut self, byte: u8) {
@@ -118,15 +133,17 @@ impl Writer {
 
     /// Writes a text's number; selectors are often repeated.
     fn text(&mut self, text: &SmolStr) {
-        if let Some(number) = self.remembered.iter().position(|written| written == text) {
+        let same = |written: &Range<usize>| self.texts[written.clone()] == *text.as_bytes();
+        if let Some(number) = self.remembered.iter().position(same) {
             return self.length(number);
         }
         self.length(self.count);
         self.count += 1;
         varint::push(&mut self.texts, text.len());
+        let start = self.texts.len();
         self.texts.extend_from_slice(text.as_bytes());
         if self.remembered.len() < REMEMBERED {
-            self.remembered.push(text.clone());
+            self.remembered.push(start..self.texts.len());
         }
     }
 
@@ -155,7 +172,7 @@ impl Writer {
             protocol.is_some() || not_protocol.is_some(),
             icmp.is_some() || not_icmp.is_some(),
             http.is_some() || !annotations.is_empty(),
-            *source != Entity::default(),
+            !source.is_any(),
         ];
         let present = (0u8..).zip(present).fold(0, |bits, (bit, present)| bits | u8::from(present) << bit);
         self.byte(action | ip_version << 2 | present << 4);

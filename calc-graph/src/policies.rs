@@ -15,18 +15,18 @@ use std::ops::{Index, IndexMut};
 
 use caracal_model::{Kind, Policy, PolicyKey};
 use caracal_selector::Selector;
-use hashbrown::HashTable;
 use roaring::RoaringBitmap;
 use rustc_hash::FxHashMap;
 use smol_str::SmolStr;
 
 use crate::class_space::ClassSpace;
 use crate::id_set::IdSet;
+use crate::id_table::IdTable;
 use crate::ids::{Place, PolicyIx, SelectorIx, SetIx, TierIx};
 use crate::interner::{Interner, hash_of};
 use crate::key_arena::KeyArena;
 use crate::label_store::LabelStore;
-use crate::packed_rules::{PackedPolicy, PackedRules, Rules};
+use crate::packed_rules::{Packed, Packer, Rules};
 use crate::pairs::{PairHash, Postings};
 use crate::policy_key::KeyParts;
 use crate::selector_table::{SelectorParser, SelectorTable};
@@ -100,7 +100,7 @@ pub(crate) struct Selection {
 #[derive(Debug, Default)]
 pub(crate) struct Policies {
     slots: Slots<HeldPolicy>,
-    table: HashTable<u32>,
+    table: IdTable,
     selectors: SelectorTable,
     /// By selector: the policies with it.
     of_selector: Vec<IdSet>,
@@ -119,6 +119,7 @@ pub(crate) struct Policies {
     /// Keys and texts.
     arena: KeyArena,
     forms: Interner<Box<[u8]>>,
+    packer: Packer,
 }
 
 impl Index<PolicyIx> for Policies {
@@ -145,8 +146,8 @@ pub(crate) struct PolicyContext<'a> {
 impl Policies {
     pub(crate) fn find(&self, key: &PolicyKey) -> Option<PolicyIx> {
         let key = KeyParts::encode(key);
-        let same = |at: &u32| *self.arena.get(self.slots[*at].key) == *key;
-        self.table.find(hash_of(&key[..]), same).map(|at| PolicyIx(*at))
+        let same = |at| *self.arena.get(self.slots[at].key) == *key;
+        self.table.find(hash_of(&key[..]), same).map(PolicyIx)
     }
 
     pub(crate) fn of_kind(&self, kind: Kind) -> RoaringBitmap {
@@ -182,15 +183,15 @@ impl Policies {
         let pair = if hinted { None } else { PairHash::required(selector.expr()) };
         let awake = pair.is_none_or(|pair| cx.space.has_pair(pair));
         let bytes = KeyParts::encode(key);
-        let PackedRules { form, texts } = PackedRules::pack_policy(selector_text, inbound_rules, outbound_rules);
+        let Packed { form, texts } = self.packer.policy(selector_text, inbound_rules, outbound_rules);
         let awake = awake.then(|| self.selectors.acquire(cx.space, cx.labels, selector));
         let new = HeldPolicy {
             key: match known {
                 Some(at) => self.slots[at.0].key,
                 None => self.arena.push(&bytes),
             },
-            texts: self.arena.push(&texts),
-            form: self.forms.acquire(&*form, || form.clone()).0,
+            texts: self.arena.push(texts),
+            form: self.forms.acquire(form, || form.into()).0,
             kind,
             tier: cx.tiers.acquire(tier),
             // Adding nothing turns -0 into 0.
@@ -217,7 +218,7 @@ impl Policies {
         let (selector, pair) = (new.selector(), new.pair);
         let at = self.slots.insert(new);
         let (slots, arena) = (&self.slots, &self.arena);
-        self.table.insert_unique(hash, at, |at| hash_of(arena.get(slots[*at].key)));
+        self.table.insert(hash, at, || slots.iter().map(|(at, held)| (at, hash_of(arena.get(held.key)))));
         let at = PolicyIx(at);
         if let Some(pair) = pair {
             self.of_pair.insert(pair, at);
@@ -241,7 +242,7 @@ impl Policies {
             self.hints.get(&at).is_some_and(|old| **old != *hints) || self.hints.contains_key(&at) == hints.is_empty();
         // The same rules may be packed in two ways: after selectors that are written differently.
         let bytes = |held: &HeldPolicy| (held.form, self.arena.get(held.texts));
-        let rules = |held: &HeldPolicy| packed(&self.forms, &self.arena, held).rules();
+        let rules = |held: &HeldPolicy| packed(&self.forms, &self.arena, held).policy_rules();
         let repacked = bytes(new) != bytes(&old) && rules(new) != rules(&old);
         let message = said(new) != said(&old) || repacked || hinted;
         let (selector, pair, active) = (new.selector(), new.pair, new.active);
@@ -290,10 +291,7 @@ impl Policies {
     pub(crate) fn remove(&mut self, cx: PolicyContext<'_>, at: PolicyIx) {
         let key = self.key(at);
         let held = self.slots.remove(at.0);
-        let hash = hash_of(self.arena.get(held.key));
-        if let Ok(entry) = self.table.find_entry(hash, |other| *other == at.0) {
-            entry.remove();
-        }
+        self.table.remove(hash_of(self.arena.get(held.key)), at.0);
         if let Some(pair) = held.pair {
             self.of_pair.remove(pair, at);
         }
@@ -350,7 +348,7 @@ impl Policies {
                     (None, true) => {
                         let text = packed(&self.forms, &self.arena, held).selector();
                         let selector = parser.parse(&text).expect("selectors are checked before they are held");
-                        let selector = self.selectors.acquire(space, labels, &selector);
+                        let selector = self.selectors.acquire(space, labels, selector);
                         self.slots[at.0].awake = selector;
                         self.enlist(selector, at);
                     }
@@ -419,7 +417,7 @@ impl Policies {
 
     /// A policy's rules.
     pub(crate) fn rules(&self, at: PolicyIx) -> Rules {
-        packed(&self.forms, &self.arena, &self.slots[at.0]).rules()
+        packed(&self.forms, &self.arena, &self.slots[at.0]).policy_rules()
     }
 
     /// The policies with a selector; all are active if it matches anything.
@@ -470,7 +468,7 @@ impl Policies {
         let held = &self.slots[at.0];
         let Placing { ingress, egress, untracked, pre_dnat, apply_on_forward } = held.placing;
         let packed = packed(&self.forms, &self.arena, held);
-        let Rules { inbound, outbound } = packed.rules();
+        let Rules { inbound, outbound } = packed.policy_rules();
         Policy {
             tier: tiers.name(held.tier).clone(),
             order: self.order(at),
@@ -534,6 +532,6 @@ impl Policies {
 }
 
 /// A policy's selector and rules.
-fn packed<'a>(forms: &'a Interner<Box<[u8]>>, arena: &'a KeyArena, held: &HeldPolicy) -> PackedPolicy<'a> {
-    PackedPolicy { form: &forms[held.form], texts: arena.get(held.texts) }
+fn packed<'a>(forms: &'a Interner<Box<[u8]>>, arena: &'a KeyArena, held: &HeldPolicy) -> Packed<'a> {
+    Packed { form: &forms[held.form], texts: arena.get(held.texts) }
 }

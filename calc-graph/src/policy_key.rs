@@ -17,9 +17,9 @@ pub(crate) struct KeyParts<'a> {
 impl<'a> KeyParts<'a> {
     pub(crate) fn encode(key: &PolicyKey) -> SmallVec<[u8; 64]> {
         let PolicyKey { kind, namespace, name } = key;
-        let kinds = (0u8..).zip(PolicyKind::ALL);
-        let kind = kinds.filter(|(_, other)| other == kind).map(|(place, _)| place);
-        let mut bytes: SmallVec<[u8; 64]> = kind.collect();
+        let mut bytes = SmallVec::new();
+        // Kinds are numbered as they stand in `PolicyKind::ALL`.
+        bytes.push(*kind as u8);
         let length = u32::try_from(namespace.len()).expect("a namespace is shorter than 4 GiB");
         // Lengths of names that Kubernetes admits fit in a byte.
         match u8::try_from(length) {

@@ -11,19 +11,19 @@ use std::collections::BTreeSet;
 use std::ops::{Index, IndexMut};
 
 use caracal_model::{
-    Kind, Labels, NAMESPACE_LABEL_PREFIX, NAMESPACE_PROFILE_PREFIX, SERVICE_ACCOUNT_LABEL_PREFIX,
+    Kind, Labels, NAMESPACE_LABEL_PREFIX, NAMESPACE_PROFILE_PREFIX, Rule, SERVICE_ACCOUNT_LABEL_PREFIX,
     SERVICE_ACCOUNT_PROFILE_PREFIX,
 };
-use hashbrown::HashTable;
 use roaring::RoaringBitmap;
 use rustc_hash::FxHashMap;
 use smol_str::SmolStr;
 
 use crate::Delta;
+use crate::id_table::IdTable;
 use crate::ids::{LabelsIx, ProfileIx, SetIx};
 use crate::interner::{Interner, hash_of};
 use crate::label_store::LabelStore;
-use crate::packed_rules::PackedRules;
+use crate::packed_rules::{Packed, Packer};
 use crate::parents::Parents;
 use crate::slots::Slots;
 
@@ -57,8 +57,10 @@ struct RulesIx(u32);
 #[derive(Debug, Default)]
 pub(crate) struct Profiles {
     slots: Slots<HeldProfile>,
-    table: HashTable<u32>,
-    rules: Interner<PackedRules>,
+    table: IdTable,
+    /// Packed, as one.
+    rules: Interner<Box<[u8]>>,
+    packer: Packer,
     /// The sets that listed profiles name.
     sets: FxHashMap<ProfileIx, Box<[SetIx]>>,
     /// Profiles whose rules, or whether they are listed, changed.
@@ -94,8 +96,7 @@ impl IndexMut<ProfileIx> for Profiles {
 
 impl Profiles {
     pub(crate) fn find(&self, name: &str) -> Option<ProfileIx> {
-        let same = |at: &u32| self.slots[*at].name == name;
-        self.table.find(hash_of(name), same).map(|at| ProfileIx(*at))
+        self.table.find(hash_of(name), |at| self.slots[at].name == name).map(ProfileIx)
     }
 
     pub(crate) fn of_kind(&self, kind: Kind) -> RoaringBitmap {
@@ -118,13 +119,15 @@ impl Profiles {
             told_labels: None,
         });
         let slots = &self.slots;
-        self.table.insert_unique(hash_of(name.as_str()), at, |at| hash_of(slots[*at].name.as_str()));
+        let all = || slots.iter().map(|(at, held)| (at, hash_of(held.name.as_str())));
+        self.table.insert(hash_of(name.as_str()), at, all);
         ProfileIx(at)
     }
 
     /// Holds a profile's rules; its labels are the caller's to set.
-    pub(crate) fn put(&mut self, at: ProfileIx, kind: Kind, rules: PackedRules) {
-        let (rules, _) = self.rules.acquire(&rules, || rules.clone());
+    pub(crate) fn put(&mut self, at: ProfileIx, kind: Kind, inbound: &[Rule], outbound: &[Rule]) {
+        let packed = self.packer.rules(inbound, outbound);
+        let (rules, _) = self.rules.acquire(packed, || packed.into());
         let rules = RulesIx(rules);
         let profile = &mut self.slots[at.0];
         let former = profile.held.replace((kind, rules)).map(|(_, former)| former);
@@ -140,9 +143,9 @@ impl Profiles {
     }
 
     /// The rules of a profile that exists.
-    pub(crate) fn rules(&self, at: ProfileIx) -> Option<&PackedRules> {
+    pub(crate) fn rules(&self, at: ProfileIx) -> Option<Packed<'_>> {
         let (_, rules) = self.slots[at.0].held?;
-        Some(&self.rules[rules.0])
+        Some(Packed::split(&self.rules[rules.0]))
     }
 
     /// Lets a profile not exist; its labels are the caller's to unset.
@@ -302,10 +305,7 @@ impl Profiles {
         if held.is_some() || named || *told || told_labels.is_some() {
             return;
         }
-        let hash = hash_of(name.as_str());
-        if let Ok(entry) = self.table.find_entry(hash, |other| *other == at.0) {
-            entry.remove();
-        }
+        self.table.remove(hash_of(name.as_str()), at.0);
         self.slots.remove(at.0);
         self.dirty.remove(&at);
         self.relabelled.remove(&at);

@@ -13,7 +13,7 @@
 use caracal_model::{Entity, Rule, RulePort, RuleProtocol, ServiceRef};
 use caracal_net::Protocol;
 use caracal_selector::{NamedPortProtocol, Selector, SelectorError};
-use smol_str::SmolStr;
+use smol_str::{SmolStr, format_smolstr};
 
 use crate::selector_table::SelectorParser;
 use crate::{Problem, ScannedRule};
@@ -50,7 +50,9 @@ pub(crate) fn check(list: &str, rules: &[Rule], parser: &mut SelectorParser) -> 
     for (i, rule) in rules.iter().enumerate() {
         for (side, entity) in [("source", &rule.source), ("destination", &rule.destination)] {
             for (field, text) in [("selector", &entity.selector), ("not_selector", &entity.not_selector)] {
-                check_text(text, parser, || format!("{list}[{i}].{side}.{field}"))?;
+                if !text.is_empty() {
+                    check_text(text, parser, || format!("{list}[{i}].{side}.{field}"))?;
+                }
             }
         }
     }
@@ -65,8 +67,11 @@ pub(crate) fn check_text(
     text: &SmolStr,
     parser: &mut SelectorParser,
     field: impl FnOnce() -> String,
-) -> Result<Selector, Problem> {
-    parser.parse(text).map_err(|error| Problem::Selector { field: field(), text: text.clone(), error })
+) -> Result<(), Problem> {
+    match parser.parse(text) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Problem::Selector { field: field(), text: text.clone(), error }),
+    }
 }
 
 /// Scans a rule whose selectors were checked. `set` answers a request with the
@@ -79,13 +84,13 @@ pub(crate) fn scan(
     let source = sides(&rule.source, parser).expect("selectors are checked when a rule is taken in");
     let destination = sides(&rule.destination, parser).expect("selectors are checked when a rule is taken in");
     let protocol = named_port_protocol(rule.protocol);
-    let all = parser.parse("").expect("the empty selector is valid");
+    let all = parser.parse(&SmolStr::default()).expect("the empty selector is valid");
     let mut named = |sides: &Sides, ports: &[RulePort]| -> Vec<SmolStr> {
         let names = ports.iter().filter_map(|port| match port {
             RulePort::Named(name) => Some(name),
             RulePort::Numeric(_) => None,
         });
-        let selector = sides.positive.as_ref().unwrap_or(&all);
+        let selector = sides.positive.as_ref().unwrap_or(all);
         names.map(|name| set(SetRequest::NamedPort { selector, protocol, name })).collect()
     };
     let src_named_port_sets = named(&source, &rule.source.ports);
@@ -129,13 +134,13 @@ fn sides(entity: &Entity, parser: &mut SelectorParser) -> Result<Sides, Selector
     let Entity { selector, not_selector, .. } = entity;
     let (positive, negative) = match (selector.is_empty(), not_selector.is_empty()) {
         (true, true) => (None, None),
-        (false, true) => (Some(parser.parse(selector)?), None),
-        (true, false) => (None, Some(parser.parse(not_selector)?)),
+        (false, true) => (Some(parser.parse(selector)?.clone()), None),
+        (true, false) => (None, Some(parser.parse(not_selector)?.clone())),
         (false, false) => {
             // Blank text is a selector, but not an operand.
             let operand = |text: &SmolStr| if text.trim().is_empty() { "all()".into() } else { text.clone() };
-            let both = format!("({}) && (!({}))", operand(selector), operand(not_selector));
-            (Some(parser.parse(&both)?), None)
+            let both = format_smolstr!("({}) && (!({}))", operand(selector), operand(not_selector));
+            (Some(parser.parse(&both)?.clone()), None)
         }
     };
     Ok(Sides { positive, negative })

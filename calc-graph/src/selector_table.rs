@@ -4,7 +4,9 @@
 //! number of parsed texts besides, so that equal selectors are not parsed again.
 
 use caracal_selector::{Selector, SelectorError};
-use rustc_hash::FxHashMap;
+use hashbrown::HashMap;
+use hashbrown::hash_map::EntryRef;
+use rustc_hash::FxBuildHasher;
 use smol_str::SmolStr;
 
 use crate::class_space::ClassSpace;
@@ -71,21 +73,22 @@ fn put<T: Copy>(table: &mut Vec<T>, at: u32, value: T, filler: T) {
 /// Parses selectors and remembers some of them.
 #[derive(Debug, Default)]
 pub(crate) struct SelectorParser {
-    parsed: FxHashMap<SmolStr, Selector>,
+    parsed: HashMap<SmolStr, Selector, FxBuildHasher>,
 }
 
 impl SelectorParser {
     /// As [`Selector::parse`].
-    pub(crate) fn parse(&mut self, text: &str) -> Result<Selector, SelectorError> {
+    pub(crate) fn parse(&mut self, text: &SmolStr) -> Result<&Selector, SelectorError> {
         const REMEMBERED: usize = 1024;
-        if let Some(selector) = self.parsed.get(text) {
-            return Ok(selector.clone());
-        }
-        let selector = Selector::parse(text)?;
         if self.parsed.len() == REMEMBERED {
             self.parsed.clear();
         }
-        self.parsed.insert(text.into(), selector.clone());
-        Ok(selector)
+        match self.parsed.entry_ref(text.as_str()) {
+            EntryRef::Occupied(known) => Ok(known.into_mut()),
+            EntryRef::Vacant(place) => {
+                let selector = Selector::parse(text)?;
+                Ok(place.insert_with_key(text.clone(), selector))
+            }
+        }
     }
 }

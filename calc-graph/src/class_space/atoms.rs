@@ -3,12 +3,12 @@
 use std::ops::{Index, IndexMut};
 
 use caracal_selector::Expr;
-use hashbrown::HashTable;
 use smallvec::SmallVec;
 
 use super::ClassSpace;
 use super::values::KeyState;
 use crate::id_set::IdSet;
+use crate::id_table::IdTable;
 use crate::ids::{AtomIx, KeyIx};
 use crate::interner::hash_of;
 use crate::label_store::LabelStore;
@@ -66,7 +66,7 @@ impl Atom {
 #[derive(Debug, Default)]
 pub(super) struct Atoms {
     slots: Slots<Atom>,
-    table: HashTable<u32>,
+    table: IdTable,
     idle: usize,
 }
 
@@ -86,11 +86,11 @@ impl IndexMut<AtomIx> for Atoms {
 
 impl Atoms {
     pub(super) fn find(&self, key: KeyIx, test: Test, text: &str) -> Option<AtomIx> {
-        let same = |at: &u32| {
-            let atom = &self.slots[*at];
+        let same = |at| {
+            let atom = &self.slots[at];
             (atom.key, atom.test, &*atom.text) == (key, test, text)
         };
-        self.table.find(hash_of(&(key, test, text)), same).map(|at| AtomIx(*at))
+        self.table.find(hash_of(&(key, test, text)), same).map(AtomIx)
     }
 
     /// Takes a reference; tells whether the atom is new.
@@ -110,10 +110,8 @@ impl Atoms {
             selectors: IdSet::default(),
         });
         let slots = &self.slots;
-        self.table.insert_unique(hash_of(&(key, test, text)), at, |at| {
-            let atom = &slots[*at];
-            hash_of(&(atom.key, atom.test, &*atom.text))
-        });
+        let hash = |atom: &Atom| hash_of(&(atom.key, atom.test, &*atom.text));
+        self.table.insert(hash_of(&(key, test, text)), at, || slots.iter().map(|(at, atom)| (at, hash(atom))));
         (AtomIx(at), true)
     }
 
@@ -149,9 +147,7 @@ impl Atoms {
     pub(super) fn forget(&mut self, at: AtomIx) {
         let atom = self.slots.remove(at.0);
         let hash = hash_of(&(atom.key, atom.test, &*atom.text));
-        if let Ok(entry) = self.table.find_entry(hash, |other| *other == at.0) {
-            entry.remove();
-        }
+        self.table.remove(hash, at.0);
         self.idle -= 1;
     }
 }

@@ -1,10 +1,10 @@
 //! Classes, and the selectors that match them.
 
-use hashbrown::HashTable;
 use smallvec::SmallVec;
 
 use super::ClassSpace;
 use crate::id_set::IdSet;
+use crate::id_table::IdTable;
 use crate::ids::{AtomIx, ClassIx, GroupIx, SelectorIx};
 use crate::interner::hash_of;
 use crate::slots::Slots;
@@ -22,29 +22,26 @@ struct Class {
 #[derive(Debug, Default)]
 pub(super) struct Classes {
     slots: Slots<Class>,
-    table: HashTable<u32>,
+    table: IdTable,
     made: u64,
 }
 
 impl Classes {
     fn find(&self, atoms: &[AtomIx]) -> Option<ClassIx> {
-        let same = |at: &u32| *self.slots[*at].atoms == *atoms;
-        self.table.find(hash_of(atoms), same).map(|at| ClassIx(*at))
+        self.table.find(hash_of(atoms), |at| *self.slots[at].atoms == *atoms).map(ClassIx)
     }
 
     fn insert(&mut self, atoms: &[AtomIx], matches: SmallVec<[SelectorIx; 2]>) -> ClassIx {
         self.made += 1;
         let at = self.slots.insert(Class { atoms: atoms.into(), matches, groups: IdSet::default(), serial: self.made });
         let slots = &self.slots;
-        self.table.insert_unique(hash_of(atoms), at, |at| hash_of(&*slots[*at].atoms));
+        self.table.insert(hash_of(atoms), at, || slots.iter().map(|(at, class)| (at, hash_of(&*class.atoms))));
         ClassIx(at)
     }
 
     fn remove(&mut self, at: ClassIx) -> Class {
         let class = self.slots.remove(at.0);
-        if let Ok(entry) = self.table.find_entry(hash_of(&*class.atoms), |other| *other == at.0) {
-            entry.remove();
-        }
+        self.table.remove(hash_of(&*class.atoms), at.0);
         class
     }
 

@@ -2,10 +2,10 @@
 
 use std::ops::Index;
 
-use hashbrown::HashTable;
 use smallvec::SmallVec;
 
 use super::{ClassSpace, Reclass};
+use crate::id_table::IdTable;
 use crate::ids::{AtomIx, ClassIx, GroupIx, KeyIx, LabelsIx, MemberIx, OwnIx, ParentsIx, Place};
 use crate::interner::hash_of;
 use crate::parents::Inheritance;
@@ -45,7 +45,7 @@ pub(super) struct Group {
 #[derive(Debug, Default)]
 pub(super) struct Groups {
     slots: Slots<Group>,
-    table: HashTable<u32>,
+    table: IdTable,
     members: Sparse<Member>,
 }
 
@@ -59,31 +59,27 @@ impl Index<GroupIx> for Groups {
 
 impl Groups {
     fn find(&self, own: OwnIx, parents: ParentsIx, tag: u32) -> Option<GroupIx> {
-        let same = |at: &u32| {
-            let group = &self.slots[*at];
+        let same = |at| {
+            let group = &self.slots[at];
             (group.own, group.parents, group.tag) == (own, parents, tag)
         };
         let hash = hash_of(&(own, parents, tag));
-        self.table.find(hash, same).map(|at| GroupIx(*at))
+        self.table.find(hash, same).map(GroupIx)
     }
 
     fn insert(&mut self, group: Group) -> GroupIx {
         let hash = hash_of(&(group.own, group.parents, group.tag));
         let at = self.slots.insert(group);
         let slots = &self.slots;
-        self.table.insert_unique(hash, at, |at| {
-            let group = &slots[*at];
-            hash_of(&(group.own, group.parents, group.tag))
-        });
+        let hash_of = |group: &Group| hash_of(&(group.own, group.parents, group.tag));
+        self.table.insert(hash, at, || slots.iter().map(|(at, group)| (at, hash_of(group))));
         GroupIx(at)
     }
 
     fn remove(&mut self, at: GroupIx) -> Group {
         let group = self.slots.remove(at.0);
         let hash = hash_of(&(group.own, group.parents, group.tag));
-        if let Ok(entry) = self.table.find_entry(hash, |other| *other == at.0) {
-            entry.remove();
-        }
+        self.table.remove(hash, at.0);
         group
     }
 

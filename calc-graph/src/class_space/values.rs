@@ -1,11 +1,11 @@
 //! Tracked keys, their values, and what selectors see of a label set.
 
-use hashbrown::HashTable;
 use smallvec::SmallVec;
 
 use super::ClassSpace;
 use super::atoms::{Atoms, Test};
 use crate::id_sets::{IdSetIx, IdSets};
+use crate::id_table::IdTable;
 use crate::ids::{AtomIx, GroupIx, KeyIx, LabelsIx, OwnIx, Place, ProfileIx, ValueIx};
 use crate::interner::hash_of;
 use crate::key_arena::KeyArena;
@@ -82,7 +82,7 @@ const ANY: u32 = u32::MAX;
 #[derive(Debug, Default)]
 pub(super) struct Values {
     slots: Slots<Value>,
-    table: HashTable<u32>,
+    table: IdTable,
     texts: KeyArena,
     /// Lists of atoms, sorted.
     atoms: ShortLists<AtomIx>,
@@ -91,8 +91,8 @@ pub(super) struct Values {
 
 impl Values {
     pub(super) fn find(&self, key: KeyIx, text: Option<&[u8]>) -> Option<ValueIx> {
-        let same = |at: &u32| self.slots[*at].key == key && self.text_of(&self.slots[*at]) == text;
-        self.table.find(hash_of(&(key, text)), same).map(|at| ValueIx(*at))
+        let same = |at| self.slots[at].key == key && self.text_of(&self.slots[at]) == text;
+        self.table.find(hash_of(&(key, text)), same).map(ValueIx)
     }
 
     /// The value's id; a new one has no reference yet.
@@ -117,10 +117,8 @@ impl Values {
             parents: IdSetIx::default(),
         });
         let (slots, texts) = (&self.slots, &self.texts);
-        self.table.insert_unique(hash_of(&(key, text)), at, |at| {
-            let Value { key, text, .. } = slots[*at];
-            hash_of(&(key, (text != ANY).then(|| texts.get(text))))
-        });
+        let hash = |value: &Value| hash_of(&(value.key, (value.text != ANY).then(|| texts.get(value.text))));
+        self.table.insert(hash_of(&(key, text)), at, || slots.iter().map(|(at, value)| (at, hash(value))));
         ValueIx(at)
     }
 
@@ -132,9 +130,7 @@ impl Values {
         }
         let value = self.slots.remove(at.0);
         let hash = hash_of(&(value.key, self.text_of(&value)));
-        if let Ok(entry) = self.table.find_entry(hash, |other| *other == at.0) {
-            entry.remove();
-        }
+        self.table.remove(hash, at.0);
         self.atoms.release(value.atoms);
         if value.text != ANY {
             self.texts.free(value.text);
@@ -310,7 +306,8 @@ impl ClassSpace {
     /// Works out the own values of a label set and takes a reference to the list.
     pub(super) fn build_own(&mut self, cx: Inheritance<'_>, labels: LabelsIx) -> OwnIx {
         let mut own: SmallVec<[ValueIx; 16]> = SmallVec::new();
-        for (key, value) in cx.labels.iter_bytes(labels) {
+        let tracked = if self.keys.is_empty() { None } else { Some(cx.labels.iter_bytes(labels)) };
+        for (key, value) in tracked.into_iter().flatten() {
             let Some(state) = self.keys.get(&key) else { continue };
             let text = match state.tracked {
                 None => continue,

@@ -111,7 +111,7 @@ impl CalcGraph {
             Object::HostEndpoint(key, endpoint) => self.put_host(kind, id.map(ItemIx), key, endpoint),
             Object::NetworkSet(key, set) => self.put_network_set(kind, id.map(ItemIx), &key, &set),
             Object::Policy(key, policy) => self.put_policy(kind, id.map(PolicyIx), &key, &policy),
-            Object::Profile(name, profile) => self.put_profile(kind, &name, &profile),
+            Object::Profile(name, profile) => self.put_profile(kind, id.map(ProfileIx), &name, &profile),
             Object::Tier(name, tier) => self.tiers.put(kind, &name, tier),
             Object::Node(name, node) => self.hosts.put(kind, name, node),
             Object::EndpointSlice(key, slice) => self.cluster.put_slice(&mut self.sets, key, slice),
@@ -253,7 +253,7 @@ impl CalcGraph {
             }
             Key::Profile(name) => {
                 let at = self.profiles.find(name)?;
-                let Rules { inbound, outbound } = self.profiles.rules(at)?.unpack();
+                let Rules { inbound, outbound } = self.profiles.rules(at)?.rules();
                 Some(Object::Profile(
                     name.clone(),
                     Profile {

@@ -9,7 +9,7 @@ use caracal_model::{
     WorkloadEndpointKey,
 };
 use caracal_net::Cidr;
-use caracal_selector::Selector;
+use smallvec::SmallVec;
 use smol_str::SmolStr;
 
 use crate::cluster::Traits;
@@ -17,7 +17,6 @@ use crate::graph::CalcGraph;
 use crate::ids::{ItemIx, LabelsIx, LocalIx, MemberIx, ParentsIx, PolicyIx, ProfileIx};
 use crate::items::ItemKey;
 use crate::local_endpoints::LocalObject;
-use crate::packed_rules::PackedRules;
 use crate::parents::Inheritance;
 use crate::policies::{Policies, PolicyContext};
 use crate::profiles::Profiles;
@@ -29,15 +28,14 @@ impl CalcGraph {
     }
 
     pub(super) fn put_policy(&mut self, kind: Kind, known: Option<PolicyIx>, key: &PolicyKey, policy: &Policy) {
-        let selector: Selector = self.parser.parse(&policy.selector).expect("selectors are checked before");
+        let selector = self.parser.parse(&policy.selector).expect("selectors are checked before").clone();
         let (policies, cx) = self.policy_context();
         policies.put(cx, kind, known, key, policy, &selector);
     }
 
-    pub(super) fn put_profile(&mut self, kind: Kind, name: &SmolStr, profile: &Profile) {
-        let at = self.profiles.intern(name);
-        let rules = PackedRules::pack(&profile.inbound_rules, &profile.outbound_rules);
-        self.profiles.put(at, kind, rules);
+    pub(super) fn put_profile(&mut self, kind: Kind, known: Option<ProfileIx>, name: &SmolStr, profile: &Profile) {
+        let at = known.unwrap_or_else(|| self.profiles.intern(name));
+        self.profiles.put(at, kind, &profile.inbound_rules, &profile.outbound_rules);
         let labels = self.labels.acquire(&profile.labels);
         self.relabel_profile(at, Some(labels));
     }
@@ -184,7 +182,7 @@ impl CalcGraph {
     }
 
     fn acquire_parents(&mut self, names: &[SmolStr]) -> ParentsIx {
-        let profiles: Vec<ProfileIx> = names.iter().map(|name| self.profiles.intern(name)).collect();
+        let profiles: SmallVec<[ProfileIx; 4]> = names.iter().map(|name| self.profiles.intern(name)).collect();
         let (list, new) = self.parents.acquire(&profiles);
         if new {
             for profile in profiles {
@@ -204,8 +202,8 @@ impl CalcGraph {
     }
 }
 
-fn sorted(nets: impl Iterator<Item = Cidr>) -> Vec<Cidr> {
-    let mut nets: Vec<Cidr> = nets.collect();
+fn sorted(nets: impl Iterator<Item = Cidr>) -> SmallVec<[Cidr; 2]> {
+    let mut nets: SmallVec<[Cidr; 2]> = nets.collect();
     nets.sort_unstable();
     nets.dedup();
     nets

@@ -89,8 +89,8 @@ proptest! {
         inbound in prop::collection::vec(rule(), 0..3),
         outbound in prop::collection::vec(rule(), 0..3),
     ) {
-        let packed = PackedRules::pack(&inbound, &outbound);
-        prop_assert_eq!(packed.unpack(), Rules { inbound, outbound });
+        let packed = Packer::default().rules(&inbound, &outbound).to_vec();
+        prop_assert_eq!(Packed::split(&packed).rules(), Rules { inbound, outbound });
     }
 
     #[test]
@@ -98,20 +98,23 @@ proptest! {
         selector in text(),
         inbound in prop::collection::vec(rule(), 0..3),
         outbound in prop::collection::vec(rule(), 0..3),
+        before in prop::collection::vec(rule(), 0..2),
     ) {
-        let PackedRules { form, texts } = PackedRules::pack_policy(&selector, &inbound, &outbound);
-        let packed = PackedPolicy { form: &form, texts: &texts };
+        let mut packer = Packer::default();
+        packer.rules(&before, &before);
+        let packed = packer.policy(&selector, &inbound, &outbound);
         prop_assert_eq!(packed.selector(), selector);
-        prop_assert_eq!(packed.rules(), Rules { inbound, outbound });
+        prop_assert_eq!(packed.policy_rules(), Rules { inbound, outbound });
     }
 }
 
 /// The size is what the policies that no endpoint needs cost.
 #[test]
 fn a_plain_rule_takes_three_bytes() {
-    let packed = PackedRules::pack(&[Rule::any(Action::Allow)], &[]);
+    let mut packer = Packer::default();
+    let packed = Packed::split(packer.rules(&[Rule::any(Action::Allow)], &[]));
     assert_eq!((packed.form.len(), packed.texts.len()), (5, 0));
-    assert!(PackedRules::pack(&[], &[]).form.is_empty());
+    assert!(packer.rules(&[], &[]).is_empty());
 }
 
 #[test]
@@ -121,7 +124,7 @@ fn policies_of_one_pattern_have_one_form() {
         let mut rule = Rule::any(Action::Allow);
         rule.source.selector = selector.clone();
         rule.destination.ports = vec![RulePort::Numeric(PortRange::single(port))];
-        PackedRules::pack_policy(&selector, &[rule], &[]).form
+        Packer::default().policy(&selector, &[rule], &[]).form.to_vec()
     };
     assert_eq!(of("a", 80), of("b", 80));
     assert_ne!(of("a", 80), of("a", 81));
