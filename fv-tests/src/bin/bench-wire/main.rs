@@ -8,6 +8,7 @@ mod churn;
 mod floor;
 mod idle;
 mod restarts;
+mod revocation;
 mod scale;
 
 use std::process::ExitCode;
@@ -22,6 +23,7 @@ use serde_json::json;
 use crate::changes::Took;
 use crate::churn::Churn;
 use crate::idle::Idle;
+use crate::revocation::Cut;
 use crate::scale::Scale;
 
 /// How long one change may take before the run is given up.
@@ -42,6 +44,9 @@ struct Args {
     /// How many restarts, first starts and flushes are timed.
     #[arg(long, default_value_t = 5)]
     restarts: usize,
+    /// How many times policy tightens twice and loosens under established connections.
+    #[arg(long, default_value_t = 20)]
+    cuts: usize,
 }
 
 fn main() -> ExitCode {
@@ -73,6 +78,7 @@ fn run(scale: Scale, args: &Args) -> anyhow::Result<()> {
     report.times("restart", &restarts::after_kill(&cluster, &mut agent, args.restarts)?);
     report.times("first-start", &restarts::first_start(&cluster, &mut agent, args.restarts)?);
     report.times("foreign-flush", &restarts::after_flush(&cluster, args.restarts)?);
+    report.cut(&revocation::measure(&mut cluster, args.cuts)?);
     agent.stop()
 }
 
@@ -104,6 +110,25 @@ impl Report {
                 "node": NODE,
             })
         );
+    }
+
+    fn cut(&self, Cut { first, again, restored, touched }: &Cut) {
+        for (workload, took) in [("revocation", first), ("revocation-again", again), ("restoration", restored)] {
+            println!(
+                "{}",
+                json!({
+                    "workload": workload,
+                    "spec": self.scale.name(),
+                    "seconds": percentile(took, 50),
+                    "p99_seconds": percentile(took, 99),
+                    "samples": took.len(),
+                    "flows": revocation::FLOWS,
+                    "denied": revocation::DENIED,
+                    "others_touched": touched,
+                    "node": NODE,
+                })
+            );
+        }
     }
 
     fn idle(&self, Idle { cpu_seconds_per_minute, resident_bytes }: &Idle) {
