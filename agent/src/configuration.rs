@@ -3,7 +3,7 @@
 pub mod answer;
 mod resources;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
@@ -11,7 +11,7 @@ use caracal_calc_graph as graph;
 use caracal_config::{
     ConfigSources, Effective, FileError, NftablesMode, Param, Resolved, Settings, Source, SourceSpoofing, Warning,
 };
-use caracal_datastore::{ConfigEvent, convert};
+use caracal_datastore::{BgpConfiguration, ConfigEvent, convert};
 use caracal_model::Labels;
 use caracal_proto::felix;
 use resources::Resources;
@@ -20,6 +20,10 @@ use tracing::{info, warn};
 
 /// Where Felix looks for its configuration file.
 const DEFAULT_FILE: &str = "/etc/calico/felix.cfg";
+
+/// What it means that ClusterInformation says of the datastore that it is not ready.
+pub const NOT_READY: &str =
+    "false: what the datastore says is not put into force until it is true; what is in force stays";
 
 /// Variables that begin like a parameter's and are none.
 const OWN_VARIABLES: [&str; 1] = ["CARACAL_LOG"];
@@ -133,8 +137,20 @@ impl Configuration {
         }
     }
 
-    /// What the conversion of resources needs of them. It is asked once: the
-    /// names of interfaces do not change while their pods run.
+    /// Whether the datastore may be acted on. As in Felix, nothing that it says is
+    /// put into force while ClusterInformation says that it is not ready.
+    #[must_use]
+    pub fn datastore_is_ready(&self) -> bool {
+        self.resources.datastore_is_ready()
+    }
+
+    /// What the cluster tells its routers, of which the prefixes of services concern nodes.
+    #[must_use]
+    pub fn bgp(&self) -> &BgpConfiguration {
+        self.resources.bgp()
+    }
+
+    /// What the conversion of resources needs of them.
     #[must_use]
     pub fn convert_settings(&self) -> convert::Settings {
         let mut settings = convert::Settings::default();
@@ -161,6 +177,12 @@ impl Configuration {
         self.resolved.iter()
     }
 
+    /// The texts that count of what is not as it is by default.
+    #[must_use]
+    pub fn texts(&self) -> BTreeMap<String, String> {
+        self.resolved.to_config_map()
+    }
+
     /// The message that tells the data half.
     #[must_use]
     pub fn message(&self) -> felix::ConfigUpdate {
@@ -169,11 +191,7 @@ impl Configuration {
             let raw = felix::RawConfig { source: layer.source.to_string(), config: layer.texts.clone() };
             (layer.source.number(), raw)
         });
-        felix::ConfigUpdate {
-            config: self.resolved.to_config_map(),
-            source_to_raw_config: layers.collect(),
-            message: String::new(),
-        }
+        felix::ConfigUpdate { config: self.texts(), source_to_raw_config: layers.collect(), message: String::new() }
     }
 
     /// Takes an event about a resource.

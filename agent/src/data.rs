@@ -1,70 +1,85 @@
-//! The data half, made of what this node has.
+//! The data half, made of what this node has, and exchanged for another one when
+//! the configuration says so.
+//!
+//! Which driver puts policy into force is a parameter like any other: the halves'
+//! stream carries it, and whoever hands the stream on sees it change. The half that
+//! runs is ended then, another one is started, and the connection is made anew, so
+//! that it begins with a snapshot.
 
-use std::path::{Path, PathBuf};
+mod half;
+mod voice;
 
-use anyhow::Context as _;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread::JoinHandle;
+
 use caracal_config::Settings;
-use caracal_dataplane::{KernelHost, Reply, nftables_settings};
-use caracal_nftables::NftablesDriver;
-use caracal_proto::sync::{Position, ToData};
-use tracing::info;
+use caracal_dataplane::Reply;
+use caracal_proto::felix::to_dataplane::Payload;
+use caracal_proto::sync::{Begin, Position, ToData, begin, to_data};
+use tracing::{error, info, warn};
+
+use half::{Half, Inlet, Plan};
+use voice::Voice;
 
 /// A running data half; it ends when dropped.
-pub enum DataHalf {
-    /// This program, on this host's kernel.
-    Kernel(caracal_dataplane::Handle),
-    /// The program that `DataplaneDriver` names.
-    External(caracal_external::Handle),
-}
+pub struct DataHalf(Arc<Shared>);
 
 /// Where the control half's frames go in.
 #[derive(Clone)]
-pub enum Frames {
-    /// See [`DataHalf::Kernel`].
-    Kernel(caracal_dataplane::Frames),
-    /// See [`DataHalf::External`].
-    External(caracal_external::Frames),
+pub struct Frames(Weak<Shared>);
+
+struct Shared {
+    /// The parameters that this process has from its own environment and file.
+    local: BTreeMap<String, String>,
+    voice: Arc<Voice>,
+    state: Mutex<State>,
 }
 
-/// Starts the data half that the settings ask for. `replies` must not wait for
-/// it; `guard` is dropped when it ends, however it does.
+enum State {
+    Running {
+        half: Half,
+        /// Whether it is new, and what comes before a snapshot is for the one before it.
+        fresh: bool,
+    },
+    /// One half ends and another one starts; what is sent meanwhile is in the snapshot that follows.
+    Exchanging(JoinHandle<()>),
+    Ended,
+}
+
+/// Starts the data half that `local`, the texts of parameters by name, asks for; the
+/// control half's parameters come before them. `replies` must not wait for it; `guard`
+/// is dropped when it ends without having been told to, however it does.
 ///
 /// # Errors
 /// If the kernel does not let this process program it, or there is no such driver.
 pub fn start(
-    settings: Settings,
-    replies: impl Fn(Reply) + Send + 'static,
+    local: BTreeMap<String, String>,
+    replies: impl Fn(Reply) + Send + Sync + 'static,
     guard: impl Send + 'static,
 ) -> anyhow::Result<DataHalf> {
-    if let Some(named) = &settings.external_driver {
-        let driver = find_driver(named)?;
-        info!(driver = %driver.display(), "this program leaves the dataplane to another one");
-        let replies = move |reply| {
-            replies(match reply {
-                caracal_external::Reply::Frame(frame) => Reply::Frame(frame),
-                caracal_external::Reply::StartOver(reason) => Reply::GiveUp(reason),
-            });
-        };
-        return Ok(DataHalf::External(caracal_external::spawn(driver, replies, guard)?));
-    }
-    let rules = nftables_settings(&settings).context("cannot use the configuration")?;
-    let driver = NftablesDriver::new(rules).context("cannot program nf_tables")?;
-    let host = KernelHost::open().context("cannot program routes")?;
-    let replies = move |reply| {
-        // Owned here so that the end of the thread is noticed.
-        let _ = &guard;
-        replies(reply);
-    };
-    Ok(DataHalf::Kernel(caracal_dataplane::spawn(driver, host, settings, replies)?))
+    let voice = Arc::new(Voice::new(Box::new(replies), Box::new(guard)));
+    let half = Plan::of(Settings::from_config_map(&local)).prepare()?.start(&voice)?;
+    let state = Mutex::new(State::Running { half, fresh: false });
+    Ok(DataHalf(Arc::new(Shared { local, voice, state })))
 }
 
 impl DataHalf {
     /// Where the control half's frames go in.
     #[must_use]
     pub fn frames(&self) -> Frames {
-        match self {
-            Self::Kernel(handle) => Frames::Kernel(handle.frames()),
-            Self::External(handle) => Frames::External(handle.frames()),
+        Frames(Arc::downgrade(&self.0))
+    }
+}
+
+impl Drop for DataHalf {
+    fn drop(&mut self) {
+        let state = std::mem::replace(&mut *self.0.lock(), State::Ended);
+        match state {
+            State::Running { half, .. } => half.end(),
+            // It ends what it has started. A panic there was reported there.
+            State::Exchanging(thread) => drop(thread.join()),
+            State::Ended => {}
         }
     }
 }
@@ -73,55 +88,121 @@ impl Frames {
     /// Hands a frame over. False if the data half has ended.
     #[must_use]
     pub fn send(&self, frame: ToData) -> bool {
-        match self {
-            Self::Kernel(frames) => frames.send(frame).is_ok(),
-            Self::External(frames) => frames.send(frame),
+        let Some(shared) = self.0.upgrade() else { return false };
+        // The half may wait while it takes the frame; nobody else does.
+        match shared.route(&frame) {
+            Ok(Some(inlet)) => inlet.send(frame),
+            Ok(None) => true,
+            Err(Ended) => false,
         }
     }
 
     /// What the data half holds whole.
     #[must_use]
     pub fn held(&self) -> Option<Position> {
-        match self {
-            Self::Kernel(frames) => frames.held(),
-            Self::External(frames) => frames.held(),
+        let shared = self.0.upgrade()?;
+        let inlet = match &*shared.lock() {
+            State::Running { half, fresh: false } => half.inlet(),
+            State::Running { fresh: true, .. } | State::Exchanging(_) | State::Ended => return None,
+        };
+        inlet.held()
+    }
+}
+
+/// The data half takes no frames any more.
+struct Ended;
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where a frame goes; `None` if nobody needs it.
+    fn route(self: &Arc<Self>, frame: &ToData) -> Result<Option<Inlet>, Ended> {
+        let mut state = self.lock();
+        let half = match &mut *state {
+            State::Running { half, fresh } => {
+                *fresh &= !is_snapshot(frame);
+                if *fresh {
+                    return Ok(None);
+                }
+                half
+            }
+            State::Exchanging(_) => return Ok(None),
+            State::Ended => return Err(Ended),
+        };
+        let Some(plan) = self.plan(frame) else { return Ok(Some(half.inlet())) };
+        if plan.is_for(half) {
+            self.voice.settle(None);
+            return Ok(Some(half.inlet()));
+        }
+        // Whether the other one can be had is seen before this one ends.
+        match plan.prepare() {
+            Ok(prepared) => {
+                self.voice.settle(None);
+                info!("{} takes over the dataplane", prepared.name());
+                if let State::Running { half, .. } = std::mem::replace(&mut *state, State::Ended) {
+                    *state = self.exchange(half, prepared);
+                }
+                Ok(None)
+            }
+            Err(reason) => {
+                let reason = format!("{reason:#}; {} goes on, until the configuration changes", half.name());
+                warn!("cannot change the dataplane driver: {reason}");
+                self.voice.settle(Some(reason));
+                Ok(Some(half.inlet()))
+            }
+        }
+    }
+
+    /// The data half that a frame asks for, if it says anything about it.
+    fn plan(&self, frame: &ToData) -> Option<Plan> {
+        let Some(to_data::Frame::Felix(message)) = &frame.frame else { return None };
+        let Some(Payload::ConfigUpdate(update)) = &message.payload else { return None };
+        let mut texts = self.local.clone();
+        texts.extend(update.config.clone());
+        // Only where the driver comes from is a matter of both.
+        let external_driver = Settings::from_config_map(&texts).external_driver;
+        Some(Plan::of(Settings { external_driver, ..Settings::from_config_map(&update.config) }))
+    }
+
+    /// Ends a half and starts another one, on a thread of its own: the end of a
+    /// driver may take seconds.
+    fn exchange(self: &Arc<Self>, old: Half, prepared: half::Prepared) -> State {
+        let shared = Arc::clone(self);
+        let thread = std::thread::Builder::new().name("exchange".to_owned()).spawn(move || {
+            let leftovers = old.leftovers();
+            old.end();
+            shared.voice.clear_up_after(leftovers.filter(|_| prepared.is_external()));
+            let half = match prepared.start(&shared.voice) {
+                Ok(half) => half,
+                Err(reason) => {
+                    error!("no dataplane driver runs any more: {reason:#}");
+                    return shared.voice.lost();
+                }
+            };
+            let mut state = shared.lock();
+            if matches!(*state, State::Ended) {
+                drop(state);
+                return half.end();
+            }
+            *state = State::Running { half, fresh: true };
+            drop(state);
+            shared.voice.say(Reply::GiveUp("another dataplane driver runs".to_owned()));
+        });
+        match thread {
+            Ok(thread) => State::Exchanging(thread),
+            Err(reason) => {
+                error!("cannot start a thread: {reason}");
+                self.voice.lost();
+                State::Ended
+            }
         }
     }
 }
 
-/// Looks for a driver as Felix does: a name without a folder stands for a
-/// program beside this one, or on the path.
-fn find_driver(named: &Path) -> anyhow::Result<PathBuf> {
-    let folders: Vec<PathBuf> = if named.is_absolute() {
-        Vec::new()
-    } else {
-        let own = std::env::current_exe().ok().and_then(|program| program.parent().map(Path::to_owned));
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        own.into_iter().chain(std::env::split_paths(&path)).collect()
-    };
-    let mut places = folders.into_iter().map(|folder| folder.join(named)).chain([named.to_owned()]);
-    places.find(|place| place.is_file()).with_context(|| {
-        format!(
-            "DataplaneDriver names {}, which is not there, not beside this program and not on the path",
-            named.display()
-        )
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn drivers_are_found_by_path_or_by_name() {
-        assert_eq!(find_driver(Path::new("/bin/sh")).expect("it is there"), Path::new("/bin/sh"));
-        assert!(find_driver(Path::new("sh")).expect("it is on the path").ends_with("sh"));
-        let own = std::env::current_exe().expect("a path");
-        let name = own.file_name().expect("a name");
-        assert_eq!(find_driver(Path::new(name)).expect("it is beside this one"), own);
-        for nowhere in ["/nowhere/driver", "no-such-driver"] {
-            let error = find_driver(Path::new(nowhere)).expect_err("it is not there").to_string();
-            assert!(error.starts_with(&format!("DataplaneDriver names {nowhere}, ")), "{error}");
-        }
-    }
+/// Whether a frame begins a snapshot.
+fn is_snapshot(frame: &ToData) -> bool {
+    let snapshot = i32::from(begin::Kind::Snapshot);
+    matches!(frame.frame, Some(to_data::Frame::Begin(Begin { kind, .. })) if kind == snapshot)
 }

@@ -13,6 +13,7 @@ mod rule_id;
 use std::collections::BTreeMap;
 
 use caracal_calc_graph::{ActivePolicy, ActiveProfile, Delta};
+use caracal_datastore::BgpConfiguration;
 use caracal_model::{Labels, Node, PolicyKey};
 use caracal_proto::felix::{self, to_dataplane::Payload};
 
@@ -27,6 +28,13 @@ pub fn encode(delta: &Delta<'_>, out: &mut dyn FnMut(felix::ToDataplane)) {
     encode_with(delta, MAX_MEMBERS, &mut |payload| {
         out(felix::ToDataplane { sequence_number: 0, payload: Some(payload) });
     });
+}
+
+/// What the cluster tells its routers, as a message.
+#[must_use]
+pub fn encode_bgp(configuration: &BgpConfiguration) -> felix::ToDataplane {
+    let payload = Payload::GlobalBgpConfigUpdate(address::bgp(configuration));
+    felix::ToDataplane { sequence_number: 0, payload: Some(payload) }
 }
 
 fn encode_with(delta: &Delta<'_>, max_members: usize, out: &mut dyn FnMut(Payload)) {

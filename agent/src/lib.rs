@@ -12,6 +12,7 @@ pub mod health;
 pub mod http;
 pub mod logging;
 pub mod metrics;
+pub mod ours;
 pub mod policysync;
 pub mod signals;
 pub mod status;

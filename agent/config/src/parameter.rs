@@ -27,9 +27,6 @@ pub struct Param {
 pub enum Disposition {
     /// It does what the parameter says: [`Settings`](crate::Settings) has it.
     ActedOn,
-    /// It does, with what the environment and the file say when it starts; what
-    /// the datastore says does not count, for this reason.
-    ActedOnAtStart(&'static str),
     /// It reads the value, passes it on, and does nothing with it, for this reason.
     Ignored(&'static str),
     /// It cannot do what a value other than the default asks for, for this
@@ -43,18 +40,17 @@ impl Disposition {
     pub const fn word(self) -> &'static str {
         match self {
             Self::ActedOn => "acted on",
-            Self::ActedOnAtStart(_) => "acted on at start",
             Self::Ignored(_) => "ignored",
             Self::Refused(_) => "refused",
         }
     }
 
-    /// Why it is not acted on, or not always; empty if it is.
+    /// Why it is not acted on; empty if it is.
     #[must_use]
     pub const fn reason(self) -> &'static str {
         match self {
             Self::ActedOn => "",
-            Self::ActedOnAtStart(reason) | Self::Ignored(reason) | Self::Refused(reason) => reason,
+            Self::Ignored(reason) | Self::Refused(reason) => reason,
         }
     }
 }

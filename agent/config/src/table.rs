@@ -18,9 +18,6 @@ const INTERFACE_NAME: Kind = Pattern(r"^[a-zA-Z0-9:._+-]{1,15}$");
 // in `Settings`: a test changes every parameter and looks whether they change.
 // Page and schema follow: `CARACAL_REWRITE=1 cargo test -p caracal-config --test documents`.
 const ACTS: Disposition = ActedOn;
-const AT_START: Disposition = Disposition::ActedOnAtStart(
-    "the data half is chosen before the datastore is read; set it in the environment or the file",
-);
 const NO_EBPF: Disposition = Refused("this build has no eBPF dataplane; nftables enforces policy");
 const NO_ENCRYPTION: Disposition = Refused("this build does not encrypt; packets between nodes are sent as they are");
 const DATASTORE: Disposition = Ignored("the datastore is named by --datastore, and needs no Typha");
@@ -139,7 +136,7 @@ pub static PARAMETERS: [Param; 211] = [
     param("AllowVXLANPacketsFromWorkloads", "allowVXLANPacketsFromWorkloads", Bool, "false", ACTS),
     param("CgroupV2Path", "cgroupV2Path", Text, "", EBPF),
     param("ChainInsertMode", "chainInsertMode", OneOf(&["append", "insert"]), "insert", IPTABLES).required(),
-    param("DataplaneDriver", "dataplaneDriver", Text, "calico-iptables-plugin", AT_START).required(),
+    param("DataplaneDriver", "dataplaneDriver", Text, "calico-iptables-plugin", ACTS).required(),
     param("DataplaneWatchdogTimeout", "dataplaneWatchdogTimeout", Seconds, "90", ACTS),
     param("DefaultEndpointToHostAction", "defaultEndpointToHostAction", OneOf(&["ACCEPT", "DROP", "RETURN"]), "DROP", ACTS).required(),
     param("DeviceRouteProtocol", "deviceRouteProtocol", integer(0, 255), "3", ACTS),
@@ -184,7 +181,7 @@ pub static PARAMETERS: [Param; 211] = [
     param("RouteTableRanges", "routeTableRanges", TableRanges { count: usize::MAX, max: u32::MAX }, "", OVERLAY),
     param("ServiceLoopPrevention", "serviceLoopPrevention", OneOf(&["Disabled", "Drop", "Reject"]), "Drop", ACTS),
     param("SidecarAccelerationEnabled", "sidecarAccelerationEnabled", Bool, "false", SOCKMAP),
-    param("UseInternalDataplaneDriver", "useInternalDataplaneDriver", Bool, "true", AT_START),
+    param("UseInternalDataplaneDriver", "useInternalDataplaneDriver", Bool, "true", ACTS),
     param("WorkloadSourceSpoofing", "workloadSourceSpoofing", OneOf(&["Any", "Disabled"]), "Disabled", ACTS),
     param("IpsetsRefreshInterval", "ipsetsRefreshInterval", Seconds, "90", IPTABLES),
     param("IptablesBackend", "iptablesBackend", OneOf(&["auto", "legacy", "nft"]), "auto", IPTABLES),

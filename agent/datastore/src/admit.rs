@@ -22,7 +22,7 @@ use serde_json::{Map, Value};
 
 use self::schema::Object;
 use self::violation::Violation;
-use crate::manifest::{Document, Layer, ObjectRef, Refusal, ResourceKind};
+use crate::manifest::{Document, FieldPath, Layer, ObjectRef, Refusal, ResourceKind};
 
 /// What becomes of a document that is not refused.
 #[derive(Clone, Debug)]
@@ -109,6 +109,28 @@ fn refuse(document: &Document, violation: Violation) -> Refusal {
     document.refuse(layer, &field, reason)
 }
 
+/// The fields of an admitted object that no later version may change, and their values.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Fixed(Vec<(&'static str, Value)>);
+
+impl Fixed {
+    /// Those of an object that [`admit`] gave.
+    pub(crate) fn of(kind: ResourceKind, value: &Value) -> Self {
+        match (kind, value.get("spec")) {
+            (ResourceKind::IpPool, Some(Value::Object(spec))) => Self(calico::ip_pool::fixed(spec).into()),
+            _ => Self::default(),
+        }
+    }
+
+    /// The first field that a later version has otherwise, with what it was.
+    pub(crate) fn changed_in(&self, later: &Self) -> Option<(FieldPath, &Value)> {
+        let fields = self.0.iter().zip(&later.0);
+        let (before, _) = fields.into_iter().find(|(before, now)| before != now)?;
+        let (field, value) = before;
+        Some((FieldPath::from("spec").field(*field), value))
+    }
+}
+
 /// What kind of object a document says that it holds.
 enum Kind {
     Read(ResourceKind),
@@ -158,6 +180,7 @@ fn admission(kind: ResourceKind) -> &'static Admission {
         ResourceKind::Service => &kubernetes::service::ADMISSION,
         ResourceKind::IpPool => &calico::ip_pool::ADMISSION,
         ResourceKind::ClusterInformation => &calico::cluster_information::ADMISSION,
+        ResourceKind::BgpConfiguration => &calico::bgp_configuration::ADMISSION,
     }
 }
 

@@ -4,6 +4,7 @@
 //! resource must have been admitted: conversion relies on what admission
 //! guarantees, and refuses what it cannot express rather than widen a policy.
 
+mod bgp_configuration;
 mod cluster_policy;
 mod endpoint_slice;
 mod host_endpoint;
@@ -35,7 +36,7 @@ use smol_str::SmolStr;
 pub use self::pod::interface_name;
 use crate::manifest::ResourceKind;
 use crate::resource;
-use crate::source::{ClusterInformation, FelixConfiguration};
+use crate::source::{BgpConfiguration, ClusterInformation, FelixConfiguration};
 
 /// What conversion depends on besides the resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,6 +92,8 @@ pub enum Converted {
     Config(FelixConfiguration),
     /// What the cluster says of itself.
     Cluster(ClusterInformation),
+    /// What the cluster tells routers.
+    Bgp(BgpConfiguration),
     /// Nothing: a pod without addresses, for example.
     Nothing,
     /// Nothing, because an annotation or a status that admission does not check
@@ -134,6 +137,7 @@ pub fn convert(kind: ResourceKind, value: Value, settings: &Settings) -> Result<
         ResourceKind::Service => service::convert(&read(value)?),
         ResourceKind::IpPool => ip_pool::convert(&read(value)?),
         ResourceKind::ClusterInformation => Ok(cluster_information(read(value)?)),
+        ResourceKind::BgpConfiguration => bgp_configuration::convert(read(value)?),
         ResourceKind::FelixConfiguration => {
             let resource::FelixConfiguration { metadata, spec } = read(value)?;
             Ok(Converted::Config(FelixConfiguration::new(metadata, spec)))
@@ -151,6 +155,7 @@ fn cluster_information(resource: resource::ClusterInformation) -> Converted {
         calico_version: spec.calico_version,
         cluster_guid: spec.cluster_guid,
         cluster_type: spec.cluster_type,
+        datastore_ready: spec.datastore_ready,
     })
 }
 

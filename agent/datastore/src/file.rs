@@ -34,7 +34,7 @@ use self::schedule::{Due, Pace, Reason, Schedule, Why};
 use self::watch::{Change, What};
 use crate::convert::Settings;
 use crate::manifest::limits::{MAX_FILE_BYTES, MAX_TOKEN_BYTES};
-use crate::source::{ConfigEvent, Sink, Source, SourceError, Stopper};
+use crate::source::{ConfigEvent, Sink, Source, SourceError, Stopper, Tuner};
 
 /// How often the directory is looked at while nobody announces changes.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
@@ -44,6 +44,7 @@ const BEAT: Duration = Duration::from_secs(10);
 
 enum Wake {
     Changed(Change, Stamp),
+    Tune(Settings),
     Stop,
 }
 
@@ -71,6 +72,8 @@ pub struct FileSource {
     /// When to look at the whole directory though nothing was announced.
     next_look: Option<Instant>,
     token: Option<String>,
+    /// What is to be converted with from the next look on.
+    tuned: Option<Settings>,
 }
 
 impl FileSource {
@@ -92,6 +95,7 @@ impl FileSource {
             wakes,
             next_look: None,
             token: None,
+            tuned: None,
         })
     }
 
@@ -271,9 +275,18 @@ impl FileSource {
         self.list(sink)?;
         while self.wait() {
             sink.alive();
+            self.convert_anew(sink);
             self.look(sink);
         }
         Ok(())
+    }
+
+    /// Tells what comes out otherwise with the settings that were asked for.
+    fn convert_anew(&mut self, sink: &mut dyn Sink) {
+        let Some(settings) = self.tuned.take() else { return };
+        sink.converts(&settings);
+        tell_changes(self.catalogue.convert_with(settings, clock::now(), read_file), sink);
+        sink.settled();
     }
 
     /// Waits for something to look at; false once the source is stopped.
@@ -286,6 +299,7 @@ impl FileSource {
         while let Some(wake) = next {
             match wake {
                 Wake::Changed(change, noticed) => self.note(change, noticed),
+                Wake::Tune(settings) => self.tuned = Some(settings),
                 Wake::Stop => return false,
             }
             next = self.wakes.try_recv().ok();
@@ -301,10 +315,17 @@ impl Source for FileSource {
         Stopper::new(move || drop(wake.send(Wake::Stop)))
     }
 
+    fn tuner(&self) -> Tuner {
+        let wake = self.wake.clone();
+        // A source that has ended converts nothing.
+        Tuner::new(move |settings| drop(wake.send(Wake::Tune(settings))))
+    }
+
     /// A list forgets which refused documents have an earlier version in force:
     /// it is what a source that starts now would tell.
     fn list(&mut self, sink: &mut dyn Sink) -> Result<(), SourceError> {
         check_readable(self.directory.path())?;
+        sink.converts(self.catalogue.settings());
         self.catalogue.clear();
         self.token = self.read_token();
         let noticed = clock::now();

@@ -14,6 +14,6 @@ pub mod source;
 
 pub use file::FileSource;
 pub use source::{
-    ClusterInformation, ConfigEvent, FelixConfiguration, InForce, Place, Problem, Report, Sink, Source, SourceError,
-    Stopper,
+    BgpConfiguration, ClusterInformation, ConfigEvent, FelixConfiguration, InForce, Place, Problem, Report, Sink,
+    Source, SourceError, Stopper, Tuner,
 };

@@ -15,8 +15,8 @@ use serde::Deserialize;
 use smol_str::SmolStr;
 
 pub(crate) use self::calico::{
-    ClusterInformation, EndpointPort, FelixConfiguration, HostEndpoint, IpNat, IpPool, NetworkSet, Policy, PolicyType,
-    Profile, QosControls, StagedAction, Tier, WorkloadEndpoint,
+    BgpConfiguration, ClusterInformation, EndpointPort, FelixConfiguration, HostEndpoint, IpNat, IpPool, NetworkSet,
+    Policy, PolicyType, PrefixBlock, Profile, QosControls, StagedAction, Tier, WorkloadEndpoint,
 };
 pub(crate) use self::core::{ContainerPort, Namespace, Node, Pod, Service, ServiceAccount, ServicePort};
 pub(crate) use self::discovery::EndpointSlice;

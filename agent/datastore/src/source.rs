@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use caracal_model::Event;
+use caracal_net::Cidr;
 use serde_json::{Map, Value};
 use smol_str::SmolStr;
 
+use crate::convert::Settings;
 use crate::manifest::{ObjectRef, Refusal};
 use crate::resource::ObjectMeta;
 
@@ -50,6 +52,25 @@ pub struct ClusterInformation {
     pub cluster_guid: String,
     /// What the cluster is made of, such as `k8s,kubeadm`; empty if it does not say.
     pub cluster_type: String,
+    /// Whether the datastore may be acted on: not while it is being migrated or
+    /// restored, for example. It may if nothing is said of it.
+    pub datastore_ready: Option<bool>,
+}
+
+/// What a cluster tells its routers, as far as it concerns a node: the
+/// BGPConfiguration resource `default`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BgpConfiguration {
+    /// The prefixes of services' cluster IPs, each once and in order.
+    pub service_cluster: Vec<Cidr>,
+    /// Those of their external IPs.
+    pub service_external: Vec<Cidr>,
+    /// Those of their load balancers' IPs.
+    pub service_load_balancer: Vec<Cidr>,
+    /// The address at which nodes peer with their own workloads, empty for none.
+    pub local_workload_peering_ipv4: String,
+    /// The same for IPv6.
+    pub local_workload_peering_ipv6: String,
 }
 
 /// One event about configuration. Between `Begin` and `End` a source repeats
@@ -64,6 +85,8 @@ pub enum ConfigEvent {
     Delete(SmolStr),
     /// What the cluster says of itself; `None` if it says nothing.
     Cluster(Option<ClusterInformation>),
+    /// What it tells its routers; `None` if nothing.
+    Bgp(Option<BgpConfiguration>),
     /// The list is complete.
     End,
 }
@@ -182,6 +205,10 @@ pub trait Sink {
     /// The same for configuration.
     fn config(&mut self, event: ConfigEvent);
 
+    /// What is told from here on was converted with these settings, and what was
+    /// told before and came out otherwise is told again.
+    fn converts(&mut self, _settings: &Settings) {}
+
     /// News about what is wrong.
     fn report(&mut self, report: Report);
 
@@ -200,6 +227,9 @@ pub trait Sink {
 pub trait Source: Send {
     /// Ends [`run`](Self::run) from another thread.
     fn stopper(&self) -> Stopper;
+
+    /// Has [`run`](Self::run) convert with other settings, from another thread.
+    fn tuner(&self) -> Tuner;
 
     /// Tells everything there is: configuration first, then a whole list of
     /// each kind, in the order of [`caracal_model::Kind::ALL`].
@@ -233,6 +263,28 @@ impl Stopper {
 impl fmt::Debug for Stopper {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Stopper")
+    }
+}
+
+/// Has a running source convert with other settings.
+#[derive(Clone)]
+pub struct Tuner(Arc<dyn Fn(Settings) + Send + Sync>);
+
+impl Tuner {
+    /// One that hands new settings to `tune`.
+    pub fn new(tune: impl Fn(Settings) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(tune))
+    }
+
+    /// Asks for other settings; returns at once. [`Sink::converts`] says when they count.
+    pub fn tune(&self, settings: Settings) {
+        (self.0)(settings);
+    }
+}
+
+impl fmt::Debug for Tuner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Tuner")
     }
 }
 

@@ -21,7 +21,7 @@ pub(super) fn run(global: &Global, args: &AgentArgs) -> anyhow::Result<()> {
     let logging = logging::start(global.log_level.as_deref(), Reader::Log)?;
     let prepared = Prepared::new(global, &args.source)?;
     info!(node = %prepared.configuration.node(), "{} starts", crate::BUILD);
-    let settings = prepared.configuration.settings();
+    let local = prepared.configuration.texts();
     let (end, ended) = mpsc::channel();
     signals::on_stop({
         let end = end.clone();
@@ -32,7 +32,7 @@ pub(super) fn run(global: &Global, args: &AgentArgs) -> anyhow::Result<()> {
     let line = Arc::new(Line { inbox: control.inbox(), frames: OnceLock::new(), peer: AtomicU64::new(0) });
     let replies = line.clone();
     let guard = EndGuard::new(end.clone(), "the data half");
-    let data = data::start(settings, move |reply| replies.take(reply), guard)?;
+    let data = data::start(local, move |reply| replies.take(reply), guard)?;
     line.attach(data.frames())?;
     let admin = control.serve_admin(global, &args.admin, &args.source, end)?;
 

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use caracal_datastore::Source as _;
 use caracal_proto::felix;
 use serde::Serialize;
 
@@ -28,7 +29,7 @@ fn once(prepared: Prepared, mut printer: Printer<impl Write>) -> anyhow::Result<
 /// Prints a state and what becomes of it, until it is told to stop.
 fn follow(prepared: Prepared, mut printer: Printer<impl Write>) -> anyhow::Result<()> {
     let source = prepared.open()?;
-    let mut calculator = Calculator::new(prepared.locality(), prepared.configuration);
+    let mut calculator = Calculator::new(prepared.locality(), prepared.configuration).tuning(source.tuner());
     let (inbox, news, inputs) = inbox();
     signals::on_stop(move || inbox.send(Input::Stop))?;
     let _feed = Feed::start(source, news, || {})?;
@@ -38,6 +39,7 @@ fn follow(prepared: Prepared, mut printer: Printer<impl Write>) -> anyhow::Resul
         match input {
             Input::Source(News::Event(event)) => calculator.on_event(*event),
             Input::Source(News::Config(event)) => calculator.on_config(event),
+            Input::Source(News::Converts(settings)) => calculator.on_converts(settings),
             Input::Source(News::Report(report)) => log_report(&report),
             Input::Source(News::Settled) => printer.flush(&mut calculator)?,
             Input::Source(News::Synced(token)) => printer.synced(&token)?,
@@ -74,7 +76,7 @@ struct Synced<'a> {
 
 impl<W: Write> Printer<W> {
     fn flush(&mut self, calculator: &mut Calculator) -> anyhow::Result<()> {
-        if !calculator.is_complete() || !calculator.is_dirty() {
+        if !calculator.is_complete() || !calculator.is_settled() || !calculator.is_dirty() {
             return Ok(());
         }
         let mut result = Ok(());

@@ -16,8 +16,8 @@ use crate::{data, signals};
 pub(super) fn run(global: &Global, args: &DataplaneArgs) -> anyhow::Result<()> {
     let logging = logging::start(global.log_level.as_deref(), Reader::Log)?;
     // What holds until the control half sends its own.
-    let settings = Configuration::load(global.config_file.as_deref(), None)?.settings();
-    logging.set_severity(settings.log_severity_screen);
+    let configuration = Configuration::load(global.config_file.as_deref(), None)?;
+    logging.set_severity(configuration.settings().log_severity_screen);
     info!("{} starts, data half", crate::BUILD);
     let (end, ended) = mpsc::channel();
     signals::on_stop({
@@ -31,7 +31,7 @@ pub(super) fn run(global: &Global, args: &DataplaneArgs) -> anyhow::Result<()> {
         Reply::Frame(frame) => answers.send(frame),
         Reply::GiveUp(reason) => answers.give_up(reason),
     };
-    let data = data::start(settings, replies_of, guard)?;
+    let data = data::start(configuration.texts(), replies_of, guard)?;
     let (frames, position) = (data.frames(), data.frames());
     let client = connect::spawn(
         &args.socket,

@@ -5,6 +5,8 @@ use std::thread::JoinHandle;
 
 use anyhow::anyhow;
 
+use caracal_datastore::Source as _;
+
 use super::source::Prepared;
 use crate::admin;
 use crate::cli::{AdminArgs, Global, SourceArgs};
@@ -37,7 +39,7 @@ impl ControlThread {
         end: Sender<End>,
     ) -> anyhow::Result<Self> {
         let source = prepared.open()?;
-        let calculator = Calculator::new(prepared.locality(), prepared.configuration);
+        let calculator = Calculator::new(prepared.locality(), prepared.configuration).tuning(source.tuner());
         let (inbox, news, inputs) = inbox();
         let (outward, followers) = Outward::new(logging)?;
         let half = ControlHalf::new(inputs, calculator, retention, outward);

@@ -1,7 +1,7 @@
 //! What every command that reads a datastore starts with.
 
 use caracal_calc_graph::Locality;
-use caracal_datastore::{ConfigEvent, FileSource, Report, Sink, Source as _};
+use caracal_datastore::{ConfigEvent, FileSource, Report, Sink, Source as _, convert};
 use caracal_model::Event;
 
 use crate::cli::{Datastore, Global, SourceArgs};
@@ -35,9 +35,7 @@ impl Prepared {
     /// # Errors
     /// If it cannot be read at all.
     pub(super) fn open(&self) -> anyhow::Result<FileSource> {
-        match &self.datastore {
-            Datastore::File(dir) => Ok(FileSource::open(dir, self.configuration.convert_settings())?),
-        }
+        open(&self.datastore, self.configuration.convert_settings())
     }
 
     /// Reads the datastore once, and calculates. Refused objects are logged.
@@ -45,10 +43,24 @@ impl Prepared {
     /// # Errors
     /// If the datastore cannot be read at all.
     pub(super) fn calculate(self, locality: Locality) -> anyhow::Result<Calculator> {
-        let mut source = self.open()?;
-        let mut direct = Direct(Calculator::new(locality, self.configuration));
-        source.list(&mut direct)?;
-        Ok(direct.0)
+        let Self { datastore, configuration } = self;
+        let mut settings = configuration.convert_settings();
+        let mut direct = Direct(Calculator::new(locality, configuration));
+        loop {
+            open(&datastore, settings.clone())?.list(&mut direct)?;
+            let wanted = direct.0.configuration().convert_settings();
+            // What the datastore says of conversion is known only once it was read.
+            if wanted == settings {
+                return Ok(direct.0);
+            }
+            settings = wanted;
+        }
+    }
+}
+
+fn open(datastore: &Datastore, settings: convert::Settings) -> anyhow::Result<FileSource> {
+    match datastore {
+        Datastore::File(dir) => Ok(FileSource::open(dir, settings)?),
     }
 }
 
@@ -62,6 +74,10 @@ impl Sink for Direct {
 
     fn config(&mut self, event: ConfigEvent) {
         self.0.on_config(event);
+    }
+
+    fn converts(&mut self, settings: &convert::Settings) {
+        self.0.on_converts(settings.clone());
     }
 
     fn report(&mut self, report: Report) {

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use caracal_config::Source;
-use caracal_datastore::{ClusterInformation, ConfigEvent, FelixConfiguration};
+use caracal_datastore::{BgpConfiguration, ClusterInformation, ConfigEvent, FelixConfiguration};
 use caracal_model::Labels;
 use caracal_selector::{LabelSource, Selector};
 use smol_str::SmolStr;
@@ -14,6 +14,7 @@ use smol_str::SmolStr;
 pub(super) struct Resources {
     held: BTreeMap<SmolStr, FelixConfiguration>,
     cluster: ClusterInformation,
+    bgp: BgpConfiguration,
     /// What the list under way has repeated.
     repeated: Option<Repeated>,
 }
@@ -23,6 +24,7 @@ pub(super) struct Resources {
 struct Repeated {
     names: BTreeSet<SmolStr>,
     cluster: ClusterInformation,
+    bgp: BgpConfiguration,
 }
 
 impl Resources {
@@ -44,8 +46,15 @@ impl Resources {
                     repeated.cluster = self.cluster.clone();
                 }
             }
+            ConfigEvent::Bgp(configuration) => {
+                self.bgp = configuration.unwrap_or_default();
+                if let Some(repeated) = &mut self.repeated {
+                    repeated.bgp = self.bgp.clone();
+                }
+            }
             ConfigEvent::End => {
-                if let Some(Repeated { names, cluster }) = self.repeated.take() {
+                if let Some(Repeated { names, cluster, bgp }) = self.repeated.take() {
+                    self.bgp = bgp;
                     self.held.retain(|name, _| names.contains(name));
                     self.cluster = cluster;
                 }
@@ -55,9 +64,19 @@ impl Resources {
 
     /// What the cluster says of itself, as parameters of the whole cluster.
     pub(super) fn of_cluster(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        let ClusterInformation { calico_version, cluster_guid, cluster_type } = &self.cluster;
+        let ClusterInformation { calico_version, cluster_guid, cluster_type, datastore_ready: _ } = &self.cluster;
         let texts = [("CalicoVersion", calico_version), ("ClusterGUID", cluster_guid), ("ClusterType", cluster_type)];
         texts.into_iter().map(|(name, text)| (name, text.as_str())).filter(|(_, text)| !text.is_empty())
+    }
+
+    /// What the cluster tells its routers.
+    pub(super) fn bgp(&self) -> &BgpConfiguration {
+        &self.bgp
+    }
+
+    /// Whether the cluster says that its datastore may be acted on.
+    pub(super) fn datastore_is_ready(&self) -> bool {
+        self.cluster.datastore_ready != Some(false)
     }
 
     /// The resource that counts at each of the datastore's places.

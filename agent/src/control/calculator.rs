@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use caracal_calc_graph::{CalcGraph, Census, Locality, Problem};
-use caracal_datastore::ConfigEvent;
+use caracal_datastore::{BgpConfiguration, ConfigEvent, Tuner, convert};
 use caracal_model::{Event, Key, Kind, Object, PolicyKey, Stamp};
 use caracal_program::PolicyId;
 use caracal_proto::felix::{self, to_dataplane::Payload};
-use tracing::warn;
+use tracing::{info, warn};
 
-use crate::configuration::Configuration;
-use crate::encode::encode;
+use crate::configuration::{Configuration, NOT_READY};
+use crate::encode::{encode, encode_bgp};
 
 /// The part of its time, as a divisor, that the graph's thread may count objects
 /// for whoever scrapes.
@@ -35,6 +35,13 @@ pub struct Calculator {
     /// The configuration that counts, and whether it was told.
     config: felix::ConfigUpdate,
     config_told: bool,
+    /// What of BGPConfiguration was told.
+    bgp_told: BgpConfiguration,
+    /// Changes what the source converts with.
+    tuner: Option<Tuner>,
+    /// What it is to convert with, and what it does, if it has said so.
+    to_convert_with: convert::Settings,
+    converts_with: Option<convert::Settings>,
     /// Kinds that the source has listed.
     listed: BTreeSet<Kind>,
     /// Whether the list of nodes under way has named this one.
@@ -54,6 +61,10 @@ impl Calculator {
             graph: CalcGraph::new(locality, configuration.graph_settings()),
             config: configuration.message(),
             config_told: false,
+            bgp_told: BgpConfiguration::default(),
+            tuner: None,
+            to_convert_with: configuration.convert_settings(),
+            converts_with: None,
             configuration,
             listed: BTreeSet::new(),
             node_repeated: false,
@@ -67,6 +78,18 @@ impl Calculator {
     #[must_use]
     pub fn configuration(&self) -> &Configuration {
         &self.configuration
+    }
+
+    /// Has the source follow the configuration, which says how resources are converted.
+    #[must_use]
+    pub fn tuning(mut self, tuner: Tuner) -> Self {
+        self.tuner = Some(tuner);
+        self
+    }
+
+    /// What the source tells is converted with these settings from here on.
+    pub fn on_converts(&mut self, settings: convert::Settings) {
+        self.converts_with = Some(settings);
     }
 
     /// Takes an event of a source.
@@ -97,17 +120,38 @@ impl Calculator {
 
     /// Takes an event about configuration.
     pub fn on_config(&mut self, event: ConfigEvent) {
+        let was_ready = self.configuration.datastore_is_ready();
         self.configuration.on_event(event);
+        match (was_ready, self.configuration.datastore_is_ready()) {
+            (true, false) => warn!("the datastore is not ready: {NOT_READY}"),
+            (false, true) => info!("the datastore is ready again"),
+            (true, true) | (false, false) => {}
+        }
         self.take_configuration();
     }
 
     fn take_configuration(&mut self) {
         self.graph.set_settings(self.configuration.graph_settings());
+        let to_convert_with = self.configuration.convert_settings();
+        if self.to_convert_with != to_convert_with {
+            self.to_convert_with = to_convert_with.clone();
+            if let Some(tuner) = &self.tuner {
+                tuner.tune(to_convert_with);
+            }
+        }
         let config = self.configuration.message();
         if config != self.config {
             self.config = config;
             self.config_told = false;
         }
+    }
+
+    /// Whether what the source has told may be put into force: not before all of it
+    /// was converted as the configuration says, nor while the datastore is not ready.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        let is_converted = self.converts_with.as_ref().is_none_or(|settings| *settings == self.to_convert_with);
+        is_converted && self.configuration.datastore_is_ready()
     }
 
     /// Whether the source has listed everything once.
@@ -119,7 +163,7 @@ impl Calculator {
     /// Whether a flush has something to do.
     #[must_use]
     pub fn is_dirty(&self) -> bool {
-        self.graph.is_dirty() || !self.config_told
+        self.graph.is_dirty() || !self.config_told || self.bgp_told != *self.configuration.bgp()
     }
 
     /// Tells what changed since the last flush, in Felix's order; returns the
@@ -128,7 +172,12 @@ impl Calculator {
         if !self.config_told {
             self.tell_config(out);
         }
-        let flush = self.graph.flush(&mut |delta| encode(&delta, out));
+        let bgp = self.configuration.bgp();
+        let due = (self.bgp_told != *bgp).then(|| encode_bgp(bgp));
+        self.bgp_told.clone_from(bgp);
+        let mut out = BeforeServices { due, out };
+        let flush = self.graph.flush(&mut |delta| encode(&delta, &mut |message| out.pass(message)));
+        out.finish();
         self.log_problems();
         flush.stamp
     }
@@ -138,9 +187,14 @@ impl Calculator {
         let flush = self.graph.flush(&mut |_| {});
         self.log_problems();
         self.tell_config(out);
+        let bgp = self.configuration.bgp();
+        let due = (*bgp != BgpConfiguration::default()).then(|| encode_bgp(bgp));
+        self.bgp_told.clone_from(bgp);
+        let mut out = BeforeServices { due, out };
         self.graph
-            .snapshot(&mut |delta| encode(&delta, out))
+            .snapshot(&mut |delta| encode(&delta, &mut |message| out.pass(message)))
             .expect("nothing changes between the flush and the snapshot");
+        out.finish();
         flush.stamp
     }
 
@@ -196,6 +250,29 @@ impl Calculator {
                 warn!("{kind} {} is not in force: {problem}", name_of(key));
             }
             self.problems.insert((key.clone(), kind), problem.clone());
+        }
+    }
+}
+
+/// Puts a message where Felix's order has what routers are told: before services.
+struct BeforeServices<'a> {
+    due: Option<felix::ToDataplane>,
+    out: &'a mut dyn FnMut(felix::ToDataplane),
+}
+
+impl BeforeServices<'_> {
+    fn pass(&mut self, message: felix::ToDataplane) {
+        let is_later =
+            matches!(message.payload, Some(Payload::ServiceRemove(_) | Payload::ServiceUpdate(_) | Payload::InSync(_)));
+        if is_later {
+            self.finish();
+        }
+        (self.out)(message);
+    }
+
+    fn finish(&mut self) {
+        if let Some(due) = self.due.take() {
+            (self.out)(due);
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::io;
 use std::thread::JoinHandle;
 
+use caracal_datastore::convert::Settings;
 use caracal_datastore::{ConfigEvent, Report, Sink, Source, Stopper};
 use caracal_model::Event;
 
@@ -68,6 +69,10 @@ impl Sink for Forward {
 
     fn config(&mut self, event: ConfigEvent) {
         self.inbox.send(News::Config(event));
+    }
+
+    fn converts(&mut self, settings: &Settings) {
+        self.inbox.send(News::Converts(settings.clone()));
     }
 
     fn report(&mut self, report: Report) {

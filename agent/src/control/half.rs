@@ -146,6 +146,10 @@ impl ControlHalf {
                 self.calculator.on_config(event);
                 self.configure();
             }
+            News::Converts(settings) => {
+                self.unsettled = true;
+                self.calculator.on_converts(settings);
+            }
             News::Report(report) => {
                 log_report(&report);
                 self.status.on_source_report(&report);
@@ -224,7 +228,7 @@ impl ControlHalf {
 
     /// Sends what the data half and the clients of policy sync can take now.
     fn flush(&mut self) {
-        if !self.unsettled {
+        if !self.unsettled && self.calculator.is_settled() {
             self.flush_to_data_half();
             self.flush_to_policysync();
         }

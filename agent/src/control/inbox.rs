@@ -3,7 +3,7 @@
 use std::sync::mpsc::{self, RecvError, RecvTimeoutError, TryRecvError};
 use std::time::Duration;
 
-use caracal_datastore::{ConfigEvent, Report};
+use caracal_datastore::{ConfigEvent, Report, convert};
 use caracal_model::Event;
 use caracal_proto::sync::{FromData, Hello, ToData};
 
@@ -70,6 +70,8 @@ pub enum News {
     Event(Box<Event>),
     /// The same for configuration.
     Config(ConfigEvent),
+    /// What it tells is converted with these settings now.
+    Converts(convert::Settings),
     /// Something is wrong, or not any more.
     Report(Report),
     /// The events so far lead to a state worth acting on.

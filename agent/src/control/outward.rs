@@ -102,7 +102,7 @@ impl Outward {
         let listed = if insight.calculator.is_complete() { Ready::Yes } else { Ready::No };
         self.health.report(health::GRAPH, listed, "");
         self.tell_of_objects(insight);
-        self.tell_of_data_half(insight.status);
+        self.tell_of_data_half(insight);
         self.keep_files(insight.status);
     }
 
@@ -120,11 +120,15 @@ impl Outward {
         self.health.report(health::OBJECTS, Ready::Yes, detail);
     }
 
-    fn tell_of_data_half(&self, status: &Status) {
+    fn tell_of_data_half(&self, insight: &Insight<'_>) {
+        let status = insight.status;
         let receipts = status.receipts();
+        let may_act = insight.calculator.configuration().datastore_is_ready();
         let (ready, detail) = match status.data_half().presence {
             Presence::Away => return self.health.away(health::DATAPLANE, "not connected"),
             Presence::Here if receipts.failure().is_some() => (Ready::No, "rules cannot be put in force"),
+            // As in Felix: who waits for the datastore is not ill.
+            Presence::Here if !may_act => (Ready::Yes, "the datastore is not ready"),
             Presence::Here if receipts.acknowledged().is_none() => (Ready::No, "nothing is acknowledged"),
             Presence::Here => (Ready::Yes, ""),
         };

@@ -1,6 +1,7 @@
 //! Pools of addresses and services as messages.
 
 use caracal_calc_graph::Encapsulation;
+use caracal_datastore::BgpConfiguration;
 use caracal_model::{IpPool, Service, ServicePort, ServiceRef};
 use caracal_net::{Cidr, Protocol};
 use caracal_proto::felix;
@@ -66,5 +67,23 @@ const fn protocol_name(protocol: Protocol) -> &'static str {
         Protocol::UDP => "UDP",
         Protocol::SCTP => "SCTP",
         _ => "TCP",
+    }
+}
+
+pub(super) fn bgp(configuration: &BgpConfiguration) -> felix::GlobalBgpConfigUpdate {
+    let BgpConfiguration {
+        service_cluster,
+        service_external,
+        service_load_balancer,
+        local_workload_peering_ipv4,
+        local_workload_peering_ipv6,
+    } = configuration;
+    let texts = |prefixes: &[Cidr]| prefixes.iter().map(ToString::to_string).collect();
+    felix::GlobalBgpConfigUpdate {
+        service_cluster_cidrs: texts(service_cluster),
+        service_external_cidrs: texts(service_external),
+        service_loadbalancer_cidrs: texts(service_load_balancer),
+        local_workload_peering_ip_v4: local_workload_peering_ipv4.clone(),
+        local_workload_peering_ip_v6: local_workload_peering_ipv6.clone(),
     }
 }

@@ -26,7 +26,7 @@ pub struct World {
     /// What the datastore says of configuration, which differs by node.
     configs: Vec<ConfigEvent>,
     config_file: Option<PathBuf>,
-    /// As the configuration has it once everything is read.
+    /// What everything was converted with: what the configuration says once everything is read.
     settings: Settings,
 }
 
@@ -44,20 +44,26 @@ impl World {
     /// # Errors
     /// If the directory or the configuration cannot be used.
     pub fn read(directory: &Path, config_file: Option<&Path>) -> anyhow::Result<Self> {
-        let configuration = Configuration::load(config_file, None)?;
-        let mut source = FileSource::open(directory, configuration.convert_settings())?;
-        let mut world = Self {
-            calculator: Calculator::new(Locality::Everywhere, configuration),
-            cluster: Cluster::new(),
-            configs: Vec::new(),
-            config_file: config_file.map(Path::to_owned),
-            settings: Settings::default(),
-        };
-        source.list(&mut world)?;
-        world.settings = world.calculator.configuration().convert_settings();
-        world.cluster.manifests = Manifests::read(directory, source.files());
-        world.calculate()?;
-        Ok(world)
+        let mut settings = Configuration::load(config_file, None)?.convert_settings();
+        loop {
+            let mut source = FileSource::open(directory, settings.clone())?;
+            let mut world = Self {
+                calculator: Calculator::new(Locality::Everywhere, Configuration::load(config_file, None)?),
+                cluster: Cluster::new(),
+                configs: Vec::new(),
+                config_file: config_file.map(Path::to_owned),
+                settings,
+            };
+            source.list(&mut world)?;
+            settings = world.calculator.configuration().convert_settings();
+            // What the datastore says of conversion is known only once it was read.
+            if settings != world.settings {
+                continue;
+            }
+            world.cluster.manifests = Manifests::read(directory, source.files());
+            world.calculate()?;
+            return Ok(world);
+        }
     }
 
     /// The cluster as the datastore says it is.

@@ -57,7 +57,12 @@ pub fn status(
         halves: vec![control, data],
         datastore: Some(Datastore {
             url: datastore,
-            state: if calculator.is_complete() { "in sync" } else { "listing" }.into(),
+            state: match (calculator.configuration().datastore_is_ready(), calculator.is_complete()) {
+                (false, _) => "not ready",
+                (true, true) => "in sync",
+                (true, false) => "listing",
+            }
+            .into(),
         }),
         revisions: Some(revisions(insight)),
         endpoints: outcomes(insight),
@@ -93,6 +98,11 @@ fn problems(insight: &Insight<'_>) -> Vec<Problem> {
     let Insight { calculator, session: _, status } = insight;
     let mut problems: Vec<Problem> = status.source_problems().map(source_problem).collect();
     problems.extend(calculator.configuration().problems().iter().map(configuration::answer::problem));
+    if !calculator.configuration().datastore_is_ready() {
+        let field = "spec.datastoreReady".into();
+        let subject = "ClusterInformation default".to_owned();
+        problems.push(Problem { field, ..of("datastore", subject, configuration::NOT_READY.into()) });
+    }
     for (subject, problem) in calculator.problems() {
         problems.push(Problem { in_force: "nothing".into(), ..of("graph", subject, problem.to_string()) });
     }

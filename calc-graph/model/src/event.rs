@@ -14,111 +14,77 @@ use crate::{
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Stamp(pub u64);
 
-/// The resources of one list-and-watch of a source. A relist of one kind sweeps
-/// the objects of that kind only.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Kind {
-    /// v1 Pod.
-    Pod,
-    /// v1 Namespace: profiles `kns.*`.
-    Namespace,
-    /// v1 ServiceAccount: profiles `ksa.*`.
-    ServiceAccount,
-    /// v1 Node.
-    Node,
-    /// networking.k8s.io/v1 NetworkPolicy.
-    KubernetesNetworkPolicy,
-    /// projectcalico.org/v3 NetworkPolicy.
-    NetworkPolicy,
-    /// projectcalico.org/v3 GlobalNetworkPolicy.
-    GlobalNetworkPolicy,
-    /// projectcalico.org/v3 StagedNetworkPolicy.
-    StagedNetworkPolicy,
-    /// projectcalico.org/v3 StagedGlobalNetworkPolicy.
-    StagedGlobalNetworkPolicy,
-    /// projectcalico.org/v3 StagedKubernetesNetworkPolicy.
-    StagedKubernetesNetworkPolicy,
-    /// policy.networking.k8s.io/v1alpha2 ClusterNetworkPolicy.
-    ClusterNetworkPolicy,
-    /// policy.networking.k8s.io/v1alpha1 AdminNetworkPolicy.
-    AdminNetworkPolicy,
-    /// policy.networking.k8s.io/v1alpha1 BaselineAdminNetworkPolicy.
-    BaselineAdminNetworkPolicy,
+/// Makes the type of a table: `variant: kind,`, in the order of a list of everything.
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $variant:ident: $kind:literal,)*) => {
+        /// The resources of one list-and-watch of a source. A relist of one kind sweeps
+        /// the objects of that kind only.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Kind {
+            $($(#[$doc])* $variant,)*
+        }
+
+        impl Kind {
+            /// Every kind; the graph is in sync once each of them has ended a list.
+            pub const ALL: [Self; [$($kind),*].len()] = [$(Self::$variant),*];
+        }
+
+        impl fmt::Display for Kind {
+            /// The kind as an object's `kind` field spells it.
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(match self {
+                    $(Self::$variant => $kind,)*
+                })
+            }
+        }
+    };
+}
+
+kinds! {
     /// projectcalico.org/v3 Tier.
-    Tier,
-    /// projectcalico.org/v3 NetworkSet.
-    NetworkSet,
-    /// projectcalico.org/v3 GlobalNetworkSet.
-    GlobalNetworkSet,
-    /// projectcalico.org/v3 HostEndpoint.
-    HostEndpoint,
+    Tier: "Tier",
+    /// v1 Namespace: profiles `kns.*`.
+    Namespace: "Namespace",
+    /// v1 ServiceAccount: profiles `ksa.*`.
+    ServiceAccount: "ServiceAccount",
     /// projectcalico.org/v3 Profile.
-    Profile,
-    /// projectcalico.org/v3 WorkloadEndpoint.
-    WorkloadEndpoint,
-    /// discovery.k8s.io/v1 EndpointSlice.
-    EndpointSlice,
-    /// v1 Service.
-    Service,
+    Profile: "Profile",
+    /// v1 Node.
+    Node: "Node",
     /// projectcalico.org/v3 IPPool.
-    IpPool,
-}
-
-impl Kind {
-    /// Every kind; the graph is in sync once each of them has ended a list.
-    pub const ALL: [Self; 22] = [
-        Self::Tier,
-        Self::Namespace,
-        Self::ServiceAccount,
-        Self::Profile,
-        Self::Node,
-        Self::IpPool,
-        Self::GlobalNetworkSet,
-        Self::NetworkSet,
-        Self::GlobalNetworkPolicy,
-        Self::NetworkPolicy,
-        Self::KubernetesNetworkPolicy,
-        Self::StagedGlobalNetworkPolicy,
-        Self::StagedNetworkPolicy,
-        Self::StagedKubernetesNetworkPolicy,
-        Self::ClusterNetworkPolicy,
-        Self::AdminNetworkPolicy,
-        Self::BaselineAdminNetworkPolicy,
-        Self::HostEndpoint,
-        Self::WorkloadEndpoint,
-        Self::Service,
-        Self::EndpointSlice,
-        Self::Pod,
-    ];
-}
-
-impl fmt::Display for Kind {
-    /// The kind as an object's `kind` field spells it.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Pod => "Pod",
-            Self::Namespace => "Namespace",
-            Self::ServiceAccount => "ServiceAccount",
-            Self::Node => "Node",
-            Self::KubernetesNetworkPolicy | Self::NetworkPolicy => "NetworkPolicy",
-            Self::GlobalNetworkPolicy => "GlobalNetworkPolicy",
-            Self::StagedNetworkPolicy => "StagedNetworkPolicy",
-            Self::StagedGlobalNetworkPolicy => "StagedGlobalNetworkPolicy",
-            Self::StagedKubernetesNetworkPolicy => "StagedKubernetesNetworkPolicy",
-            Self::ClusterNetworkPolicy => "ClusterNetworkPolicy",
-            Self::AdminNetworkPolicy => "AdminNetworkPolicy",
-            Self::BaselineAdminNetworkPolicy => "BaselineAdminNetworkPolicy",
-            Self::Tier => "Tier",
-            Self::NetworkSet => "NetworkSet",
-            Self::GlobalNetworkSet => "GlobalNetworkSet",
-            Self::HostEndpoint => "HostEndpoint",
-            Self::Profile => "Profile",
-            Self::WorkloadEndpoint => "WorkloadEndpoint",
-            Self::EndpointSlice => "EndpointSlice",
-            Self::Service => "Service",
-            Self::IpPool => "IPPool",
-        })
-    }
+    IpPool: "IPPool",
+    /// projectcalico.org/v3 GlobalNetworkSet.
+    GlobalNetworkSet: "GlobalNetworkSet",
+    /// projectcalico.org/v3 NetworkSet.
+    NetworkSet: "NetworkSet",
+    /// projectcalico.org/v3 GlobalNetworkPolicy.
+    GlobalNetworkPolicy: "GlobalNetworkPolicy",
+    /// projectcalico.org/v3 NetworkPolicy.
+    NetworkPolicy: "NetworkPolicy",
+    /// networking.k8s.io/v1 NetworkPolicy.
+    KubernetesNetworkPolicy: "NetworkPolicy",
+    /// projectcalico.org/v3 StagedGlobalNetworkPolicy.
+    StagedGlobalNetworkPolicy: "StagedGlobalNetworkPolicy",
+    /// projectcalico.org/v3 StagedNetworkPolicy.
+    StagedNetworkPolicy: "StagedNetworkPolicy",
+    /// projectcalico.org/v3 StagedKubernetesNetworkPolicy.
+    StagedKubernetesNetworkPolicy: "StagedKubernetesNetworkPolicy",
+    /// policy.networking.k8s.io/v1alpha2 ClusterNetworkPolicy.
+    ClusterNetworkPolicy: "ClusterNetworkPolicy",
+    /// policy.networking.k8s.io/v1alpha1 AdminNetworkPolicy.
+    AdminNetworkPolicy: "AdminNetworkPolicy",
+    /// policy.networking.k8s.io/v1alpha1 BaselineAdminNetworkPolicy.
+    BaselineAdminNetworkPolicy: "BaselineAdminNetworkPolicy",
+    /// projectcalico.org/v3 HostEndpoint.
+    HostEndpoint: "HostEndpoint",
+    /// projectcalico.org/v3 WorkloadEndpoint.
+    WorkloadEndpoint: "WorkloadEndpoint",
+    /// v1 Service.
+    Service: "Service",
+    /// discovery.k8s.io/v1 EndpointSlice.
+    EndpointSlice: "EndpointSlice",
+    /// v1 Pod.
+    Pod: "Pod",
 }
 
 /// An object under its key.

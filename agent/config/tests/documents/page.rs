@@ -35,9 +35,10 @@ Of each parameter the highest source that has a value counts:
 ## Changes, and bad values
 
 A change of a parameter is followed while the agent runs; nothing restarts. What is read from the environment and from the file
-changes with a restart only, and so do the parameters that are acted on at start. Of `InterfacePrefix` all prefixes are followed; the
-names that pods' interfaces are expected to have are made of the first one that the environment or the file gave at the start, since
-the network plugin names an interface once.
+changes with a restart only. Of `InterfacePrefix` all prefixes are followed; the names that pods' interfaces are expected to have are
+made of the first one. Another one gives every pod's endpoint another name, also to those that run: the network plugin names an interface once.
+A driver that only the datastore names (`UseInternalDataplaneDriver`, `DataplaneDriver`) replaces the internal one, which starts first,
+as soon as the datastore was read ([external-driver.md](external-driver.md)).
 
 A value that cannot be read does not count: the last good value of the same source does, or, if there never was one, the next lower
 source. (Felix takes its default, or ends.) The log says so once, `caracal status` and `caracal config` as long as it is so, with what is in force
@@ -45,7 +46,7 @@ instead; the metric `caracal_configuration_problems` counts such values. It is g
 
 ## What this build makes of them
 
-**acted on**: it does what the parameter says. **acted on at start**: it does, with what the environment and the file say at the start. **ignored**: it reads the value, passes it on, and does nothing, for the reason given.
+**acted on**: it does what the parameter says, and follows a change while it runs. **ignored**: it reads the value, passes it on, and does nothing, for the reason given.
 **refused**: a value other than the default asks for what it cannot do; one is told as a problem.
 ";
 
@@ -53,11 +54,9 @@ instead; the metric `caracal_configuration_problems` counts such values. It is g
 pub(super) fn page() -> String {
     let mut page = INTRODUCTION.to_owned();
     let count = |word| PARAMETERS.iter().filter(|p| p.disposition.word() == word).count();
-    let [acted, at_start, ignored, refused] = ["acted on", "acted on at start", "ignored", "refused"].map(count);
+    let [acted, ignored, refused] = ["acted on", "ignored", "refused"].map(count);
     let all = PARAMETERS.len();
-    page += &format!(
-        "\nOf {all} parameters {acted} are acted on, {at_start} at start, {ignored} ignored and {refused} refused.\n\n"
-    );
+    page += &format!("\nOf {all} parameters {acted} are acted on, {ignored} ignored and {refused} refused.\n\n");
     page += "| parameter | field of FelixConfiguration | value | default | this build |\n|---|---|---|---|---|\n";
     for parameter in &PARAMETERS {
         page += &row(parameter);
@@ -76,9 +75,7 @@ fn row(parameter: &Param) -> String {
     let default = if default.is_empty() { "–".to_owned() } else { code(default) };
     let build = match disposition {
         Disposition::ActedOn => "acted on".to_owned(),
-        Disposition::ActedOnAtStart(reason) | Disposition::Ignored(reason) | Disposition::Refused(reason) => {
-            format!("{}: {reason}", disposition.word())
-        }
+        Disposition::Ignored(reason) | Disposition::Refused(reason) => format!("{}: {reason}", disposition.word()),
     };
     let ours = if is_ours(name) { format!("; `{name}` is ours, Felix has no such parameter") } else { String::new() };
     format!("| `{name}` | {field} | {value} | {default} | {build}{ours} |\n")

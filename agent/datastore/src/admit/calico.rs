@@ -2,6 +2,7 @@
 //! rules that these state in CEL, and what only Calico's client tests
 //! (`libcalico-go/lib/validator/v3`), which a directory has no other gate for.
 
+pub(super) mod bgp_configuration;
 pub(super) mod cluster_information;
 pub(super) mod felix_configuration;
 pub(super) mod host_endpoint;

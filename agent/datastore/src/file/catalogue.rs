@@ -17,6 +17,7 @@ use smol_str::SmolStr;
 
 use super::digest::Digest;
 use super::reading::{self, Named, ObjectId, Outcome, Reading};
+use crate::admit::Fixed;
 use crate::convert::{self, Converted, Settings};
 use crate::manifest::Refusal;
 use crate::source::{ConfigEvent, InForce, Place, Problem, Report};
@@ -81,6 +82,7 @@ struct ObjectAt {
 enum Verdict {
     Admitted {
         digest: Digest,
+        fixed: Fixed,
         /// Why it is as if it did not exist.
         broken: Option<String>,
     },
@@ -97,6 +99,8 @@ struct ObjectRecord {
 #[derive(Debug)]
 struct Version {
     origin: Origin,
+    /// Where it is written, and what later versions there cannot change.
+    binding: Option<(Arc<Path>, Fixed)>,
     /// `None` if there was nothing to tell.
     told: Option<Told>,
 }
@@ -113,13 +117,14 @@ enum Told {
     Object(Kind, Key),
     Config(SmolStr),
     Cluster,
+    Bgp,
 }
 
 /// What is to be done about an object.
 enum Next {
     Nothing,
     Delete,
-    Apply(Origin, Converted),
+    Apply(Origin, Option<(Arc<Path>, Fixed)>, Converted),
     /// Its file must be read again: the version there counts now.
     Read(Arc<Path>),
 }
@@ -173,6 +178,38 @@ impl Catalogue {
         }
     }
 
+    /// What objects are converted with.
+    pub(super) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Converts with other settings from here on, and anew what depends on them. What
+    /// has changed in the meantime waits for its own turn.
+    pub(super) fn convert_with(
+        &mut self,
+        settings: Settings,
+        noticed: Stamp,
+        mut read: impl FnMut(&Path) -> FileState,
+    ) -> News {
+        if self.settings == settings {
+            return News::default();
+        }
+        self.settings = settings;
+        let depending =
+            self.files.iter().filter(|(_, record)| record.objects.iter().any(|at| at.id.depends_on_settings()));
+        let depending: Vec<(Arc<Path>, Option<Digest>)> =
+            depending.map(|(path, record)| (Arc::clone(path), record.digest)).collect();
+        let mut round = Round::default();
+        for (path, digest) in depending {
+            if let FileState::Text(text) = read(&path)
+                && Some(Digest::of(&text)) == digest
+            {
+                self.take(&mut round, path, FileState::Text(text), noticed, Repetition::Taken);
+            }
+        }
+        self.settle(round, read)
+    }
+
     /// Forgets every file, so that the next update tells everything.
     pub(super) fn clear(&mut self) {
         *self = Self::new(self.settings.clone());
@@ -201,12 +238,17 @@ impl Catalogue {
     pub(super) fn update(
         &mut self,
         changes: impl IntoIterator<Item = (Arc<Path>, FileState, Stamp)>,
-        mut read: impl FnMut(&Path) -> FileState,
+        read: impl FnMut(&Path) -> FileState,
     ) -> News {
         let mut round = Round::default();
         for (path, state, noticed) in changes {
             self.take(&mut round, path, state, noticed, Repetition::Ignored);
         }
+        self.settle(round, read)
+    }
+
+    /// Tells what follows from what was taken.
+    fn settle(&mut self, mut round: Round, mut read: impl FnMut(&Path) -> FileState) -> News {
         loop {
             let missing = self.decide(&mut round);
             if missing.is_empty() {
@@ -232,7 +274,11 @@ impl Catalogue {
                 if again == Repetition::Ignored && known.is_some_and(|record| record.digest == Some(digest)) {
                     return;
                 }
-                let mut reading = reading::read(&path, &text, &self.settings);
+                let earlier = |id: &ObjectId| {
+                    let (file, fixed) = self.objects.get(id)?.in_force.as_ref()?.binding.as_ref()?;
+                    (*file == path).then_some(fixed)
+                };
+                let mut reading = reading::read(&path, &text, &self.settings, earlier);
                 for reading::Skipped { kind, place } in std::mem::take(&mut reading.skipped) {
                     if self.skipped_kinds.insert(kind.clone()) {
                         round.news.reports.push(Report::SkippedKind { kind, place });
@@ -285,10 +331,10 @@ impl Catalogue {
                     let told = object.in_force.take().and_then(|version| version.told);
                     round.news.replace(told, None, *noticed);
                 }
-                Next::Apply(origin, converted) => {
+                Next::Apply(origin, binding, converted) => {
                     let before = object.in_force.take().and_then(|version| version.told);
                     let told = round.news.replace(before, Some(converted), *noticed);
-                    object.in_force = Some(Version { origin, told });
+                    object.in_force = Some(Version { origin, binding, told });
                 }
             }
             round.touched.extend(object.claims.iter().map(|(path, _)| Arc::clone(path)));
@@ -361,6 +407,7 @@ impl News {
             Some(Converted::Object(kind, object)) => Some(Told::Object(*kind, object.key())),
             Some(Converted::Config(config)) => Some(Told::Config(config.name.clone())),
             Some(Converted::Cluster(_)) => Some(Told::Cluster),
+            Some(Converted::Bgp(_)) => Some(Told::Bgp),
             Some(Converted::Nothing | Converted::Broken(_)) | None => None,
         };
         match before {
@@ -368,12 +415,14 @@ impl News {
             Some(Told::Object(kind, key)) => self.events.push(Event::Delete(kind, key, noticed)),
             Some(Told::Config(name)) => self.configs.push(ConfigEvent::Delete(name)),
             Some(Told::Cluster) => self.configs.push(ConfigEvent::Cluster(None)),
+            Some(Told::Bgp) => self.configs.push(ConfigEvent::Bgp(None)),
             None => {}
         }
         match now {
             Some(Converted::Object(kind, object)) => self.events.push(Event::Apply(kind, *object, noticed)),
             Some(Converted::Config(config)) => self.configs.push(ConfigEvent::Apply(config)),
             Some(Converted::Cluster(information)) => self.configs.push(ConfigEvent::Cluster(Some(information))),
+            Some(Converted::Bgp(configuration)) => self.configs.push(ConfigEvent::Bgp(Some(configuration))),
             Some(Converted::Nothing | Converted::Broken(_)) | None => {}
         }
         told
@@ -408,12 +457,16 @@ fn file_record(earlier: Option<&FileRecord>, digest: Digest, reading: Reading) -
     let mut contents = Vec::with_capacity(reading.objects.len());
     for Named { id, line, outcome } in reading.objects {
         let (verdict, content) = match outcome {
-            Outcome::Admitted { digest, converted } => {
+            Outcome::Admitted { digest, fixed, converted } => {
                 let broken = match &converted {
                     Converted::Broken(reason) => Some(reason.clone()),
-                    Converted::Object(..) | Converted::Config(_) | Converted::Cluster(_) | Converted::Nothing => None,
+                    Converted::Object(..)
+                    | Converted::Config(_)
+                    | Converted::Cluster(_)
+                    | Converted::Bgp(_)
+                    | Converted::Nothing => None,
                 };
-                (Verdict::Admitted { digest, broken }, Some(converted))
+                (Verdict::Admitted { digest, fixed, broken }, Some(converted))
             }
             Outcome::Refused(refusal) => (Verdict::Refused(refusal), None),
         };
@@ -431,16 +484,21 @@ struct Winner {
     position: usize,
     line: usize,
     digest: Digest,
+    fixed: Fixed,
 }
 
 /// The first place that names an object in an admitted document.
 fn winner(files: &BTreeMap<Arc<Path>, FileRecord>, object: &ObjectRecord) -> Option<Winner> {
     object.claims.iter().find_map(|(file, position)| {
         let at = files.get(file)?.objects.get(*position)?;
-        match at.verdict {
-            Verdict::Admitted { digest, .. } => {
-                Some(Winner { file: Arc::clone(file), position: *position, line: at.line, digest })
-            }
+        match &at.verdict {
+            Verdict::Admitted { digest, fixed, broken: _ } => Some(Winner {
+                file: Arc::clone(file),
+                position: *position,
+                line: at.line,
+                digest: *digest,
+                fixed: fixed.clone(),
+            }),
             Verdict::Refused(_) => None,
         }
     })
@@ -459,7 +517,10 @@ fn next(
             return Next::Nothing;
         }
         return match contents.remove(&(Arc::clone(&winner.file), winner.position)) {
-            Some(converted) => Next::Apply(written, converted),
+            Some(converted) => {
+                let binding = (winner.fixed != Fixed::default()).then(|| (winner.file, winner.fixed));
+                Next::Apply(written, binding, converted)
+            }
             None => Next::Read(winner.file),
         };
     }
@@ -467,7 +528,7 @@ fn next(
     match (origin, built_in().find(|(built_in, _)| built_in == id)) {
         (Some(_), _) if is_named => Next::Nothing,
         (Some(Origin::BuiltIn), Some(_)) | (None, None) => Next::Nothing,
-        (_, Some((_, converted))) => Next::Apply(Origin::BuiltIn, converted),
+        (_, Some((_, converted))) => Next::Apply(Origin::BuiltIn, None, converted),
         (Some(_), None) => Next::Delete,
     }
 }

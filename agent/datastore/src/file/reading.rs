@@ -6,7 +6,7 @@ use std::sync::Arc;
 use smol_str::SmolStr;
 
 use super::digest::Digest;
-use crate::admit::{Admitted, admit};
+use crate::admit::{Admitted, Fixed, admit};
 use crate::convert::{Converted, Settings, convert};
 use crate::manifest::{Document, Layer, ObjectRef, Refusal, ResourceKind, read_documents};
 use crate::source::Place;
@@ -34,6 +34,11 @@ impl ObjectId {
         })
     }
 
+    /// Whether the settings of conversion decide what becomes of the object.
+    pub(super) fn depends_on_settings(&self) -> bool {
+        depends_on_settings(self.kind)
+    }
+
     pub(super) fn to_ref(&self) -> ObjectRef {
         ObjectRef {
             kind: self.kind.kind().to_owned(),
@@ -42,6 +47,11 @@ impl ObjectId {
             name: self.name.to_string(),
         }
     }
+}
+
+/// A pod's interface is named after one of them.
+fn depends_on_settings(kind: ResourceKind) -> bool {
+    kind == ResourceKind::Pod
 }
 
 /// What a file names, in the file's order.
@@ -66,7 +76,7 @@ pub(super) struct Named {
 
 #[derive(Debug)]
 pub(super) enum Outcome {
-    Admitted { digest: Digest, converted: Converted },
+    Admitted { digest: Digest, fixed: Fixed, converted: Converted },
     Refused(Refusal),
 }
 
@@ -78,12 +88,18 @@ pub(super) struct Skipped {
     pub(super) place: Place,
 }
 
-/// Reads, admits and converts everything in a file.
-pub(super) fn read(file: &Path, text: &[u8], settings: &Settings) -> Reading {
+/// Reads, admits and converts everything in a file. `earlier` knows what of an object
+/// may not change, if an earlier version of it in this file is in force.
+pub(super) fn read<'a>(
+    file: &Path,
+    text: &[u8],
+    settings: &Settings,
+    earlier: impl Fn(&ObjectId) -> Option<&'a Fixed>,
+) -> Reading {
     let mut reading = Reading::default();
     for document in read_documents(file, text) {
         let (line, outcome) = match document {
-            Ok(document) => (document.line, take(document, settings)),
+            Ok(document) => (document.line, take(document, settings, &earlier)),
             Err(refusal) => (refusal.line, Taken::Refused(refusal)),
         };
         match outcome {
@@ -111,9 +127,13 @@ enum Taken {
     Skipped(Skipped),
 }
 
-fn take(document: Document, settings: &Settings) -> Taken {
+fn take<'a>(document: Document, settings: &Settings, earlier: impl Fn(&ObjectId) -> Option<&'a Fixed>) -> Taken {
     let file = Arc::clone(&document.file);
     let (index, line) = (document.index, document.line);
+    // Needed again only where an earlier version binds the later ones.
+    let written = ObjectRef::of(&document.value)
+        .and_then(|object| earlier(&ObjectId::of(&object)?))
+        .map(|fixed| (document.clone(), fixed));
     let (kind, object, value) = match admit(document) {
         Ok(Admitted::Object { kind, object, value }) => (kind, object, value),
         Ok(Admitted::Skipped { kind }) => {
@@ -122,10 +142,21 @@ fn take(document: Document, settings: &Settings) -> Taken {
         }
         Err(refusal) => return Taken::Refused(refusal),
     };
-    let text = serde_json::to_vec(&value).expect("a JSON value has a text");
+    let fixed = Fixed::of(kind, &value);
+    if let Some((document, earlier)) = written
+        && let Some((field, before)) = earlier.changed_in(&fixed)
+    {
+        let reason = format!("cannot change, it was {before}: remove the object first, or name another one");
+        return Taken::Refused(document.refuse(Layer::Crd, &field, reason));
+    }
+    let mut text = serde_json::to_vec(&value).expect("a JSON value has a text");
+    if depends_on_settings(kind) {
+        let Settings { interface_prefix } = settings;
+        text.extend(interface_prefix.as_bytes());
+    }
     let digest = Digest::of(&text);
     match convert(kind, value, settings) {
-        Ok(converted) => Taken::Object(object, Outcome::Admitted { digest, converted }),
+        Ok(converted) => Taken::Object(object, Outcome::Admitted { digest, fixed, converted }),
         // What cannot be expressed is refused as if admission had found it.
         Err(e) => Taken::Refused(Refusal {
             file,

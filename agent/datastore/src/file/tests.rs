@@ -20,7 +20,7 @@ use tempfile::TempDir;
 use super::FileSource;
 use super::schedule::{Pace, Schedule};
 use crate::convert::Settings;
-use crate::source::{ConfigEvent, Report, Sink, Source, SourceError, Stopper};
+use crate::source::{ConfigEvent, Report, Sink, Source, SourceError, Stopper, Tuner};
 
 /// Longer than any wait of the source, on a busy machine too.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -51,6 +51,8 @@ impl Sink for Lines {
             ConfigEvent::Delete(name) => format!("delete config {name}"),
             ConfigEvent::Cluster(Some(information)) => format!("cluster {}", information.cluster_guid),
             ConfigEvent::Cluster(None) => "cluster says nothing".to_owned(),
+            ConfigEvent::Bgp(Some(configuration)) => format!("bgp {:?}", configuration.service_cluster),
+            ConfigEvent::Bgp(None) => "bgp says nothing".to_owned(),
             ConfigEvent::End => "end config".to_owned(),
         });
     }
@@ -61,6 +63,10 @@ impl Sink for Lines {
             Report::Cleared(problem) => format!("cleared {problem}"),
             Report::SkippedKind { kind, place } => format!("skipped {kind} at {place}"),
         });
+    }
+
+    fn converts(&mut self, settings: &Settings) {
+        self.tell(format!("converts {}", settings.interface_prefix));
     }
 
     fn settled(&mut self) {
@@ -103,6 +109,7 @@ struct Followed {
     directory: TempDir,
     lines: Receiver<String>,
     stopper: Stopper,
+    tuner: Tuner,
     thread: Option<JoinHandle<()>>,
     /// How many tokens were given.
     tokens: Cell<u32>,
@@ -135,9 +142,9 @@ impl Followed {
         run: fn(&mut FileSource, &mut dyn Sink) -> Result<(), SourceError>,
     ) -> Self {
         let (tell, lines) = channel();
-        let stopper = source.stopper();
+        let (stopper, tuner) = (source.stopper(), source.tuner());
         let thread = std::thread::spawn(move || run(&mut source, &mut Lines(tell)).expect("it is listed"));
-        let followed = Self { directory, lines, stopper, thread: Some(thread), tokens: Cell::new(0) };
+        let followed = Self { directory, lines, stopper, tuner, thread: Some(thread), tokens: Cell::new(0) };
         followed.until("settled");
         followed
     }

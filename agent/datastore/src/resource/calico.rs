@@ -203,6 +203,34 @@ pub(crate) struct IpPoolSpec {
 }
 
 #[derive(Clone, Debug, Deserialize)]
+pub(crate) struct BgpConfiguration {
+    pub(crate) metadata: ObjectMeta,
+    pub(crate) spec: BgpConfigurationSpec,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct BgpConfigurationSpec {
+    #[serde(rename = "serviceClusterIPs")]
+    pub(crate) service_cluster_ips: Vec<PrefixBlock>,
+    #[serde(rename = "serviceExternalIPs")]
+    pub(crate) service_external_ips: Vec<PrefixBlock>,
+    #[serde(rename = "serviceLoadBalancerIPs")]
+    pub(crate) service_load_balancer_ips: Vec<PrefixBlock>,
+    #[serde(rename = "localWorkloadPeeringIPV4")]
+    pub(crate) local_workload_peering_ipv4: String,
+    #[serde(rename = "localWorkloadPeeringIPV6")]
+    pub(crate) local_workload_peering_ipv6: String,
+}
+
+/// A prefix of BGPConfiguration; without one it means nothing.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct PrefixBlock {
+    pub(crate) cidr: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
 pub(crate) struct ClusterInformation {
     pub(crate) metadata: ObjectMeta,
     pub(crate) spec: ClusterInformationSpec,
@@ -215,4 +243,5 @@ pub(crate) struct ClusterInformationSpec {
     #[serde(rename = "clusterGUID")]
     pub(crate) cluster_guid: String,
     pub(crate) cluster_type: String,
+    pub(crate) datastore_ready: Option<bool>,
 }

@@ -59,7 +59,7 @@ fn all_of_ours_goes_and_only_ours() {
         let with_ours = everything();
 
         let mut kernel = Kernel::open().expect("sockets");
-        let found = kernel.find(&settings).expect("the kernel answers");
+        let found = find(&mut kernel, &settings).expect("the kernel answers");
         let listed: Vec<String> =
             found.iter().map(|thing| thing.to_string().replace(dir.path().to_str().expect("text"), "")).collect();
         assert_eq!(
@@ -75,11 +75,11 @@ fn all_of_ours_goes_and_only_ours() {
         assert_eq!(everything(), with_ours, "listing changes nothing");
 
         for thing in &found {
-            kernel.remove(thing).expect("it can be removed");
+            remove(&mut kernel, thing).expect("it can be removed");
         }
         assert_eq!(everything(), before);
         assert!(dir.path().join("creds/uid-1.json").exists());
-        assert!(kernel.find(&settings).expect("the kernel answers").is_empty());
+        assert!(find(&mut kernel, &settings).expect("the kernel answers").is_empty());
     };
     NetNs::new().expect("a network namespace; needs root").run(run).expect("the namespace can be entered");
 }
@@ -94,7 +94,7 @@ fn the_table_of_a_running_agent_is_refused() {
             .expect("the kernel takes it");
         let mut kernel = Kernel::open().expect("sockets");
         let found = kernel.find(&Settings::default()).expect("the kernel answers");
-        let [table @ Thing::Table(_)] = &found[..] else { panic!("{found:?}") };
+        let [table @ ours::Thing::Table(_)] = &found[..] else { panic!("{found:?}") };
         let error = kernel.remove(table).expect_err("it is owned");
         assert!(error.to_string().contains("stop the agent first"), "{error}");
         drop(driver);

@@ -3,7 +3,10 @@
 //! That pools must not overlap is no matter of one object: the calculation graph
 //! sees to it.
 
+use std::ops::RangeInclusive;
+
 use caracal_net::{Cidr, Family};
+use serde_json::Value;
 
 use super::{API_VERSION, KIND, METADATA, SELECTOR, STATUS, no_global};
 use crate::admit::fields::{self, Fields};
@@ -85,10 +88,7 @@ fn prefix_is_usable(pool: &Fields) -> Result<(), Violation> {
 /// prefix length.
 fn blocks_fit(pool: &Fields) -> Result<(), Violation> {
     let Some(cidr) = prefix(pool) else { return Ok(()) };
-    let (limits, default) = match cidr.family() {
-        Family::V4 => (20..=32, 26),
-        Family::V6 => (116..=128, 122),
-    };
+    let (limits, default) = block_sizes(cidr.family());
     let size = match fields::integer(pool, "blockSize").unwrap_or_default() {
         0 => default,
         size if limits.contains(&size) => size,
@@ -101,6 +101,22 @@ fn blocks_fit(pool: &Fields) -> Result<(), Violation> {
         return Err(Violation::crd(format!("{cidr} is smaller than a block, which is a /{size}")).at("cidr"));
     }
     Ok(())
+}
+
+/// What never changes while a pool is there, as addresses and blocks were handed
+/// out by it.
+pub(in crate::admit) fn fixed(pool: &Fields) -> [(&'static str, Value); 2] {
+    let default = prefix(pool).map(|cidr| block_sizes(cidr.family()).1);
+    let size = fields::integer(pool, "blockSize").filter(|size| *size != 0).or(default);
+    [("cidr", fields::text(pool, "cidr").into()), ("blockSize", size.into())]
+}
+
+/// The prefix lengths that a block may have, and the one that it has if nothing is said.
+fn block_sizes(family: Family) -> (RangeInclusive<i64>, i64) {
+    match family {
+        Family::V4 => (20..=32, 26),
+        Family::V6 => (116..=128, 122),
+    }
 }
 
 fn uses_agree(pool: &Fields) -> Result<(), Violation> {

@@ -112,3 +112,28 @@ fn a_kind_that_is_not_read_is_named_once() {
     let told = followed.after(|dir| put(&dir.join("y.yaml"), &both));
     assert!(told.is_empty(), "{told:?}");
 }
+
+#[test]
+fn a_pool_keeps_its_prefix_and_its_blocks() {
+    let pool =
+        |spec: &str| format!("apiVersion: projectcalico.org/v3\nkind: IPPool\nmetadata: {{name: p}}\nspec: {spec}\n");
+    let followed = Followed::start_patient(&[("pool.yaml", &pool("{cidr: 10.64.0.0/16}"))]);
+    let told = |spec: &str| followed.after(|dir| put(&dir.join("pool.yaml"), &pool(spec)));
+    // What else changes is followed; the default of a block's size may be written down.
+    let good = "{cidr: 10.64.0.0/16, natOutgoing: true, blockSize: 26}";
+    assert_eq!(told(good), ["apply pool p"]);
+    for (spec, line, field, was) in [
+        ("{natOutgoing: false,\n  cidr: 10.65.0.0/16}", 5, "cidr", "\"10.64.0.0/16\""),
+        ("\n  cidr: 10.64.0.0/16\n  blockSize: 28", 6, "blockSize", "26"),
+    ] {
+        let problem = format!(
+            "pool.yaml:{line}: IPPool p: spec.{field}: cannot change, it was {was}: remove the object first, or name \
+             another one; another version stays in force"
+        );
+        assert_eq!(told(spec), [format!("raised {problem}")]);
+        assert_eq!(told(good), [format!("cleared {problem}")]);
+    }
+    // One that was removed binds nobody.
+    assert_eq!(followed.after(|dir| put(&dir.join("pool.yaml"), "")), ["delete pool p"]);
+    assert_eq!(told("{cidr: 10.66.0.0/16}"), ["apply pool p"]);
+}

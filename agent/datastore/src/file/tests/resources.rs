@@ -1,11 +1,13 @@
 //! Resources whose edits tell something else than one object changed; lists,
 //! tokens, and a directory that nobody watches.
 
+use std::fs;
 use std::time::Duration;
 
 use caracal_model::{Event, Kind, Stamp};
 
 use super::{Followed, Lines, PATIENCE, directory_with, open, put, set};
+use crate::convert::Settings;
 use crate::file::clock;
 use crate::source::{ConfigEvent, Report, Sink, Source as _};
 
@@ -81,6 +83,43 @@ fn facts_of_the_cluster_come_and_go() {
     assert_eq!(told(&cluster("one")), ["cluster one", "delete service shop/db", "delete pool p"]);
     assert_eq!(told(&cluster("two")), ["cluster two"]);
     assert_eq!(told(""), ["cluster says nothing"]);
+    let bgp = |name: &str, prefixes: &str| {
+        let spec = format!("spec: {{serviceClusterIPs: [{prefixes}]}}\n");
+        format!("apiVersion: projectcalico.org/v3\nkind: BGPConfiguration\nmetadata: {{name: {name}}}\n{spec}")
+    };
+    assert_eq!(
+        told(&bgp("default", "{cidr: 10.97.0.0/16}, {cidr: 10.96.0.0/16}")),
+        ["bgp [10.96.0.0/16, 10.97.0.0/16]"]
+    );
+    assert_eq!(told(&bgp("node.n1", "{cidr: 10.98.0.0/16}")), ["bgp says nothing"]);
+}
+
+/// The names of pods' interfaces depend on a parameter, and nothing else does.
+#[test]
+fn other_settings_tell_anew_what_depends_on_them() {
+    let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: web, namespace: shop}\n\
+               spec: {nodeName: n1, containers: [{name: c, image: i}]}\n\
+               status: {phase: Running, podIPs: [{ip: 10.65.0.1}]}\n";
+    let followed = Followed::start_patient(&[
+        ("pod.yaml", pod),
+        ("set.yaml", &set("a", "10.0.0.0/8")),
+        ("both.yaml", &format!("{}---\n{}", set("b", "10.0.0.0/8"), pod.replace("web", "till"))),
+    ]);
+    let tune = |prefix: &str| {
+        followed.tuner.tune(Settings { interface_prefix: prefix.into() });
+        followed.until("settled")
+    };
+    let again = |prefix: &str| {
+        let endpoint = |name: &str| format!("apply endpoint k8s/shop/{name}/eth0 on n1 [10.65.0.1/32]");
+        [format!("converts {prefix}"), endpoint("till"), endpoint("web")]
+    };
+    assert_eq!(tune("tap"), again("tap"));
+    assert_eq!(tune("tap"), ["converts tap"], "as before");
+    assert_eq!(tune("cali"), again("cali"));
+    assert_eq!(
+        followed.after(|dir| fs::remove_file(dir.join("pod.yaml")).expect("it is there")),
+        ["delete endpoint k8s/shop/web/eth0"]
+    );
 }
 
 #[test]
@@ -99,7 +138,7 @@ fn a_list_is_whole_and_in_order() {
             Kind::GlobalNetworkSet => &["apply set a [10.0.0.0/8]", "apply set b [11.0.0.0/8]"],
             _ => &[],
         };
-        let mut want = vec!["begin config".to_owned(), "end config".to_owned()];
+        let mut want = vec!["converts cali".to_owned(), "begin config".to_owned(), "end config".to_owned()];
         for kind in Kind::ALL {
             want.push(format!("begin {kind:?}"));
             want.extend(told(kind).iter().map(|line| (*line).to_owned()));

@@ -1,7 +1,7 @@
 //! What probes are told of the loop, and what the metrics page shows of it.
 
 use caracal_datastore::convert::Settings;
-use caracal_datastore::{FileSource, Sink, Source, SourceError, Stopper};
+use caracal_datastore::{FileSource, Sink, Source, SourceError, Stopper, Tuner};
 use caracal_proto::sync::{Alive, Measurement, Report, measurement};
 
 use super::*;
@@ -81,6 +81,10 @@ struct Stalling {
 impl Source for Stalling {
     fn stopper(&self) -> Stopper {
         self.files.stopper()
+    }
+
+    fn tuner(&self) -> Tuner {
+        self.files.tuner()
     }
 
     fn list(&mut self, sink: &mut dyn Sink) -> Result<(), SourceError> {
