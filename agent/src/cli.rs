@@ -159,6 +159,17 @@ Examples:
 It asks the running agent. With counters in the kernel, what each rule has matched follows it.")]
     Policies(AskArgs),
 
+    /// List what rules decided about the flows of this node, one a line
+    #[command(after_help = "\
+Examples:
+  caracal flows --follow
+  caracal flows --output json | jq -c 'select(.action == \"deny\") | {source, destination, decider}'
+
+It asks the running agent, which keeps the last 8192 records while FlowLogsLocalReporter is Enabled. There is \
+one record for each direction of a new connection; denied packets of one flow are one record every 15 seconds. \
+Ends that are pods of this node bear their names.")]
+    Flows(FlowsArgs),
+
     /// List the parameters: value, where it comes from, and whether this build acts on it
     #[command(after_help = "\
 Examples:
@@ -224,6 +235,18 @@ pub struct AskArgs {
     /// How to print the answer
     #[arg(long, value_enum, default_value_t = Output::Text, value_name = "FORMAT")]
     pub output: Output,
+}
+
+/// `caracal flows`.
+#[derive(Debug, Args)]
+pub struct FlowsArgs {
+    /// The agent, and the form of the answer.
+    #[command(flatten)]
+    pub ask: AskArgs,
+
+    /// Go on with every later record
+    #[arg(long)]
+    pub follow: bool,
 }
 
 /// `caracal doctor`.

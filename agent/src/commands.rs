@@ -8,6 +8,7 @@ mod control;
 mod dataplane;
 mod doctor;
 mod endpoints;
+mod flows;
 mod half;
 mod policies;
 mod render;
@@ -54,6 +55,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Config(args) => return Ok(config::run(&global, &args, std::io::stdout().lock())?.into()),
         Command::Doctor(args) => return Ok(doctor::run(&global, &args, std::io::stdout().lock())?.into()),
         Command::Cleanup(args) => cleanup::run(&global, &args, std::io::stdout().lock()),
+        Command::Flows(args) => flows::run(&global, &args, std::io::stdout().lock()),
         Command::Policies(args) => policies::run(&args, std::io::stdout().lock()),
         Command::Agent(args) => agent::run(&global, &args),
         Command::Control(args) => control::run(&global, &args),

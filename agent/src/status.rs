@@ -7,6 +7,7 @@
 
 pub mod answer;
 pub mod files;
+mod flows;
 mod ledger;
 mod moment;
 mod receipts;
@@ -18,6 +19,7 @@ use caracal_proto::sync::{self, Ack};
 
 use crate::metrics::Numbers;
 
+pub use flows::{FlowLog, MAX_FLOWS};
 pub use ledger::{Host, Ledger, Policy, Tier, Workload};
 pub use moment::Moment;
 pub use receipts::{Acknowledged, Receipt, Receipts};
@@ -36,6 +38,7 @@ pub struct Status {
     numbers: Numbers,
     /// What rules had counted when the data half was last asked.
     counts: Option<sync::Counts>,
+    flows: FlowLog,
     /// Grows when an endpoint may be doing otherwise than before.
     stirs: u64,
 }
@@ -79,6 +82,7 @@ impl Default for Status {
             sent: None,
             numbers: Numbers::default(),
             counts: None,
+            flows: FlowLog::default(),
             stirs: 0,
         }
     }
@@ -161,6 +165,17 @@ impl Status {
     #[must_use]
     pub const fn counts(&self) -> Option<&sync::Counts> {
         self.counts.as_ref()
+    }
+
+    /// The data half says what rules decided about flows.
+    pub fn on_flows(&mut self, flows: sync::Flows) {
+        self.flows.take(flows, &self.ledger);
+    }
+
+    /// What rules decided about flows.
+    #[must_use]
+    pub const fn flows(&self) -> &FlowLog {
+        &self.flows
     }
 
     /// A number that grows whenever an endpoint may be doing otherwise than before.

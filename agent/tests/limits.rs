@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use caracal_agent::{encode, sync};
+use caracal_agent::{encode, status, sync};
 use caracal_datastore::manifest::limits;
 
 const PAGE: &str = include_str!("../../docs/limits.md");
@@ -24,6 +24,7 @@ fn limits() -> BTreeMap<&'static str, u64> {
         ("selector::MAX_LABEL_BYTES", size(caracal_selector::MAX_LABEL_BYTES)),
         ("encode::MAX_MEMBERS", size(encode::MAX_MEMBERS)),
         ("sync::WINDOW", size(sync::WINDOW)),
+        ("status::MAX_FLOWS", size(status::MAX_FLOWS)),
         ("sync::MAX_MESSAGE_BYTES", size(sync::MAX_MESSAGE_BYTES)),
     ])
 }

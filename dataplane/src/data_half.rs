@@ -13,7 +13,7 @@ use caracal_net::Family;
 use caracal_program::{
     Change, Driver, DriverError, Failsafes, Finding, HostView, PolicyStore, Problem, Receipt, Report, Sweep, cut_off,
 };
-use caracal_proto::COUNTS;
+use caracal_proto::{COUNTS, FLOWS};
 use caracal_proto::sync::begin::Kind;
 use caracal_proto::sync::{Ack, EndpointOutcome, Extension, FromData, Position, ToData, from_data, to_data};
 use caracal_sys::clock::monotonic_nanos;
@@ -21,6 +21,7 @@ use smol_str::SmolStr;
 use tracing::{debug, error, info, warn};
 
 use crate::counting::Counting;
+use crate::flows::{Flows, Telling};
 use crate::host::Host;
 use crate::host_endpoints::HostEndpoints;
 use crate::interfaces::{Interfaces, LinkState, Observed};
@@ -75,6 +76,7 @@ pub struct DataHalf<D, H> {
     blind: Option<String>,
     closed: Closed,
     counting: Counting,
+    flows: Flows,
 }
 
 impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
@@ -108,7 +110,11 @@ impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
             blind: None,
             closed: Closed::default(),
             counting: Counting::default(),
+            flows: Flows::default(),
         };
+        if half.settings.flow_logs {
+            half.listen_to_flows(now);
+        }
         let taken_over = half.driver.resync(&half.store, Sweep::Keep);
         half.settle_driver(now, taken_over);
         half.next_poll = now + half.driver.poll_interval();
@@ -146,6 +152,10 @@ impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
                 Ok(Some(self.counting.answer(now, &mut self.driver, &self.store)))
             }
             // The link answers these itself; an extension with an unknown name is nobody's.
+            Some(to_data::Frame::Extension(Extension { name, .. })) if name == FLOWS => {
+                self.flows.answered(now);
+                Ok(None)
+            }
             Some(to_data::Frame::Welcome(_) | to_data::Frame::Refusal(_) | to_data::Frame::Extension(_)) | None => {
                 Ok(None)
             }
@@ -197,6 +207,11 @@ impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
             self.settle_driver(now, retried);
         }
         for interface in self.workloads.due(now) {
+        if is_due(self.flows.retry_due()) {
+            self.listen_to_flows(now);
+            let retold = self.put_in_force(&[]);
+            self.settle_driver(now, retold);
+        }
             self.settle_interface(now, &interface);
         }
         if is_due(self.review_due()) {
@@ -229,7 +244,15 @@ impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
     pub fn deadline(&self) -> Instant {
         let others =
             [self.owed.due(), self.forgetting.due(), self.workloads.deadline(), self.next_audit, self.review_due()];
-        others.into_iter().flatten().fold(self.next_poll, Instant::min)
+        let flows = [self.flows.retry_due(), self.assembler.held().and(self.flows.due())];
+        others.into_iter().chain(flows).flatten().fold(self.next_poll, Instant::min)
+    }
+
+    /// What rules decided about flows since it was last asked, if it is time to
+    /// tell and there is somebody to tell.
+    pub fn flows(&mut self, now: Instant) -> Option<FromData> {
+        self.assembler.held()?;
+        self.flows.take(now, &self.store)
     }
 
     /// What was counted, and what does not work now.
@@ -241,6 +264,7 @@ impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
         report.measurements.extend(self.workloads.measurements());
         report.measurements.extend(self.revocation.measurements());
         let of = |subject: &str, reason: String| Problem { subject: subject.to_owned(), reason };
+        report.measurements.extend(self.flows.measurements());
         let failure = self.failure.as_ref();
         let failure =
             failure.map(|why| of("rules", format!("cannot be put in force, the last good ones stand: {why}")));
@@ -249,6 +273,7 @@ impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
         report.problems.extend(self.outcomes.problems());
         report.problems.extend(self.hosts.problems(&self.store));
         report
+        report.problems.extend(self.flows.problems());
     }
 
     fn revision(&mut self, now: Instant, revision: Revision) -> FromData {
@@ -382,7 +407,8 @@ impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
         if settings == self.settings {
             return;
         }
-        if let Err(error) = self.driver.configure(&settings) {
+        let rules = self.for_rules(now, &settings);
+        if let Err(error) = self.driver.configure(&rules) {
             error!(error = chain(&error), "the new settings cannot be used; the old ones stay");
             return;
         }
@@ -398,6 +424,22 @@ impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
     }
 
     fn settle_interface(&mut self, now: Instant, interface: &SmolStr) {
+    /// The settings as the driver gets them: rules tell of flows only while somebody
+    /// listens. Without NFLOG the kernel would refuse them.
+    fn for_rules(&mut self, now: Instant, settings: &Settings) -> Settings {
+        let telling = self.flows.configure(now, settings.flow_logs, &mut self.host);
+        Settings { flow_logs: telling == Telling::Yes, ..settings.clone() }
+    }
+
+    /// Begins to listen to flows, if that can be.
+    fn listen_to_flows(&mut self, now: Instant) {
+        let settings = self.settings.clone();
+        let rules = self.for_rules(now, &settings);
+        if let Err(error) = self.driver.configure(&rules) {
+            error!(error = chain(&error), "the settings cannot be used; the old ones stay");
+        }
+    }
+
         self.enable_forwarding();
         let link = self.interfaces.state(interface);
         if let Some((id, networking)) = self.workloads.settle(now, interface, link, &mut self.host) {

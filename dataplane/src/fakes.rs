@@ -15,6 +15,7 @@ use caracal_program::{
 use caracal_proto::felix::{self, to_dataplane::Payload};
 
 use crate::data_half::ConfiguredDriver;
+use crate::flows::FlowListener;
 use crate::host::{Flow, FlowKey, Host, Judgement, Progress, Route, SourceCheck, Tally};
 
 /// How often the fake driver wants to look for changes by others.
@@ -224,6 +225,10 @@ impl Host for FakeHost {
         state.knows_cut.then(|| state.tally().labelled)
     }
 
+    fn listen_to_flows(&mut self) -> io::Result<FlowListener> {
+        self.0.call("listen to flows".to_owned()).map(|_| FlowListener::deaf())
+    }
+
     fn lifelines(&mut self) -> Vec<Lifeline> {
         vec![Lifeline::Ssh]
     }
@@ -314,8 +319,8 @@ impl Driver for FakeDriver {
 }
 
 impl ConfiguredDriver for FakeDriver {
-    fn configure(&mut self, _: &Settings) -> Result<(), DriverError> {
-        self.world.ask("configure")
+    fn configure(&mut self, settings: &Settings) -> Result<(), DriverError> {
+        self.world.ask(if settings.flow_logs { "configure telling" } else { "configure" })
     }
 }
 

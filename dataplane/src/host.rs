@@ -4,8 +4,10 @@ use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use crate::flows::FlowListener;
 use caracal_net::{Family, IfIndex};
 use caracal_program::{Lifeline, Mac};
+
 pub use caracal_sys::conntrack::{Flow, FlowKey, Judgement, Progress, Tally};
 pub use caracal_sys::route::Route;
 pub use caracal_sys::sysctl::SourceCheck;
@@ -83,6 +85,12 @@ pub trait Host: Send {
 
     /// How many connections are cut, if all of them are known.
     fn cut_connections(&self) -> Option<usize>;
+
+    /// Begins to listen to what rules tell of flows; ends when the listener is dropped.
+    ///
+    /// # Errors
+    /// When the kernel cannot tell, or somebody else listens; the caller tries again later.
+    fn listen_to_flows(&mut self) -> io::Result<FlowListener>;
 
     /// The flows without which the host cannot be looked after, as far as it
     /// tells of them.

@@ -11,6 +11,7 @@ use caracal_sys::conntrack::{ConntrackSocket, Review};
 use caracal_sys::route::RouteSocket;
 use caracal_sys::sysctl;
 
+use crate::flows::FlowListener;
 use crate::host::{Flow, Host, Judgement, Progress, Route, SourceCheck};
 use crate::lifelines;
 
@@ -81,6 +82,10 @@ impl Host for KernelHost {
 
     fn cut_connections(&self) -> Option<usize> {
         self.review.known_cut()
+    }
+
+    fn listen_to_flows(&mut self) -> io::Result<FlowListener> {
+        FlowListener::open()
     }
 
     fn lifelines(&mut self) -> Vec<Lifeline> {

@@ -9,6 +9,7 @@ mod counting;
 mod data_half;
 #[cfg(test)]
 mod fakes;
+mod flows;
 mod host;
 mod host_endpoints;
 mod interfaces;
@@ -26,6 +27,7 @@ mod thread;
 mod workloads;
 
 pub use data_half::{ConfiguredDriver, DataHalf};
+pub use flows::FlowListener;
 pub use host::{Flow, FlowKey, Host, Judgement, Progress, Route, SourceCheck, Tally};
 pub use interfaces::{Interfaces, LinkState};
 pub use kernel_host::KernelHost;

@@ -32,6 +32,7 @@ pub fn nftables_settings(settings: &Settings) -> Result<nftables::Settings, nfta
         nftables::InvalidPackets::Drop
     };
     rules.revocation = if settings.revoke_established { nftables::Revocation::On } else { nftables::Revocation::Off };
+    rules.flow_logs = if settings.flow_logs { nftables::FlowLogs::On } else { nftables::FlowLogs::Off };
     rules.ipip_from_workloads = encapsulated(settings.ipip_from_workloads);
     rules.vxlan_from_workloads = encapsulated(settings.vxlan_from_workloads);
     rules.vxlan_port = settings.vxlan_port;
@@ -101,6 +102,7 @@ mod tests {
             ("NftablesFilterDenyAction", "Reject"),
             ("DisableConntrackInvalidCheck", "true"),
             ("RevokeEstablishedConnections", "false"),
+            ("FlowLogsLocalReporter", "Enabled"),
             ("MaxIpsetSize", "7"),
             ("NftablesEvents", "false"),
             ("DefaultEndpointToHostAction", "Return"),
@@ -125,6 +127,7 @@ mod tests {
         assert_eq!(rules.deny, nftables::DenyAction::Reject);
         assert_eq!(rules.invalid, nftables::InvalidPackets::Judge);
         assert_eq!(rules.revocation, nftables::Revocation::Off);
+        assert_eq!(rules.flow_logs, nftables::FlowLogs::On);
         assert_eq!((rules.largest_set, rules.events), (Some(7), nftables::Events::Ignored));
         assert_eq!(rules.endpoint_to_host, nftables::EndpointToHost::Return);
         assert_eq!(rules.ipv6, nftables::Ipv6::Off);

@@ -183,8 +183,12 @@ fn run<D: ConfiguredDriver, H: Host>(
             reporter.stir();
             due = half.tick(now);
         }
+        let flows = half.flows(now);
+        if flows.is_some() {
+            reporter.stir();
+        }
         let report = reporter.due(now, || half.report());
-        for frame in answer.into_iter().chain(due).chain(report) {
+        for frame in answer.into_iter().chain(due).chain(flows).chain(report) {
             replies(Reply::Frame(Box::new(frame)));
         }
     }

@@ -48,5 +48,9 @@ pub use caracal::sync::v1 as sync;
 /// and of its answer, whose value is [`sync::Counts`].
 pub const COUNTS: &str = "counts";
 
+/// The name of the extension of the sync API that tells of flows, whose value is
+/// [`sync::Flows`], and of its answer, which has none.
+pub const FLOWS: &str = "flows";
+
 /// What a running agent says of itself: the `Admin` service.
 pub use caracal::admin::v1 as admin;

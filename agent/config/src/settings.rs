@@ -270,6 +270,9 @@ pub struct Settings {
     /// `UseInternalDataplaneDriver`, `DataplaneDriver`: the program that programs
     /// the dataplane; `None` if this one does.
     pub external_driver: Option<PathBuf>,
+    /// `FlowLogsLocalReporter`, `FlowLogsGoldmaneServer`: keep records of flows. One
+    /// of them is enough.
+    pub flow_logs: bool,
     /// `LogPrefix`: how log lines of the Log action begin.
     pub log_prefix: String,
     /// `LogActionRateLimit`: how often each Log rule may write, such as
@@ -351,6 +354,8 @@ impl Resolved {
             } else {
                 self.path("DataplaneDriver")
             },
+            flow_logs: self.text("FlowLogsLocalReporter") == "Enabled"
+                || !self.text("FlowLogsGoldmaneServer").is_empty(),
             log_prefix: self.text("LogPrefix"),
             log_rate: self.text("LogActionRateLimit"),
             log_burst: self.number("LogActionRateLimitBurst"),

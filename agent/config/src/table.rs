@@ -34,13 +34,16 @@ const LOGS: Disposition = Ignored("messages go to standard error only; LogSeveri
 const NO_ROUTE_SWITCH: Disposition = Refused("this build programs the routes of local workloads in any case");
 const NO_FLOATING_IPS: Disposition = Refused("this build does not translate floating IPs to workloads");
 const NO_NODE_SOURCE: Disposition = Refused("this build gives the routes of workloads no preferred source address");
-const NO_FLOW_LOGS: Disposition = Refused("this build keeps no flow logs");
+const NO_GOLDMANE: Disposition =
+    Refused("this build pushes flow records nowhere; it keeps them, as FlowLogsLocalReporter has it, for `caracal flows`");
 const NO_AMBIENT: Disposition = Refused("this build does not lead traffic into Istio's ambient mesh");
 const NO_FLOW_TABLE: Disposition = Refused("this build sets up no flow table; every packet goes through its rules");
 const NO_AWS: Disposition = Refused("this build does not speak to the cloud's API");
 const NO_REPORTS: Disposition =
     Refused("this build writes no endpoint status to the datastore; `caracal endpoints` has it");
-const FLOW_LOGS: Disposition = Ignored("this build keeps no flow logs");
+const FLOW_FLUSH: Disposition = Ignored("a flow record can be read within seconds, not at the end of an interval");
+const FLOW_EVALUATION: Disposition =
+    Ignored("a record says what rules in force decided; `caracal explain` says what staged ones would");
 const FLOW_TABLE: Disposition = Ignored("this build sets up no flow table");
 const AMBIENT: Disposition = Ignored("this build does not lead traffic into Istio's ambient mesh");
 const STATUS: Disposition =
@@ -276,11 +279,11 @@ pub static PARAMETERS: [Param; 211] = [
     param("WireguardPersistentKeepAlive", "wireguardKeepAlive", Seconds, "0", ENCRYPTION),
     param("WireguardRoutingRulePriority", "wireguardRoutingRulePriority", ANY_INTEGER, "99", ENCRYPTION),
     param("WireguardThreadingEnabled", "wireguardThreadingEnabled", Bool, "false", ENCRYPTION),
-    param("FlowLogsCollectorDebugTrace", "flowLogsCollectorDebugTrace", Bool, "false", FLOW_LOGS),
-    param("FlowLogsFlushInterval", "flowLogsFlushInterval", Seconds, "300", FLOW_LOGS),
-    param("FlowLogsGoldmaneServer", "flowLogsGoldmaneServer", Text, "", NO_FLOW_LOGS),
-    param("FlowLogsLocalReporter", "flowLogsLocalReporter", OneOf(&["Disabled", "Enabled"]), "Disabled", NO_FLOW_LOGS),
-    param("FlowLogsPolicyEvaluationMode", "flowLogsPolicyEvaluationMode", OneOf(&["Continuous", "None"]), "Continuous", FLOW_LOGS),
+    param("FlowLogsCollectorDebugTrace", "flowLogsCollectorDebugTrace", Bool, "false", DEBUG),
+    param("FlowLogsFlushInterval", "flowLogsFlushInterval", Seconds, "300", FLOW_FLUSH),
+    param("FlowLogsGoldmaneServer", "flowLogsGoldmaneServer", Text, "", NO_GOLDMANE),
+    param("FlowLogsLocalReporter", "flowLogsLocalReporter", OneOf(&["Disabled", "Enabled"]), "Disabled", ACTS),
+    param("FlowLogsPolicyEvaluationMode", "flowLogsPolicyEvaluationMode", OneOf(&["Continuous", "None"]), "Continuous", FLOW_EVALUATION),
     param("AWSSrcDstCheck", "awsSrcDstCheck", OneOf(&["Disable", "DoNothing", "Enable"]), "DoNothing", NO_AWS).required(),
     local("DebugBPFCgroupV2", Text, "", EBPF),
     param("DebugCPUProfilePath", "", Text, "/tmp/felix-cpu-<timestamp>.pprof", DEBUG),

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use caracal_proto::admin::admin_server::Admin;
 use caracal_proto::admin::{
-    ConfigRequest, ConfigResponse, EndpointsRequest, EndpointsResponse, ExplainRequest, ExplainResponse,
-    PoliciesRequest, PoliciesResponse, StatusRequest, StatusResponse,
+    ConfigRequest, ConfigResponse, EndpointsRequest, EndpointsResponse, ExplainRequest, ExplainResponse, FlowsRequest,
+    FlowsResponse, PoliciesRequest, PoliciesResponse, StatusRequest, StatusResponse,
 };
 use tonic::{Request, Response, Status};
 
@@ -69,6 +69,11 @@ impl Admin for Service {
     async fn policies(&self, _: Request<PoliciesRequest>) -> Result<Response<PoliciesResponse>, Status> {
         self.graph.count().await;
         self.ask(answer::policies).await
+    }
+
+    async fn flows(&self, request: Request<FlowsRequest>) -> Result<Response<FlowsResponse>, Status> {
+        let FlowsRequest { after } = *request.get_ref();
+        self.ask(move |insight| answer::flows(insight, after)).await
     }
 
     async fn config(&self, _: Request<ConfigRequest>) -> Result<Response<ConfigResponse>, Status> {

@@ -31,6 +31,13 @@ pub(super) fn age(at: f64) -> String {
     span((now - at).max(0.0))
 }
 
+/// The time of day, UTC, of a time in seconds since 1970.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "what is left fits")]
+pub(super) fn time_of_day(at: f64) -> String {
+    let seconds = at.max(0.0) as u64 % (24 * 60 * 60);
+    format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
+}
+
 /// A span of seconds in the largest unit of which there is more than two.
 fn span(seconds: f64) -> String {
     const MINUTE: f64 = 60.0;

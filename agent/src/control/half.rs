@@ -6,9 +6,11 @@ use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
 use caracal_datastore::ConfigEvent;
-use caracal_proto::COUNTS;
 use caracal_proto::felix;
-use caracal_proto::sync::{Ack, Counts, EndpointOutcome, Extension, FromData, Hello, endpoint_outcome, refusal};
+use caracal_proto::sync::{
+    Ack, Counts, EndpointOutcome, Extension, Flows, FromData, Hello, ToData, endpoint_outcome, refusal, to_data,
+};
+use caracal_proto::{COUNTS, FLOWS};
 use prost::Message as _;
 use tracing::{debug, info, warn};
 
@@ -216,6 +218,14 @@ impl ControlHalf {
                     Err(error) => warn!(%error, "what rules have counted cannot be read"),
                 }
                 self.counting.answered();
+            }
+            Ok(Heard::Extension(Extension { name, value })) if name == FLOWS => {
+                match Flows::decode(value.as_slice()) {
+                    Ok(flows) => self.status.on_flows(flows),
+                    Err(error) => warn!(%error, "what rules decided about flows cannot be read"),
+                }
+                let taken = to_data::Frame::Extension(Extension { name, value: Vec::new() });
+                outlet.send(ToData { frame: Some(taken) });
             }
             Ok(Heard::Extension(extension)) => debug!(name = extension.name, "an extension that is not known here"),
             Err(refused) => {

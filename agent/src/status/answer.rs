@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use caracal_datastore::{InForce, Problem as SourceProblem};
 use caracal_program::{HostId, PolicyId, WorkloadId};
 use caracal_proto::admin::{
-    Component, Datastore, EndCount, Endpoint, EndpointsResponse, Half, OutcomeCount, PoliciesResponse, Policy, Problem,
-    Revisions, RuleCount, StatusResponse,
+    Component, Datastore, EndCount, Endpoint, EndpointsResponse, FlowsResponse, Half, OutcomeCount, PoliciesResponse,
+    Policy, Problem, Revisions, RuleCount, StatusResponse,
 };
 use caracal_proto::sync::{self, endpoint_outcome::Outcome};
 
@@ -262,6 +262,12 @@ pub fn policies(insight: &Insight<'_>) -> PoliciesResponse {
         count(&mut answer, counts);
     }
     answer
+}
+
+/// What rules decided about flows, behind the place that an answer before has told.
+pub fn flows(insight: &Insight<'_>, after: u64) -> FlowsResponse {
+    let enabled = insight.calculator.configuration().settings().flow_logs;
+    FlowsResponse { enabled, ..insight.status.flows().after(after) }
 }
 
 /// Adds what was counted; a rule that has counted nothing is not among that.

@@ -49,6 +49,7 @@ fn defaults() {
         endpoint_status_path_prefix: Some("/var/run/calico".into()),
         policy_sync_path_prefix: None,
         external_driver: None,
+        flow_logs: false,
         log_prefix: "calico-packet".into(),
         log_severity_screen: Some(LogSeverity::Info),
         health: listener("localhost", 9099),
@@ -90,6 +91,7 @@ fn texts() {
         ("PolicySyncPathPrefix", "/var/run/nodeagent"),
         ("UseInternalDataplaneDriver", "false"),
         ("DataplaneDriver", "/usr/bin/vpp-driver"),
+        ("FlowLogsLocalReporter", "Enabled"),
         ("LogSeverityScreen", "none"),
         ("PrometheusMetricsEnabled", "true"),
         ("PrometheusMetricsPort", "1"),
@@ -121,6 +123,7 @@ fn texts() {
         endpoint_status_path_prefix: None,
         policy_sync_path_prefix: Some("/var/run/nodeagent".into()),
         external_driver: Some("/usr/bin/vpp-driver".into()),
+        flow_logs: true,
         log_severity_screen: None,
         metrics: HttpListener { enabled: true, host: String::new(), port: 1, tls: None },
         ..Settings::default()

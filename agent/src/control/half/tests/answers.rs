@@ -1,11 +1,11 @@
 //! What commands are told of endpoints and policies.
 
 use caracal_model::{HostEndpoint, HostEndpointKey, Policy, PolicyKey, PolicyKind, Tier, TierAction};
-use caracal_proto::COUNTS;
 use caracal_proto::admin::{Endpoint, EndpointsResponse, PoliciesResponse, StatusResponse};
 use caracal_proto::felix::HostEndpointId;
 use caracal_proto::sync::endpoint_outcome::Outcome;
-use caracal_proto::sync::{Counts, EndpointOutcome, Extension, RuleCount};
+use caracal_proto::sync::{Counts, EndpointOutcome, Extension, Flow, Flows, RuleCount};
+use caracal_proto::{COUNTS, FLOWS};
 
 use super::*;
 use crate::status::answer;
@@ -170,5 +170,27 @@ fn what_rules_have_counted_is_asked_of_the_data_half_and_shown_by_policy() {
     assert!(policies.iter().all(|policy| policy.counts.is_empty()));
     let ends: Vec<_> = ends.iter().map(|end| (end.tier.as_str(), end.packets, end.bytes)).collect();
     assert_eq!(ends, [("default", 2, 120), ("", 3, 180)]);
+    control.end().expect("it was told to stop");
+}
+
+#[test]
+fn what_the_data_half_tells_of_flows_is_kept_and_answered() {
+    let control = Loop::start();
+    control.list();
+    control.settle();
+    let mut peer = control.attach(1);
+    peer.welcome();
+    peer.revision();
+    let flow = Flow { direction: "inbound".to_owned(), source: "10.0.0.1".to_owned(), packets: 3, ..Flow::default() };
+    let value = Flows { life: 1, flows: vec![flow] }.encode_to_vec();
+    for value in [value, vec![0xff]] {
+        let told = from_data::Frame::Extension(Extension { name: FLOWS.to_owned(), value });
+        control.inbox.send(Input::Frame { peer: peer.id, frame: Box::new(FromData { frame: Some(told) }) });
+        let to_data::Frame::Extension(taken) = peer.frame() else { panic!("the data half may send the next batch") };
+        assert_eq!((taken.name.as_str(), taken.value.len()), (FLOWS, 0));
+    }
+    let answer = control.ask(|insight| answer::flows(insight, 0));
+    let told: Vec<_> = answer.flows.iter().map(|flow| (flow.direction.as_str(), flow.packets)).collect();
+    assert_eq!((answer.enabled, told), (false, vec![("inbound", 3)]), "what cannot be read loses nothing");
     control.end().expect("it was told to stop");
 }
