@@ -1,4 +1,5 @@
 mod precedence;
+mod rows;
 
 use serde_json::json;
 

@@ -192,6 +192,12 @@ impl Object {
         Self { fields, unknown: Unknown::Kept, rules: &[] }
     }
 
+    /// The names of the fields.
+    #[cfg(test)]
+    pub(super) fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.fields.iter().map(|field| field.name)
+    }
+
     /// The same with rules between the fields.
     pub(super) const fn rules(self, rules: &'static [Rule]) -> Self {
         Self { rules, ..self }

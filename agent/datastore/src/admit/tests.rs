@@ -3,6 +3,7 @@
 mod addresses;
 mod calico;
 mod defaults;
+mod felix_configuration;
 mod kubernetes;
 mod network_policy_api;
 mod policy;

@@ -23,7 +23,7 @@ pub(in crate::admit) static ADMISSION: Admission = Admission {
 const DURATION: Type = formatted(Format::Pattern(r"^([0-9]+(\\.[0-9]+)?(ms|s|m|h))*$"));
 const CONNTRACK_TIMEOUT: Type = formatted(Format::Pattern(r"^(([0-9]*(\.[0-9]*)?(ms|s|h|m|us)+)+|Auto)$"));
 
-static SPEC: Object = Object::of(&[
+pub(in crate::admit) static SPEC: Object = Object::of(&[
     optional("allowIPIPPacketsFromWorkloads", Type::Boolean),
     optional("allowVXLANPacketsFromWorkloads", Type::Boolean),
     optional("awsSrcDstCheck", one_of(&["DoNothing", "Enable", "Disable"])),
