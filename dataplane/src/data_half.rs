@@ -151,12 +151,12 @@ impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
             Some(to_data::Frame::Extension(Extension { name, .. })) if name == COUNTS => {
                 Ok(Some(self.counting.answer(now, &mut self.driver, &self.store)))
             }
-            // The link answers these itself; an extension with an unknown name is nobody's.
             Some(to_data::Frame::Extension(Extension { name, .. })) if name == FLOWS => {
                 self.flows.answered(now);
                 Ok(None)
             }
             Some(to_data::Frame::Welcome(_) | to_data::Frame::Refusal(_) | to_data::Frame::Extension(_)) | None => {
+            // The link answers these itself; an extension with an unknown name is nobody's.
                 Ok(None)
             }
         };
@@ -206,13 +206,12 @@ impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
             let retried = self.put_in_force(&[]);
             self.settle_driver(now, retried);
         }
-        for interface in self.workloads.due(now) {
-        if is_due(self.flows.retry_due()) {
-            self.listen_to_flows(now);
+        if is_due(self.flows.retry_due()) && self.listen_to_flows(now) == Telling::Yes {
             let retold = self.put_in_force(&[]);
             self.settle_driver(now, retold);
         }
             self.settle_interface(now, &interface);
+        for interface in self.workloads.due(now) {
         }
         if is_due(self.review_due()) {
             self.review(now);
@@ -263,18 +262,18 @@ impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
         report.measurements.extend(self.outcomes.measurements());
         report.measurements.extend(self.workloads.measurements());
         report.measurements.extend(self.revocation.measurements());
-        let of = |subject: &str, reason: String| Problem { subject: subject.to_owned(), reason };
         report.measurements.extend(self.flows.measurements());
         let failure = self.failure.as_ref();
+        let of = |subject: &str, reason: String| Problem { subject: subject.to_owned(), reason };
         let failure =
             failure.map(|why| of("rules", format!("cannot be put in force, the last good ones stand: {why}")));
         let blind = self.blind.as_ref().map(|why| of("rules", format!("cannot be looked at: {why}")));
         report.problems.extend(failure.into_iter().chain(blind).chain(self.closed.problems()));
         report.problems.extend(self.outcomes.problems());
         report.problems.extend(self.hosts.problems(&self.store));
-        report
         report.problems.extend(self.flows.problems());
     }
+        report
 
     fn revision(&mut self, now: Instant, revision: Revision) -> FromData {
         let Revision { position, changes, stamp: _, misunderstood, kind } = &revision;
@@ -423,7 +422,6 @@ impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
         }
     }
 
-    fn settle_interface(&mut self, now: Instant, interface: &SmolStr) {
     /// The settings as the driver gets them: rules tell of flows only while somebody
     /// listens. Without NFLOG the kernel would refuse them.
     fn for_rules(&mut self, now: Instant, settings: &Settings) -> Settings {
@@ -432,15 +430,17 @@ impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
     }
 
     /// Begins to listen to flows, if that can be.
-    fn listen_to_flows(&mut self, now: Instant) {
+    fn listen_to_flows(&mut self, now: Instant) -> Telling {
         let settings = self.settings.clone();
         let rules = self.for_rules(now, &settings);
         if let Err(error) = self.driver.configure(&rules) {
             error!(error = chain(&error), "the settings cannot be used; the old ones stay");
         }
     }
+        if rules.flow_logs { Telling::Yes } else { Telling::No }
 
         self.enable_forwarding();
+    fn settle_interface(&mut self, now: Instant, interface: &SmolStr) {
         let link = self.interfaces.state(interface);
         if let Some((id, networking)) = self.workloads.settle(now, interface, link, &mut self.host) {
             if let Networking::Failed(reason) = &networking {
