@@ -3,12 +3,14 @@
 //! while the agent runs.
 
 use std::net::{IpAddr, SocketAddr};
+use std::process::Command;
 use std::time::Duration;
 
 use caracal_fv_tests::agent::Process;
 use caracal_fv_tests::cluster::{Cluster, NODE_V4, NODE_V6, OUTSIDE_V4, OUTSIDE_V6};
 use caracal_fv_tests::pod::pod;
 use caracal_fv_tests::sight::Sight;
+use caracal_sys::netns::NetNs;
 
 const CONVERGENCE: Duration = Duration::from_secs(10);
 const POD: &str = "default/client";
@@ -102,6 +104,52 @@ fn what_leaves_the_pools_bears_the_nodes_address() -> anyhow::Result<()> {
     cluster.write("node2.yaml", OUTSIDE_IS_A_NODE)?;
     cluster.write("felix.yaml", &felix("natOutgoingExclusions: IPPoolsAndHostIPs"))?;
     check(&cluster, "hosts are left out", [own[0], NODE_V6.into()], 1..=u16::MAX)?;
+    agent.stop()
+}
+
+/// What nobody translated goes to the router, and would come back from it.
+#[test]
+fn packets_to_services_that_are_none_do_not_leave() -> anyhow::Result<()> {
+    let cluster = cluster()?;
+    let agent = Process::agent(&cluster)?;
+    let run = |namespace: &NetNs, program: &str, args: &str| -> anyhow::Result<()> {
+        let status = namespace.run(|| Command::new(program).args(args.split(' ')).status())??;
+        anyhow::ensure!(status.success(), "{program} {args}");
+        Ok(())
+    };
+    // The router has the routes that are announced to it, and packets end there.
+    let services: [IpAddr; 2] = ["10.96.0.7".parse()?, "fd96::7".parse()?];
+    let outside = &cluster.peers["outside"].namespace;
+    run(outside, "ip", "addr add 10.96.0.7/32 dev lo")?;
+    run(outside, "ip", "addr add fd96::7/128 dev lo nodad")?;
+    run(&cluster.node, "ip", &format!("route add 10.96.0.0/12 via {OUTSIDE_V4}"))?;
+    run(&cluster.node, "ip", &format!("-6 route add fd96::/112 via {OUTSIDE_V6}"))?;
+    let pod = ways(&cluster, 9000).pod;
+    let check = |state: &str, arrives: bool| -> anyhow::Result<()> {
+        for family in 0..2 {
+            let from = (&cluster.peers[POD].namespace, pod[family]);
+            let to = (outside, SocketAddr::from((services[family], 9000)));
+            Sight { from, to }.until(state, CONVERGENCE, |seen| seen.is_some() == arrives)?;
+        }
+        Ok(())
+    };
+    let bgp = |spec: &str| {
+        let kind = "apiVersion: projectcalico.org/v3\nkind: BGPConfiguration\nmetadata: {name: default}";
+        cluster.write("bgp.yaml", &format!("{kind}\nspec: {{{spec}}}\n"))
+    };
+    check("nothing is known of services", true)?;
+    bgp("serviceClusterIPs: [{cidr: 10.96.0.0/12}, {cidr: 'fd96::/112'}]")?;
+    check("the prefixes are announced", false)?;
+    cluster.write("felix.yaml", &felix("serviceLoopPrevention: Disabled"))?;
+    check("loops are not prevented", true)?;
+    cluster.write("felix.yaml", &felix("serviceLoopPrevention: Reject"))?;
+    check("loops are answered", false)?;
+    bgp("serviceLoadBalancerIPs: [{cidr: 10.112.0.0/12}]")?;
+    check("other prefixes are announced", true)?;
+    bgp("serviceExternalIPs: [{cidr: 10.96.0.0/12}, {cidr: 'fd96::/112'}]")?;
+    check("they are external ones", false)?;
+    cluster.remove("bgp.yaml")?;
+    check("nothing is announced any more", true)?;
     agent.stop()
 }
 
