@@ -17,19 +17,38 @@ pub struct Census {
     pub profiles: u64,
 }
 
+/// How many objects of each kind a node holds, kept while they come and go.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tally([u32; Kind::ALL.len()]);
+
+impl Tally {
+    /// An object came.
+    pub(crate) fn add(&mut self, kind: Kind) {
+        self.0[kind as usize] += 1;
+    }
+
+    /// An object went.
+    pub(crate) fn remove(&mut self, kind: Kind) {
+        self.0[kind as usize] -= 1;
+    }
+
+    /// How many there are of some kinds.
+    pub(crate) fn of<const N: usize>(&self, kinds: [Kind; N]) -> u64 {
+        kinds.into_iter().map(|kind| u64::from(self.0[kind as usize])).sum()
+    }
+}
+
 impl CalcGraph {
-    /// Counts the objects of the cluster. Takes time in proportion to their number.
+    /// How many objects of the cluster are in force; nothing is walked for it.
     #[must_use]
     pub fn census(&self) -> Census {
-        let items = |kinds: &[Kind]| kinds.iter().map(|kind| self.cluster.items.of_kind(*kind).len()).sum();
-        let profiles = [Kind::Namespace, Kind::ServiceAccount, Kind::Profile];
         Census {
-            hosts: number(self.hosts.names_of(Kind::Node).len()),
-            host_endpoints: items(&[Kind::HostEndpoint]),
-            workload_endpoints: items(&[Kind::Pod, Kind::WorkloadEndpoint]),
-            tiers: number(self.tiers.names_of(Kind::Tier).len()),
-            policies: number(self.policies.len()),
-            profiles: profiles.map(|kind| self.profiles.of_kind(kind).len()).iter().sum(),
+            hosts: self.hosts.tally().of([Kind::Node]),
+            host_endpoints: self.cluster.items.tally().of([Kind::HostEndpoint]),
+            workload_endpoints: self.cluster.items.tally().of([Kind::Pod, Kind::WorkloadEndpoint]),
+            tiers: self.tiers.tally().of([Kind::Tier]),
+            policies: u64::try_from(self.policies.len()).expect("a count of things in memory fits in 64 bits"),
+            profiles: self.profiles.tally().of([Kind::Namespace, Kind::ServiceAccount, Kind::Profile]),
         }
     }
 
@@ -40,8 +59,4 @@ impl CalcGraph {
         active.sort_by(|a, b| self.policies.compare(&self.tiers, *a, *b));
         active.into_iter().map(|at| (self.policies.active_key(at), self.policies.order(at))).collect()
     }
-}
-
-fn number(count: usize) -> u64 {
-    u64::try_from(count).expect("a count of things in memory fits in 64 bits")
 }

@@ -11,6 +11,7 @@ use caracal_model::{Kind, Node};
 use smol_str::SmolStr;
 
 use crate::Delta;
+use crate::census::Tally;
 
 #[derive(Debug)]
 struct Held {
@@ -22,6 +23,7 @@ struct Held {
 pub(crate) struct Hosts {
     held: BTreeMap<SmolStr, Held>,
     dirty: BTreeMap<SmolStr, Option<Node>>,
+    tally: Tally,
 }
 
 impl Hosts {
@@ -34,16 +36,27 @@ impl Hosts {
         of_kind.map(|(name, _)| name.clone()).collect()
     }
 
+    /// How many there are of each kind.
+    pub(crate) fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
     pub(crate) fn put(&mut self, kind: Kind, name: SmolStr, node: Node) {
-        let former = self.held.insert(name.clone(), Held { node: node.clone(), kind }).map(|held| held.node);
+        let former = self.held.insert(name.clone(), Held { node: node.clone(), kind });
+        self.tally.add(kind);
+        let former = former.map(|Held { node, kind }| {
+            self.tally.remove(kind);
+            node
+        });
         if former.as_ref() != Some(&node) {
             self.dirty.entry(name).or_insert(former);
         }
     }
 
     pub(crate) fn remove(&mut self, name: &SmolStr) {
-        if let Some(former) = self.held.remove(name) {
-            self.dirty.entry(name.clone()).or_insert(Some(former.node));
+        if let Some(Held { node, kind }) = self.held.remove(name) {
+            self.tally.remove(kind);
+            self.dirty.entry(name.clone()).or_insert(Some(node));
         }
     }
 
@@ -109,6 +122,7 @@ mod tests {
                         });
                         prop_assert_eq!(&has, &held);
                         prop_assert!(!hosts.is_dirty());
+                        prop_assert_eq!(hosts.tally().of([Kind::Node]), held.len() as u64);
                     }
                 }
             }

@@ -332,3 +332,6 @@ fn id_of(request: SetRequest<'_>) -> String {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,6 +16,7 @@ use smallvec::SmallVec;
 use smol_str::SmolStr;
 
 use crate::Member;
+use crate::census::Tally;
 use crate::id_table::IdTable;
 use crate::ids::ItemIx;
 use crate::interner::{Interner, hash_of};
@@ -61,6 +62,7 @@ pub(crate) struct Items {
     /// Host, orchestrator and endpoint of workloads, joined.
     places: Interner<Box<[u8]>>,
     lists: Slots<NetList>,
+    tally: Tally,
 }
 
 const WORKLOAD: u8 = b'w';
@@ -99,6 +101,7 @@ impl Items {
         let (slots, arena) = (&self.slots, &self.arena);
         let all = || slots.iter().map(|(at, item)| (at, hash_of(arena.get(item.key))));
         self.table.insert(hash_of(&bytes[..]), at, all);
+        self.tally.add(kind);
         ItemIx(at)
     }
 
@@ -111,7 +114,8 @@ impl Items {
             self.places.release(place_id(bytes));
         }
         self.arena.free(at);
-        self.slots.remove(item.0);
+        let Item { kind, .. } = self.slots.remove(item.0);
+        self.tally.remove(kind);
         self.arena.compact(self.slots.iter_mut().map(|item| &mut item.key));
     }
 
@@ -120,7 +124,14 @@ impl Items {
     }
 
     pub(crate) fn set_kind(&mut self, item: ItemIx, kind: Kind) {
-        self.slots[item.0].kind = kind;
+        let former = std::mem::replace(&mut self.slots[item.0].kind, kind);
+        self.tally.remove(former);
+        self.tally.add(kind);
+    }
+
+    /// How many there are of each kind.
+    pub(crate) fn tally(&self) -> &Tally {
+        &self.tally
     }
 
     /// The ids of the items of a kind.
@@ -238,3 +249,6 @@ fn encode(key: ItemKey<'_>, place: Option<u32>) -> Bytes {
     }
     bytes
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@
 //! Outputs: endpoint updates and removals. Memory: each local endpoint's object.
 //! Invariants: nothing is told before every kind was listed once; an endpoint
 //! is told again if what the receiver sees of it changed, and only then; also if
-//! it was gone in between.
+//! it was another one, or gone, in between.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -98,16 +98,15 @@ impl LocalObject {
 #[derive(Debug)]
 struct LocalEndpoint {
     object: LocalObject,
-    /// The lists that the receiver has; `None` if it has not got the object as it is.
-    told: Option<HostPolicyLists>,
-    /// Whether the receiver has the key.
-    known: Known,
+    /// What the receiver has under the key, if it has it.
+    told: Option<Told>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Known {
-    Yes,
-    No,
+#[derive(Debug)]
+struct Told {
+    /// The object, where it does not look like the one that is held.
+    other: Option<Box<LocalObject>>,
+    lists: HostPolicyLists,
 }
 
 #[derive(Debug, Default)]
@@ -116,9 +115,8 @@ pub(crate) struct LocalEndpoints {
     slots: Slots<LocalEndpoint>,
     of_item: FxHashMap<ItemIx, LocalIx>,
     dirty: BTreeSet<LocalIx>,
-    /// Keys that the receiver has and that no endpoint has any more; with what it
-    /// has, unless the endpoint had changed before it went.
-    gone: BTreeMap<LocalKey, Option<(LocalObject, HostPolicyLists)>>,
+    /// Keys that the receiver has and that no endpoint has any more, with what it has.
+    gone: BTreeMap<LocalKey, (LocalObject, HostPolicyLists)>,
 }
 
 impl LocalEndpoints {
@@ -135,17 +133,22 @@ impl LocalEndpoints {
     pub(crate) fn put(&mut self, item: ItemIx, object: LocalObject) -> (LocalIx, Option<LocalObject>) {
         if let Some(at) = self.of_item(item) {
             let held = &mut self.slots[at.0];
-            if !held.object.looks_like(&object) {
-                held.told = None;
+            let same = held.object.looks_like(&object);
+            let former = std::mem::replace(&mut held.object, object);
+            if !same {
+                if let Some(told) = &mut held.told {
+                    let has = told.other.take().unwrap_or_else(|| former.clone().into());
+                    told.other = Some(has).filter(|has| !has.looks_like(&held.object));
+                }
                 self.dirty.insert(at);
             }
-            let former = std::mem::replace(&mut held.object, object);
             return (at, Some(former));
         }
-        let former = self.gone.remove(&object.key());
-        let known = if former.is_some() { Known::Yes } else { Known::No };
-        let told = former.flatten().filter(|(told, _)| told.looks_like(&object)).map(|(_, lists)| lists);
-        let at = LocalIx(self.slots.insert(LocalEndpoint { object, told, known }));
+        let told = self.gone.remove(&object.key()).map(|(has, lists)| {
+            let other = Some(has).filter(|has| !has.looks_like(&object));
+            Told { other: other.map(Box::new), lists }
+        });
+        let at = LocalIx(self.slots.insert(LocalEndpoint { object, told }));
         self.of_item.insert(item, at);
         self.dirty.insert(at);
         (at, None)
@@ -155,9 +158,9 @@ impl LocalEndpoints {
     pub(crate) fn remove(&mut self, item: ItemIx) -> Option<LocalObject> {
         let at = self.of_item.remove(&item)?;
         self.dirty.remove(&at);
-        let LocalEndpoint { object, told, known } = self.slots.remove(at.0);
-        if known == Known::Yes {
-            self.gone.insert(object.key(), told.map(|lists| (object.clone(), lists)));
+        let LocalEndpoint { object, told } = self.slots.remove(at.0);
+        if let Some(Told { other, lists }) = told {
+            self.gone.insert(object.key(), (other.map_or_else(|| object.clone(), |other| *other), lists));
         }
         Some(object)
     }
@@ -188,11 +191,11 @@ impl LocalEndpoints {
         for at in dirty {
             let now = lists.of(self.class(at));
             let held = &mut self.slots[at.0];
-            if held.told.as_ref().is_some_and(|told| held.object.same_lists(told, now)) {
+            let same = |told: &Told| told.other.is_none() && held.object.same_lists(&told.lists, now);
+            if held.told.as_ref().is_some_and(same) {
                 continue;
             }
-            held.told = Some(now.clone());
-            held.known = Known::Yes;
+            held.told = Some(Told { other: None, lists: now.clone() });
             held.object.update(now, sink);
         }
     }
@@ -212,7 +215,7 @@ impl LocalEndpoints {
         held.sort_by_cached_key(|held| held.object.key());
         for held in held {
             if let Some(told) = &held.told {
-                held.object.update(told, sink);
+                held.object.update(&told.lists, sink);
             }
         }
     }
@@ -222,3 +225,6 @@ impl LocalEndpoints {
         self.space.class_of(group.expect("a local endpoint is in the space"))
     }
 }
+
+#[cfg(test)]
+mod tests;

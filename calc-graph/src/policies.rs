@@ -535,3 +535,6 @@ impl Policies {
 fn packed<'a>(forms: &'a Interner<Box<[u8]>>, arena: &'a KeyArena, held: &HeldPolicy) -> Packed<'a> {
     Packed { form: &forms[held.form], texts: arena.get(held.texts) }
 }
+
+#[cfg(test)]
+mod tests;

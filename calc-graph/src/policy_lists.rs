@@ -162,3 +162,6 @@ fn build_stage(cx: ListContext<'_>, policies: &[PolicyIx], stage: Stage) -> Vec<
     }
     tiers
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -120,3 +120,6 @@ fn overlapping<'a>(in_force: &BTreeMap<Cidr, (&'a SmolStr, &IpPool)>, cidr: &Cid
     let after = || in_force.range(cidr..).next().filter(|(other, _)| cidr.covers(other));
     before.or_else(after).map(|(other, (name, _))| (*other, *name))
 }
+
+#[cfg(test)]
+mod tests;

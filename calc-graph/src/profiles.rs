@@ -19,6 +19,7 @@ use rustc_hash::FxHashMap;
 use smol_str::SmolStr;
 
 use crate::Delta;
+use crate::census::Tally;
 use crate::id_table::IdTable;
 use crate::ids::{LabelsIx, ProfileIx, SetIx};
 use crate::interner::{Interner, hash_of};
@@ -69,6 +70,7 @@ pub(crate) struct Profiles {
     relabelled: BTreeSet<ProfileIx>,
     /// References to sets of profiles that are listed no more.
     released: Vec<SetIx>,
+    tally: Tally,
 }
 
 /// What a flush tells about profiles.
@@ -130,7 +132,11 @@ impl Profiles {
         let (rules, _) = self.rules.acquire(packed, || packed.into());
         let rules = RulesIx(rules);
         let profile = &mut self.slots[at.0];
-        let former = profile.held.replace((kind, rules)).map(|(_, former)| former);
+        self.tally.add(kind);
+        let former = profile.held.replace((kind, rules)).map(|(former_kind, former)| {
+            self.tally.remove(former_kind);
+            former
+        });
         if former != Some(rules) {
             profile.changed = true;
             if profile.locals > 0 {
@@ -151,12 +157,18 @@ impl Profiles {
     /// Lets a profile not exist; its labels are the caller's to unset.
     pub(crate) fn remove(&mut self, at: ProfileIx) {
         let profile = &mut self.slots[at.0];
-        let Some((_, rules)) = profile.held.take() else { return };
+        let Some((kind, rules)) = profile.held.take() else { return };
+        self.tally.remove(kind);
         profile.changed = true;
         if profile.locals > 0 {
             self.dirty.insert(at);
         }
         self.rules.release(rules.0);
+    }
+
+    /// How many there are of each kind.
+    pub(crate) fn tally(&self) -> &Tally {
+        &self.tally
     }
 
     /// Notes that a profile's labels changed.

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use caracal_model::{Kind, Tier, TierAction};
 use smol_str::SmolStr;
 
+use crate::census::Tally;
 use crate::ids::TierIx;
 use crate::slots::Slots;
 
@@ -26,6 +27,7 @@ pub(crate) struct Tiers {
     slots: Slots<Held>,
     by_name: BTreeMap<SmolStr, TierIx>,
     changed: bool,
+    tally: Tally,
 }
 
 impl Tiers {
@@ -45,14 +47,25 @@ impl Tiers {
         let held = &mut self.slots[at.0];
         let same = held.tier.is_some_and(|(_, other)| other == tier);
         self.changed |= !same && held.policies > 0;
-        held.tier = Some((kind, tier));
+        self.tally.add(kind);
+        if let Some((former, _)) = held.tier.replace((kind, tier)) {
+            self.tally.remove(former);
+        }
     }
 
     pub(crate) fn remove(&mut self, name: &SmolStr) {
         let Some(at) = self.by_name.get(name).copied() else { return };
         let held = &mut self.slots[at.0];
-        self.changed |= held.tier.take().is_some() && held.policies > 0;
+        if let Some((kind, _)) = held.tier.take() {
+            self.tally.remove(kind);
+            self.changed |= held.policies > 0;
+        }
         self.drop_if_unused(at);
+    }
+
+    /// How many there are of each kind.
+    pub(crate) fn tally(&self) -> &Tally {
+        &self.tally
     }
 
     /// Counts a policy that names a tier.
@@ -198,6 +211,8 @@ mod tests {
                     prop_assert_eq!(tiers.default_action(at), tier.map(|tier| tier.default_action));
                     prop_assert_eq!(tiers.kind(name), tier.map(|_| Kind::Tier));
                 }
+                let exist = model.values().filter(|(tier, _)| tier.is_some()).count();
+                prop_assert_eq!(tiers.tally().of([Kind::Tier]), exist as u64);
             }
         }
     }
