@@ -66,8 +66,8 @@ struct World {
     held: BTreeMap<u8, Policy>,
     members: BTreeMap<u32, &'static str>,
     has: BTreeMap<PolicyKey, Policy>,
-    /// Keys that were taken out since the last flush: they may be told again as they were.
-    removed: BTreeSet<PolicyKey>,
+    /// Keys of policies that were others, or gone, since the last flush: they may be told again as they were.
+    touched: BTreeSet<PolicyKey>,
 }
 
 impl World {
@@ -79,13 +79,15 @@ impl World {
                 assert_eq!(known.is_some(), self.held.contains_key(&name));
                 let cx = PolicyContext { space: &mut self.space, labels: &mut self.labels, tiers: &mut self.tiers };
                 self.policies.put(cx, Kind::NetworkPolicy, known, &key(name), &policy, &selector);
-                self.held.insert(name, policy);
+                if self.held.insert(name, policy.clone()) != Some(policy) {
+                    self.touched.insert(key(name));
+                }
             }
             Step::Remove(name) => {
                 if let Some(at) = self.policies.find(&key(name)) {
                     let cx = PolicyContext { space: &mut self.space, labels: &mut self.labels, tiers: &mut self.tiers };
                     self.policies.remove(cx, at);
-                    self.removed.insert(key(name));
+                    self.touched.insert(key(name));
                 }
                 self.held.remove(&name);
             }
@@ -117,13 +119,13 @@ impl World {
             self.policies.set_told(at);
             let former = self.has.insert(key.clone(), policy.clone());
             let differs = former.as_ref().is_none_or(|former| message(former) != message(&policy));
-            assert!(differs || self.removed.contains(&key), "{key:?} is told twice");
+            assert!(differs || self.touched.contains(&key), "{key:?} is told twice");
             assert!(former.is_some() || moved.contains(&at), "a policy that comes has a new place");
         }
         for key in self.policies.take_gone() {
             assert!(self.has.remove(&key).is_some(), "{key:?} was never told");
         }
-        self.removed.clear();
+        self.touched.clear();
         let selected = |policy: &Policy| {
             let selector = Selector::parse(&policy.selector).expect("a selector");
             let needed = policy.perf_hints.iter().any(|hint| hint == NEEDED_ON_EVERY_NODE);
