@@ -173,7 +173,7 @@ impl Workloads {
             }
             Err(failure) => {
                 self.retries.entry(interface.clone()).or_default().failed(now);
-                Networking::Failed(format!("{}: {}", failure.what, failure.source))
+                Networking::Failed(format!("interface {interface}: {}: {}", failure.what, failure.source))
             }
         };
         self.wanted.get(interface).map(|wanted| (wanted.id.clone(), networking))

@@ -359,7 +359,7 @@ fn an_interface_that_cannot_be_set_up_is_told_and_tried_again() {
         rig.link("cali1", up(5));
         rig.world.breaks(broken);
         let acknowledged = rig.delta(&[endpoint("a", "cali1", &["10.0.0.1"])]);
-        let reason = format!("{reason}: broken by the test");
+        let reason = format!("interface cali1: {reason}: broken by the test");
         assert_eq!(acknowledged.outcomes, [("a".to_owned(), Programmed, reason)]);
         assert_eq!(acknowledged.error, "");
         rig.world.calls();

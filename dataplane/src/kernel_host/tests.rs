@@ -1,6 +1,8 @@
 //! The data half with the real host, in a network namespace of its own. Needs
 //! root and the `ip`, `nft` and `conntrack` programs.
 
+mod interfaces;
+
 use std::collections::BTreeSet;
 use std::net::UdpSocket;
 use std::process::Command;
@@ -161,9 +163,9 @@ fn a_control_half_that_breaks_the_order_is_given_up() {
 #[test]
 fn rules_follow_endpoints_and_settings_and_stay_behind() {
     let inside = || {
-        // Without the first lines, which tell who owns the table, and the reset of what is revoked.
+        // Without the first lines, which tell of the table, and the reset of what is revoked.
         let listed = || run("nft list table inet caracal").replace("reject with tcp reset", "");
-        let rules = || listed().lines().skip(3).collect::<Vec<_>>().join("\n");
+        let rules = || listed().lines().skip(4).collect::<Vec<_>>().join("\n");
         let start = || {
             let settings = nftables_settings(&Settings::default()).expect("the defaults can be used");
             Rig::with(NftablesDriver::new(settings).expect("nf_tables"))

@@ -130,7 +130,10 @@ fn what_failed_is_a_problem_until_it_works() {
     rig.link("cali1", up(1));
     let problems = rig.problems();
     assert!(problems[0].starts_with("rules: cannot be put in force, the last good ones stand: "), "{problems:?}");
-    assert!(problems[1].starts_with("workload endpoint k8s/a/eth0: cannot write a route: "), "{problems:?}");
+    assert!(
+        problems[1].starts_with("workload endpoint k8s/a/eth0: interface cali1: cannot write a route: "),
+        "{problems:?}"
+    );
     assert_eq!(rig.measured("felix_int_dataplane_failures", &[]), 1.0);
     assert_eq!(rig.measured("caracal_dataplane_retries_total", &["interface"]), 1.0);
     rig.world.heals();
