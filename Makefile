@@ -36,10 +36,11 @@ bench: bench-control bench-nftables bench-wire ## all benchmarks, one JSON line 
 bench-control: packages ## the calculation graph
 	$(CARGO) bench --locked --quiet -p caracal-calc-graph --bench control
 
-bench-nftables: packages ## kernel changes against a hand-written floor (root)
+bench-nftables: packages ## kernel changes against a hand-written floor, and packets (root)
 	$(CARGO) bench --locked --quiet -p caracal-nftables --bench nftables
 	$(CARGO) bench --locked --quiet -p caracal-nftables --bench heal
 	$(CARGO) bench --locked --quiet -p caracal-nftables --bench idle -- L
+	$(CARGO) bench --locked --quiet -p caracal-nftables --bench packets
 
 bench-wire: build ## file write to changed verdict on the wire (root)
 	@$(CARGO) build --release --locked --quiet -p caracal-fv-tests --bin bench-wire

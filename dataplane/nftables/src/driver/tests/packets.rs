@@ -90,3 +90,76 @@ fn the_kernel_judges_packets_as_the_evaluator_does() {
     }
     assert!(allowed > 50 && denied > 50, "{allowed} allowed, {denied} denied");
 }
+
+/// The text of a ruleset in which each rule of the table counts, before it looks at
+/// anything, that one of our packets has met it: interfaces send some by themselves.
+fn with_meetings_counted(text: &str) -> String {
+    let mut counted = String::new();
+    let mut in_chain = false;
+    for line in text.lines() {
+        in_chain = match line.strip_prefix('\t') {
+            Some(object) if !object.starts_with('\t') => object.starts_with("chain "),
+            _ => in_chain,
+        };
+        if in_chain && line.starts_with("\t\t") && !line.starts_with("\t\ttype ") {
+            counted += "\t\tmeta l4proto 253 counter name met\n";
+        }
+        counted += line;
+        counted += "\n";
+    }
+    counted.replacen("{\n", "{\n\tcounter met { }\n", 1)
+}
+
+/// How many rules a packet meets that begins a connection, and one of a connection
+/// that is established, for endpoints with so many policies each way.
+fn rules_met(policies: usize) -> [u64; 2] {
+    let names: Vec<String> = (0..policies).map(|n| format!("default/p{n}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut world = World::default();
+    world.set("s:others", &["10.9.0.1/32"]).profile("open", &[rule("allow")], &[rule("allow")]).in_sync();
+    let (last, others) = names.split_last().expect("at least one policy");
+    for name in others {
+        world.policy(name, &[allow_from("s:others", "80")], &[allow_from("s:others", "80")]);
+    }
+    world.policy(last, &[rule("allow")], &[rule("allow")]);
+    let tier = [("default", "Deny", &names[..], &names[..])];
+    for (endpoint, interface) in [("ns/0", "cali0"), ("ns/1", "cali1")] {
+        world.endpoint(endpoint, interface, &tier, &[]);
+    }
+    let wire = Wire::new();
+    let met = || {
+        let text = wire.in_router(|| nft(&["list", "counter", "inet", TABLE, "met"], "")).expect("nft lists it");
+        let packets = text.split_whitespace().skip_while(|word| *word != "packets").nth(1);
+        packets.and_then(|packets| packets.parse::<u64>().ok()).expect("a counter's packets")
+    };
+    wire.in_router(|| {
+        // Connections are tracked here.
+        let tracked = "flush chain inet probe untracked; add rule inet probe untracked ip ttl 64 counter name arrived";
+        nft(&["-f", "-"], tracked).expect("nft edits the probe");
+        let text = with_meetings_counted(&render_text(&world.store, &Settings::default()));
+        nft(&["-f", "-"], &text).expect("nft loads the text");
+    });
+    // Everything comes from the first pod here, the answer too. Connection tracking looks
+    // for nothing in a protocol that it does not know.
+    let protocol = Protocol::from_number(253).expect("a protocol for experiments");
+    let [there, back] = [("10.0.0.1", "10.0.0.2"), ("10.0.0.2", "10.0.0.1")].map(|(from, to)| {
+        let [from, to] = [from, to].map(|addr| addr.parse().expect("an address"));
+        Packet::new(from, to, protocol, Transport::Opaque).expect("one family")
+    });
+    let of = |packet: &Packet| {
+        let before = met();
+        assert!(wire.passes(packet), "{policies} policies");
+        met() - before
+    };
+    let first = of(&there);
+    of(&back);
+    [first, of(&there)]
+}
+
+#[test]
+fn an_established_packet_meets_as_many_rules_however_many_policies_there_are() {
+    let [few, many] = [1, 1000].map(rules_met);
+    assert!(many[0] > few[0] + 2 * 999, "the first packet meets the policies: {few:?}, {many:?}");
+    assert_eq!(few[1], many[1]);
+    assert!(few[1] < 20, "{few:?}");
+}
