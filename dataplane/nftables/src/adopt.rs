@@ -8,7 +8,6 @@ use crate::edits::{ChainEdit, Edits, ElementEdit};
 use crate::encode;
 use crate::garbage::Garbage;
 use crate::ir::{Chain, Element, IfName};
-use crate::names;
 use crate::readback::{self, Found, FoundChain};
 
 /// The way from the kernel's state to the desired one.
@@ -72,15 +71,6 @@ pub(crate) fn compare(
         Sweep::Remove => Garbage { chains: in_order(unwanted_chains), sets: in_order(unwanted_sets) },
     };
     Ok(Way::Change(edits, garbage))
-}
-
-/// In a table of an older layout that has no check of sources yet, one that knew
-/// only the sources told so far would drop what passes now: it comes when
-/// everything has been told.
-pub(crate) fn leave_out_checks_without_members(found: &Found, desired: &mut Edits) {
-    if !found.chains.contains_key(&names::source()) {
-        desired.chains.retain(|edit| edit.chain().name != names::source());
-    }
 }
 
 /// Reads the elements of the desired sets that are there; `None` if one of them

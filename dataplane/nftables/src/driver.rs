@@ -4,6 +4,7 @@ mod audit;
 mod commit;
 mod counters;
 mod drift;
+mod predecessor;
 mod report;
 mod resync;
 mod surroundings;
@@ -59,6 +60,9 @@ const REFUSED_PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::
 enum Standing {
     /// It must be read back: nothing was done yet, or something failed.
     Unknown,
+    /// It holds what was there before us, until everything has been told: a table of
+    /// another layout, or for a moment nothing.
+    Foreign,
     /// It holds what is desired, and what was there before.
     Kept,
     /// It holds what is desired and nothing else.
@@ -126,6 +130,8 @@ pub struct NftablesDriver {
     /// When the kernel is asked again for what it refused, and the pause before that.
     amnesty: Option<(Instant, Duration)>,
     refusals: u64,
+    /// Until when a kernel without our table is left without one.
+    patient_until: Option<Instant>,
 }
 
 impl NftablesDriver {
@@ -164,6 +170,7 @@ impl NftablesDriver {
             retry: None,
             amnesty: None,
             refusals: 0,
+            patient_until: None,
         };
         driver.subscribe();
         Ok(driver)
@@ -265,7 +272,7 @@ impl Driver for NftablesDriver {
         let model = match (self.standing, &mut self.model) {
             (Standing::Whole, Some(model)) => model,
             // Only what is read back can be told from what is new.
-            (Standing::Unknown | Standing::Kept | Standing::Whole, _) => {
+            (Standing::Unknown | Standing::Foreign | Standing::Kept | Standing::Whole, _) => {
                 return self.read_back(store, Self::sweep_for(store), FxHashMap::default());
             }
         };
@@ -301,6 +308,7 @@ impl Driver for NftablesDriver {
                 let receipt = self.read_back(store, Self::sweep_for(store), FxHashMap::default())?;
                 return Ok(Finding::Repaired(receipt));
             }
+            Standing::Foreign => return self.look_at_what_was_before(store),
             Standing::Kept | Standing::Whole => {}
         }
         if let Some(drift) = self.find_drift(now)? {
@@ -331,7 +339,7 @@ impl Driver for NftablesDriver {
         let network = self.model.as_ref().and_then(Model::network_fault);
         let neighbours = self.surroundings.found();
         let refused_sets = self.model.as_ref().map(Model::refused_sets).unwrap_or_default();
-        report::report(
+        let mut report = report::report(
             &self.counts(),
             &self.drift,
             &self.outcomes,
@@ -339,7 +347,9 @@ impl Driver for NftablesDriver {
             network,
             &refused_sets,
             neighbours,
-        )
+        );
+        report.problems.extend(self.other_layout());
+        report
     }
 
     fn rule_counts(&mut self, store: &PolicyStore) -> Result<RuleCounts, DriverError> {

@@ -4,8 +4,8 @@
 //! does so piece by piece and says which pieces changed (`edits`); `plan` puts
 //! these in the order of a transaction; `encode` gives them to the kernel by
 //! netlink and `text` prints them for people. `readback` and `adopt` go the other
-//! way: from what the kernel holds to the edits that are missing. `held` keeps prints
-//! of what the kernel must hold, so that the driver can look at it piece by piece.
+//! way: from what the kernel holds to the edits that are missing; `layout` says whether
+//! it can be edited at all. `held` keeps prints of what the kernel must hold, so that the driver can look at it piece by piece.
 
 mod adopt;
 mod driver;
@@ -15,6 +15,7 @@ pub mod flow_log;
 mod garbage;
 mod held;
 pub mod ir;
+mod layout;
 mod lists;
 mod lower;
 mod model;

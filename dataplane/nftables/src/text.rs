@@ -3,7 +3,7 @@
 //! `nft -f -` loads the text, and what it loads lists the same as what
 //! [`crate::encode`] programs.
 
-use std::fmt::{self, Display, Write as _};
+use std::fmt::{self, Display};
 
 use caracal_net::{Family, PortRange, Protocol};
 
@@ -12,19 +12,17 @@ use crate::ir::{
     Base, BaseKind, Chain, CtState, Element, Hook, IcmpField, Match, Op, REVOKED_LABEL, Rate, Rule, Ruleset, Set,
     SetKind, Side, Statement, TABLE, Verdict, Via,
 };
+use crate::layout;
 
 impl Display for Ruleset {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "table inet {TABLE} {{")?;
-        let mut first = true;
-        let mut blank =
-            |f: &mut fmt::Formatter<'_>| if std::mem::take(&mut first) { Ok(()) } else { f.write_char('\n') };
+        writeln!(f, "table inet {TABLE} {{\n\tcomment \"{}\"", layout::comment())?;
         for set in &self.sets {
-            blank(f)?;
+            writeln!(f)?;
             set.fmt(f)?;
         }
         for chain in &self.chains {
-            blank(f)?;
+            writeln!(f)?;
             chain.fmt(f)?;
         }
         f.write_str("}\n")

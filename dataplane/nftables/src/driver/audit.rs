@@ -20,6 +20,7 @@ use super::{NftablesDriver, unanswered};
 use crate::encode;
 use crate::held::Print;
 use crate::ir::SetSpec;
+use crate::layout;
 use crate::readback;
 
 /// The part of a core that looking through the table may take: one in this many.
@@ -211,10 +212,11 @@ impl NftablesDriver {
         }
     }
 
-    /// Whether the table is gone, or has more or fewer objects.
+    /// Whether the table is gone, asleep, or has more or fewer objects.
     pub(super) fn table_drift(&mut self) -> Result<Option<What>, QueryError> {
         let table = self.socket.table(&self.table)?;
         Ok(match table {
+            Some(table) if layout::is_dormant(&table) => Some(What::Dormant),
             Some(table) if Some(table.handle) == self.known.table => {
                 let objects = self.held.chains.len() + self.held.sets.len();
                 let counted = usize::try_from(table.objects.saturating_sub(self.known.others));

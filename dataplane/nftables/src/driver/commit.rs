@@ -11,6 +11,7 @@ use super::{NftablesDriver, RefusedObjects, Standing};
 use crate::encode;
 use crate::held::Print;
 use crate::ir::Element;
+use crate::layout;
 use crate::model::{Model, Object};
 use crate::plan::{Edit, Step};
 
@@ -98,7 +99,7 @@ impl NftablesDriver {
                     true => nft::Ownership::OwnedPersistent,
                     false => nft::Ownership::Shared,
                 };
-                batch.add_table(&nft::Table { ownership, comment: None })
+                batch.add_table(&nft::Table { ownership, comment: Some(layout::comment()) })
             }
             Step::DeleteTable => batch.delete_table(),
             Step::AddSet(spec) => batch.add_set(&encode::set(spec)),

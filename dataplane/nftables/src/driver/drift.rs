@@ -20,6 +20,8 @@ pub(super) struct Drift {
 pub(super) enum What {
     /// The table is gone, or another one has its name.
     Table,
+    /// No packet meets its chains.
+    Dormant,
     /// Chains or sets came or went.
     Objects,
     /// A chain that should be there is not.
@@ -44,6 +46,7 @@ impl fmt::Display for What {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Table => f.write_str("the table was deleted"),
+            Self::Dormant => f.write_str("the table was made dormant"),
             Self::Objects => f.write_str("chains or sets were added or deleted"),
             Self::ChainGone(name) => write!(f, "chain {name} was deleted"),
             Self::ChainAdded(name) => write!(f, "chain {name} was added"),

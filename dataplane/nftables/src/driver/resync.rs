@@ -7,10 +7,12 @@ use caracal_program::{DriverError, PolicyStore, Receipt, Sweep};
 use caracal_sys::nft::{Guard, Name};
 
 use super::commit::Failure;
+use super::predecessor::Before;
 use super::{FIRST_PAUSE, LARGE, LONGEST_PAUSE, NftablesDriver, REFUSED_PAUSES, RefusedObjects, Standing, unanswered};
 use crate::adopt::{self, Way};
 use crate::garbage::Garbage;
 use crate::held::Held;
+use crate::layout;
 use crate::model::Model;
 use crate::plan::{Step, plan};
 use crate::readback::Found;
@@ -55,6 +57,7 @@ impl NftablesDriver {
             match attempt {
                 Ok(mut receipt) => {
                     self.standing = match sweep {
+                        Sweep::Keep if self.model.is_none() => Standing::Foreign,
                         Sweep::Keep => Standing::Kept,
                         Sweep::Remove => Standing::Whole,
                     };
@@ -90,12 +93,17 @@ impl NftablesDriver {
     ) -> Result<Result<Receipt, Failure>, DriverError> {
         self.standing = Standing::Unknown;
         let generation = self.socket.generation().map_err(|error| unanswered("the generation", error))?;
-        let found = Found::read(&mut self.socket, &self.table).map_err(|error| unanswered("the table", error))?;
-        let version = |first: &Name| found.as_ref().map_or(0, |found| found.version(first));
-        let (mut model, mut desired) = Model::build(store, &self.settings, refused, version);
-        if let (Some(found), Sweep::Keep) = (&found, sweep) {
-            adopt::leave_out_checks_without_members(found, &mut desired);
+        let before_us = self.before_us()?;
+        let is_other = before_us == Before::OtherLayout;
+        if sweep == Sweep::Keep && self.leave_alone(before_us, generation)? {
+            return Ok(Ok(Receipt::default()));
         }
+        let found = match is_other {
+            true => None,
+            false => Found::read(&mut self.socket, &self.table).map_err(|error| unanswered("the table", error))?,
+        };
+        let version = |first: &Name| found.as_ref().map_or(0, |found| found.version(first));
+        let (mut model, desired) = Model::build(store, &self.settings, refused, version);
         // What is made from nothing is noted step by step.
         let mut held = found.is_some().then(|| Held::desired(&desired));
         let mut others = 0;
@@ -104,7 +112,9 @@ impl NftablesDriver {
             None => {
                 self.known = super::Known { owned: wants_ownership, ..super::Known::default() };
                 self.held = Held::default();
-                let mut steps = vec![Step::AddTable];
+                let mut steps = Vec::new();
+                steps.extend(is_other.then_some(Step::DeleteTable));
+                steps.push(Step::AddTable);
                 steps.extend(plan(desired, Garbage::default()));
                 (steps, Garbage::default())
             }
@@ -121,10 +131,11 @@ impl NftablesDriver {
                         .map_err(|error| unanswered("the elements of sets", error))?,
                 };
                 let takes_over = self.known.owned && !is_ours;
+                let wakes = layout::is_dormant(&found.table);
                 match way {
                     Way::Change(edits, leftovers) => {
                         let mut steps = Vec::new();
-                        steps.extend(takes_over.then_some(Step::AddTable));
+                        steps.extend((takes_over || wakes).then_some(Step::AddTable));
                         let chains = found.chains.iter().map(|(name, found)| (name, found.chain.base));
                         if let Some(held) = &mut held {
                             held.and_found(chains, found.sets.keys());

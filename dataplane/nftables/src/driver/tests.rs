@@ -21,6 +21,7 @@ mod flow_log;
 mod live_edit;
 mod network;
 mod packets;
+mod predecessor;
 
 fn driver() -> NftablesDriver {
     driver_with(|settings| settings.ownership = Ownership::Shared)

@@ -77,11 +77,11 @@ const DAMAGE: &[(&str, usize)] = &[
     ),
     (
         "flush chain inet caracal policy-ingress/NetworkPolicy/default/web; delete set inet caracal addrs4/s/clients; add set inet caracal addrs4/s/clients { type ipv6_addr; }",
-        90,
+        91,
     ),
-    ("delete table inet caracal", 89),
-    ("flush ruleset", 89),
-    ("delete table inet caracal; add table inet caracal", 88),
+    ("delete table inet caracal", 90),
+    ("flush ruleset", 90),
+    ("delete table inet caracal; add table inet caracal", 91),
 ];
 
 #[test]

@@ -135,32 +135,6 @@ fn so_it_does_with_every_setting() {
     });
 }
 
-/// A table of an older layout gets its check of sources when all sources are known.
-#[test]
-fn an_upgrade_checks_sources_once_it_knows_them() {
-    let mut world = open();
-    world.endpoint_at("ns/0", "cali0", &["10.0.0.1"], &[]);
-    in_namespace(|| {
-        apply(&mut driver(), &mut world);
-        for command in [
-            "delete chain inet caracal prerouting-source",
-            "delete chain inet caracal workload-source",
-            "delete set inet caracal workload-addrs4",
-            "delete set inet caracal workload-nets4",
-        ] {
-            nft(&[command], "").expect("nft deletes it");
-        }
-        let mut upgraded = driver();
-        upgraded.resync(&World::default().store, Sweep::Keep).expect("the kernel takes it");
-        assert!(!listing().contains("prerouting-source"));
-        upgraded.resync(&world.store, Sweep::Remove).expect("the kernel takes it");
-        assert!(listing().contains("prerouting-source") && listing().contains("\"cali0\" . 10.0.0.1"));
-        // What is there already stays, whoever has been told of so far.
-        driver().resync(&World::default().store, Sweep::Keep).expect("the kernel takes it");
-        assert!(listing().contains("prerouting-source") && listing().contains("\"cali0\" . 10.0.0.1"));
-    });
-}
-
 fn from(src: &str, dst: &str) -> Packet {
     let [src, dst] = [src, dst].map(|addr| addr.parse().expect("an address"));
     Packet::new(src, dst, Protocol::UDP, Transport::Ports { src: 1024, dst: 80 }).expect("one family")
