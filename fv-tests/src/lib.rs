@@ -7,9 +7,11 @@
 
 pub mod agent;
 pub mod cluster;
+pub mod load;
 pub mod matrix;
 pub mod oracle;
 pub mod pod;
+pub mod policies;
 pub mod probe;
 pub mod reference;
 pub mod scenario;

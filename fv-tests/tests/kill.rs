@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use caracal_fv_tests::agent::{Process, datastore};
 use caracal_fv_tests::cluster::{Cluster, NODE};
 use caracal_fv_tests::pod::pod;
+use caracal_fv_tests::policies::CLIENT_ONLY;
 use caracal_fv_tests::stream::Stream;
 use caracal_fv_tests::tap::{Seen, Tap};
 use nix::sys::signal::{Signal, kill};
@@ -19,15 +20,6 @@ const PATIENCE: Duration = Duration::from_secs(15);
 
 /// A frame that never comes.
 const NEVER: usize = usize::MAX;
-
-const CLIENT_ONLY: &str = r"
-apiVersion: networking.k8s.io/v1
-kind: NetworkPolicy
-metadata: {name: client-only, namespace: default}
-spec:
-  podSelector: {matchLabels: {role: server}}
-  ingress: [{from: [{podSelector: {matchLabels: {role: client}}}]}]
-";
 
 const NO_WAY_OUT: &str = r"
 apiVersion: networking.k8s.io/v1

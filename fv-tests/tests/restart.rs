@@ -7,20 +7,12 @@ use caracal_fv_tests::agent::Process;
 use caracal_fv_tests::cluster::Cluster;
 use caracal_fv_tests::matrix::{agree, differences, flows, observe};
 use caracal_fv_tests::pod::pod;
+use caracal_fv_tests::policies::CLIENT_ONLY;
 use caracal_fv_tests::reference::Evaluator;
 use caracal_fv_tests::stream::Stream;
 use tempfile::TempDir;
 
 const CONVERGENCE: Duration = Duration::from_secs(10);
-
-const CLIENT_ONLY: &str = r"
-apiVersion: networking.k8s.io/v1
-kind: NetworkPolicy
-metadata: {name: client-only, namespace: default}
-spec:
-  podSelector: {matchLabels: {role: server}}
-  ingress: [{from: [{podSelector: {matchLabels: {role: client}}}]}]
-";
 
 /// `client` may reach `server`, `other` may not.
 fn cluster() -> anyhow::Result<Cluster> {

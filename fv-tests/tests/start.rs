@@ -13,6 +13,7 @@ use caracal_fv_tests::agent::Process;
 use caracal_fv_tests::cluster::{Cluster, NODE, Peer};
 use caracal_fv_tests::matrix::agree;
 use caracal_fv_tests::pod::{interface_name, pod};
+use caracal_fv_tests::policies::ONLY_FRIENDS;
 use caracal_fv_tests::reference::Evaluator;
 use caracal_fv_tests::wiring;
 use caracal_sys::netns::NetNs;
@@ -25,15 +26,6 @@ const PORT: u16 = 4000;
 /// Pods that start together, and how often; `CARACAL_SOAK` gives the factor.
 const TOGETHER: usize = 20;
 const ROUNDS: usize = 10;
-
-const ONLY_FRIENDS: &str = r"
-apiVersion: networking.k8s.io/v1
-kind: NetworkPolicy
-metadata: {name: only-friends, namespace: default}
-spec:
-  podSelector: {matchLabels: {role: server}}
-  ingress: [{from: [{podSelector: {matchLabels: {friend: 'yes'}}}]}]
-";
 
 /// Sockets of a peer, one for each of its addresses, that keep what arrives.
 fn sinks(peer: &Peer) -> anyhow::Result<Vec<UdpSocket>> {
