@@ -117,6 +117,7 @@ impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
         }
         let taken_over = half.driver.resync(&half.store, Sweep::Keep);
         half.settle_driver(now, taken_over);
+        half.driver.look_ahead();
         half.next_poll = now + half.driver.poll_interval();
         half
     }
@@ -155,8 +156,8 @@ impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
                 self.flows.answered(now);
                 Ok(None)
             }
-            Some(to_data::Frame::Welcome(_) | to_data::Frame::Refusal(_) | to_data::Frame::Extension(_)) | None => {
             // The link answers these itself; an extension with an unknown name is nobody's.
+            Some(to_data::Frame::Welcome(_) | to_data::Frame::Refusal(_) | to_data::Frame::Extension(_)) | None => {
                 Ok(None)
             }
         };
@@ -210,8 +211,8 @@ impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
             let retold = self.put_in_force(&[]);
             self.settle_driver(now, retold);
         }
-            self.settle_interface(now, &interface);
         for interface in self.workloads.due(now) {
+            self.settle_interface(now, &interface);
         }
         if is_due(self.review_due()) {
             self.review(now);
@@ -263,8 +264,8 @@ impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
         report.measurements.extend(self.workloads.measurements());
         report.measurements.extend(self.revocation.measurements());
         report.measurements.extend(self.flows.measurements());
-        let failure = self.failure.as_ref();
         let of = |subject: &str, reason: String| Problem { subject: subject.to_owned(), reason };
+        let failure = self.failure.as_ref();
         let failure =
             failure.map(|why| of("rules", format!("cannot be put in force, the last good ones stand: {why}")));
         let blind = self.blind.as_ref().map(|why| of("rules", format!("cannot be looked at: {why}")));
@@ -272,8 +273,8 @@ impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
         report.problems.extend(self.outcomes.problems());
         report.problems.extend(self.hosts.problems(&self.store));
         report.problems.extend(self.flows.problems());
-    }
         report
+    }
 
     fn revision(&mut self, now: Instant, revision: Revision) -> FromData {
         let Revision { position, changes, stamp: _, misunderstood, kind } = &revision;
@@ -436,11 +437,11 @@ impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
         if let Err(error) = self.driver.configure(&rules) {
             error!(error = chain(&error), "the settings cannot be used; the old ones stay");
         }
-    }
         if rules.flow_logs { Telling::Yes } else { Telling::No }
+    }
 
-        self.enable_forwarding();
     fn settle_interface(&mut self, now: Instant, interface: &SmolStr) {
+        self.enable_forwarding();
         let link = self.interfaces.state(interface);
         if let Some((id, networking)) = self.workloads.settle(now, interface, link, &mut self.host) {
             if let Networking::Failed(reason) = &networking {

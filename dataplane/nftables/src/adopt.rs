@@ -7,8 +7,9 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use crate::edits::{ChainEdit, Edits, ElementEdit};
 use crate::encode;
 use crate::garbage::Garbage;
+use crate::held::Held;
 use crate::ir::{Chain, Element, IfName};
-use crate::readback::{self, Found, FoundChain};
+use crate::readback::{self, Found, FoundSet};
 
 /// The way from the kernel's state to the desired one.
 #[derive(Debug)]
@@ -21,18 +22,22 @@ pub(crate) enum Way {
 }
 
 /// Compares what the kernel holds with what is desired. `desired` makes
-/// everything from nothing.
+/// everything from nothing, and `prints` are of it.
 pub(crate) fn compare(
     socket: &mut NftSocket,
     table: &TableId,
-    found: &Found,
+    found: &mut Found,
     desired: Edits,
+    prints: &Held,
     sweep: Sweep,
 ) -> Result<Way, QueryError> {
     if !can_change(found, &desired) {
         return Ok(Way::Rebuild(desired));
     }
-    let Some(held) = read_elements(socket, table, found, &desired)? else { return Ok(Way::Rebuild(desired)) };
+    found.look_at_elements(socket, table, desired.sets.iter().map(|spec| &spec.name))?;
+    let Some(differing) = read_differing(socket, table, found, &desired, prints)? else {
+        return Ok(Way::Rebuild(desired));
+    };
     let mut edits = Edits::default();
     let mut unwanted_sets: FxHashSet<&Name> = found.sets.keys().collect();
     let mut contents: FxHashMap<Name, Vec<Element>> =
@@ -44,8 +49,9 @@ pub(crate) fn compare(
             edits.change(ElementEdit { set: spec, add: wanted, delete: Vec::new() });
             continue;
         }
+        let Some(held) = differing.get(&spec.name) else { continue };
         let told: FxHashSet<IfName> = wanted.iter().filter_map(Element::interface).copied().collect();
-        let (add, mut delete) = difference(&held[&spec.name], wanted);
+        let (add, mut delete) = difference(held, wanted);
         if sweep == Sweep::Keep && spec.kind.is_of_interfaces() {
             // An interface that the control half has not told of yet keeps what it has.
             delete.retain(|gone| gone.interface().is_some_and(|interface| told.contains(interface)));
@@ -56,13 +62,13 @@ pub(crate) fn compare(
     for edit in desired.chains {
         let (ChainEdit::Create(chain) | ChainEdit::Rewrite(chain)) = edit;
         unwanted_chains.remove(&chain.name);
-        if found.chains.get(&chain.name).is_some_and(|held| held.chain.base != encode::chain(&chain).base) {
+        if found.chains.get(&chain.name).is_some_and(|held| held.base != encode::chain(&chain).base) {
             let bare = Chain { name: chain.name.clone(), base: chain.base, rules: Vec::new() };
             edits.policies.push(bare);
         }
         match found.chains.get(&chain.name) {
             None => edits.chains.push(ChainEdit::Create(chain)),
-            Some(held) if has_rules(held, &chain) => {}
+            Some(held) if prints.chains.get(&chain.name).and_then(|wanted| wanted.rules) == Some(held.rules) => {}
             Some(_) => edits.chains.push(ChainEdit::Rewrite(chain)),
         }
     }
@@ -73,26 +79,27 @@ pub(crate) fn compare(
     Ok(Way::Change(edits, garbage))
 }
 
-/// Reads the elements of the desired sets that are there; `None` if one of them
-/// has an element that cannot be one of ours.
-fn read_elements(
+/// Reads the elements of the desired sets that are there and have others than they
+/// should; `None` if one of them has an element that cannot be one of ours.
+fn read_differing(
     socket: &mut NftSocket,
     table: &TableId,
     found: &Found,
     desired: &Edits,
+    prints: &Held,
 ) -> Result<Option<FxHashMap<Name, Vec<Element>>>, QueryError> {
-    let mut held = FxHashMap::default();
-    for spec in desired.sets.iter().filter(|spec| found.sets.contains_key(&spec.name)) {
+    let mut differing = FxHashMap::default();
+    for spec in &desired.sets {
+        let Some(FoundSet { elements, .. }) = found.sets.get(&spec.name) else { continue };
+        let wanted = prints.sets.get(&spec.name).and_then(|held| held.contents).map(|(_, print)| print);
+        if elements.is_some() && *elements == wanted {
+            continue;
+        }
         let listed = socket.elements(table, &spec.name)?;
         let Some(elements) = readback::elements(spec.kind, listed) else { return Ok(None) };
-        held.insert(spec.name.clone(), elements);
+        differing.insert(spec.name.clone(), elements);
     }
-    Ok(Some(held))
-}
-
-fn has_rules(held: &FoundChain, chain: &Chain) -> bool {
-    let mut pairs = held.rules.iter().zip(&chain.rules);
-    held.rules.len() == chain.rules.len() && pairs.all(|(held, wanted)| *held == encode::rule(wanted))
+    Ok(Some(differing))
 }
 
 /// Whether chains and sets of the desired names are of the desired kinds.
@@ -100,15 +107,15 @@ fn can_change(found: &Found, desired: &Edits) -> bool {
     let chains = desired.chains.iter().all(|edit| {
         let chain = edit.chain();
         found.chains.get(&chain.name).is_none_or(|held| {
-            let (held, wanted) = (held.chain.base, encode::chain(chain).base);
+            let (held, wanted) = (held.base, encode::chain(chain).base);
             // The policy can be changed, the rest cannot.
             held.map(|held| nft::Base { policy: nft::Policy::Accept, ..held }) == wanted
         })
     });
     let sets = desired.sets.iter().all(|spec| match found.sets.get(&spec.name) {
         None => true,
-        Some(None) => false,
-        Some(Some(held)) => nft::Set { size: None, ..held.clone() } == encode::set(spec),
+        Some(FoundSet { set: None, .. }) => false,
+        Some(FoundSet { set: Some(held), .. }) => nft::Set { size: None, ..held.clone() } == encode::set(spec),
     });
     chains && sets
 }

@@ -23,6 +23,7 @@ use caracal_program::{
 use caracal_sys::nft::{Batch, Features, Monitor, Name, NftSocket, QueryError, TableId};
 use counters::Counters;
 use drift::DriftLog;
+use resync::Ahead;
 use rustc_hash::FxHashMap;
 use surroundings::Surroundings;
 
@@ -34,7 +35,7 @@ use crate::settings::{Events, Ownership, Settings};
 
 /// How often the generation is looked at if the kernel lets nobody else change
 /// the table: then it can only vanish with the namespace.
-const OWNED_POLL: Duration = Duration::from_millis(250);
+const OWNED_POLL: Duration = Duration::from_secs(1);
 
 /// How often it is looked at if anybody may change the table.
 const SHARED_POLL: Duration = Duration::from_millis(25);
@@ -117,6 +118,8 @@ pub struct NftablesDriver {
     told: Option<Stamp>,
     known: Known,
     held: Held,
+    /// What was looked at for the next resync.
+    ahead: Option<Ahead>,
     counters: Counters,
     /// Of the steps that are being sent.
     prints: Vec<Print>,
@@ -161,6 +164,7 @@ impl NftablesDriver {
             told: None,
             known: Known::default(),
             held: Held::default(),
+            ahead: None,
             counters: Counters::default(),
             prints: Vec::new(),
             audit: Audit::default(),
@@ -296,6 +300,12 @@ impl Driver for NftablesDriver {
             return Ok(receipt);
         }
         self.read_back(store, sweep, FxHashMap::default())
+    }
+
+    fn look_ahead(&mut self) {
+        if let Err(error) = self.look_at_table() {
+            tracing::debug!(%error, "cannot look at the table ahead of the first snapshot");
+        }
     }
 
     fn poll(&mut self, store: &PolicyStore) -> Result<Finding, DriverError> {

@@ -153,8 +153,7 @@ impl Held {
         for edit in &edits.chains {
             let name = &edit.chain().name;
             let Some(found) = found.chains.get(name) else { continue };
-            let rules = Some(Print::of_rules(&found.rules));
-            self.chains.insert(name.clone(), HeldChain { base: found.chain.base, rules });
+            self.chains.insert(name.clone(), HeldChain { base: found.base, rules: Some(found.rules) });
         }
     }
 

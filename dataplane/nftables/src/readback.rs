@@ -3,58 +3,107 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use caracal_net::{Family, Port, PortRange, Protocol};
-use caracal_sys::nft::{self, Expr, Key, ListedChain, ListedTable, Name, NftSocket, QueryError, TableId};
+use caracal_sys::nft::{
+    self, Field, Glance, Key, ListedChain, ListedTable, Name, NftSocket, QueryError, SetData, TableId,
+};
 use rustc_hash::FxHashMap;
 
+use crate::held::Print;
 use crate::ir::{Element, IfName, SetKind, Verdict};
 use crate::names;
 
 /// The bytes of an interface's name in a key (`IFNAMSIZ`).
 const NAME: usize = 16;
 
-/// The table as the kernel holds it, without elements.
+/// Sets whose elements are looked at without a question between, so that others who
+/// commit all the time can make only so much be looked at again.
+const SETS_AT_ONCE: usize = 64;
+
+/// How often something is looked at again that others changed meanwhile.
+const ATTEMPTS: usize = 16;
+
+/// The table as the kernel holds it: of rules and elements there are prints only.
 #[derive(Debug)]
 pub(crate) struct Found {
     pub(crate) table: ListedTable,
     pub(crate) chains: FxHashMap<Name, FoundChain>,
-    /// Sets and maps; `None` for one that is of no kind of ours.
-    pub(crate) sets: FxHashMap<Name, Option<nft::Set>>,
+    pub(crate) sets: FxHashMap<Name, FoundSet>,
     /// The highest version of each set that has been copied, by its first name.
     versions: FxHashMap<Name, u32>,
 }
 
 #[derive(Debug)]
 pub(crate) struct FoundChain {
-    pub(crate) chain: nft::Chain,
-    /// The rules, with counters at zero.
-    pub(crate) rules: Vec<nft::Rule>,
+    pub(crate) base: Option<nft::Base>,
+    pub(crate) rules: Print,
+}
+
+/// A set or map.
+#[derive(Debug)]
+pub(crate) struct FoundSet {
+    /// `None` if it is of no kind of ours.
+    pub(crate) set: Option<nft::Set>,
+    /// `None` if they have not been looked at, or if one of them cannot be ours.
+    pub(crate) elements: Option<Print>,
 }
 
 impl Found {
-    /// Reads the table; `None` if there is none.
+    /// Reads the table without elements; `None` if there is none.
     pub(crate) fn read(socket: &mut NftSocket, table: &TableId) -> Result<Option<Self>, QueryError> {
         let Some(listed) = socket.table(table)? else { return Ok(None) };
-        let mut chains: FxHashMap<Name, FoundChain> = FxHashMap::default();
-        for ListedChain { chain, .. } in socket.chains(table)? {
-            chains.insert(chain.name.clone(), FoundChain { chain, rules: Vec::new() });
-        }
-        for mut listed in socket.rules(table)? {
-            for expr in &mut listed.rule.exprs {
-                if let Expr::Counter { .. } = expr {
-                    *expr = Expr::COUNTER;
+        let chains = socket
+            .chains(table)?
+            .into_iter()
+            .map(|ListedChain { chain, .. }| (chain.name, FoundChain { base: chain.base, rules: Print::default() }));
+        let mut chains: FxHashMap<Name, FoundChain> = chains.collect();
+        until_whole(socket, "rules", |glance| {
+            chains.values_mut().for_each(|found| found.rules = Print::default());
+            glance.rules(table, |chain, rule| {
+                if let Some(found) = chains.get_mut(chain) {
+                    found.rules = found.rules.then(Print::of_rule(rule));
                 }
-            }
-            if let Some(found) = chains.get_mut(&listed.chain) {
-                found.rules.push(listed.rule);
-            }
-        }
-        let sets: FxHashMap<_, _> = socket.sets(table)?.into_iter().map(|listed| (listed.name, listed.set)).collect();
+            })
+        })?;
+        let sets = socket.sets(table)?.into_iter();
+        let sets: FxHashMap<_, _> =
+            sets.map(|listed| (listed.name, FoundSet { set: listed.set, elements: None })).collect();
         let mut versions: FxHashMap<Name, u32> = FxHashMap::default();
         for (first, version) in sets.keys().filter_map(names::ip_set_copy) {
             let highest = versions.entry(first).or_default();
             *highest = version.max(*highest);
         }
         Ok(Some(Self { table: listed, chains, sets, versions }))
+    }
+
+    /// Looks at the elements of all sets.
+    pub(crate) fn look_at_all_elements(&mut self, socket: &mut NftSocket, table: &TableId) -> Result<(), QueryError> {
+        let names: Vec<Name> = self.sets.keys().cloned().collect();
+        self.look_at_elements(socket, table, names.iter())
+    }
+
+    /// Looks at the elements of these sets, unless that was done before.
+    pub(crate) fn look_at_elements<'a>(
+        &mut self,
+        socket: &mut NftSocket,
+        table: &TableId,
+        names: impl Iterator<Item = &'a Name>,
+    ) -> Result<(), QueryError> {
+        let kind = |found: &FoundSet| found.set.as_ref().filter(|_| found.elements.is_none()).and_then(kind_of);
+        let unseen = names.filter_map(|name| Some((name, self.sets.get(name).and_then(kind)?)));
+        let unseen: Vec<(&Name, SetKind)> = unseen.collect();
+        for some in unseen.chunks(SETS_AT_ONCE) {
+            until_whole(socket, "elements", |glance| {
+                for (name, kind) in some {
+                    let mut seen = SeenElements::of(*kind);
+                    glance.elements(table, name, |element| seen.add(element))?;
+                    if let Some(found) = self.sets.get_mut(*name) {
+                        found.elements = seen.print();
+                    }
+                }
+                Ok(())
+            })?;
+        }
+        Ok(())
     }
 
     /// How many things the table has that are neither chains nor sets of a kind that
@@ -67,6 +116,75 @@ impl Found {
     /// The highest version that the kernel holds of an IP set's kernel set.
     pub(crate) fn version(&self, first: &Name) -> u32 {
         self.versions.get(first).copied().unwrap_or(0)
+    }
+}
+
+/// Looks again until nobody committed meanwhile.
+fn until_whole(
+    socket: &mut NftSocket,
+    what: &'static str,
+    mut look: impl FnMut(&mut Glance<'_>) -> Result<(), QueryError>,
+) -> Result<(), QueryError> {
+    for _ in 0..ATTEMPTS {
+        if socket.glance(&mut look)?.is_some() {
+            return Ok(());
+        }
+    }
+    Err(QueryError::Restless { what })
+}
+
+/// The kind that [`crate::encode::set`] makes a set of; `None` if it makes none like this.
+fn kind_of(set: &nft::Set) -> Option<SetKind> {
+    use nft::SetKind::{Hash, Interval, Ranges};
+    let family = |field: &Field| match field {
+        Field::Ipv4 => Some(Family::V4),
+        Field::Ipv6 => Some(Family::V6),
+        Field::Protocol | Field::Port | Field::Mark | Field::IfName => None,
+    };
+    Some(match (set.kind, set.data, set.key.as_slice()) {
+        (Hash, SetData::Verdict, [Field::IfName]) => SetKind::Interfaces,
+        (Hash, SetData::None, [Field::Port]) => SetKind::Ports,
+        (Hash, SetData::None, [Field::Protocol]) => SetKind::Protocols,
+        (Hash, SetData::None, [address, Field::Protocol, Field::Port]) => SetKind::AddrPorts(family(address)?),
+        (Hash, SetData::None, [Field::IfName, address]) => SetKind::WorkloadAddrs(family(address)?),
+        (Hash, SetData::None, [address]) => SetKind::Addrs(family(address)?),
+        (Interval, SetData::None, [Field::Port]) => SetKind::PortRanges,
+        (Interval, SetData::None, [address]) => SetKind::Nets(family(address)?),
+        (Ranges, SetData::None, [Field::IfName, address]) => SetKind::WorkloadNets(family(address)?),
+        _ => return None,
+    })
+}
+
+/// The elements of a set that were seen so far.
+pub(crate) struct SeenElements {
+    kind: SetKind,
+    /// `None` once there is one that cannot be ours.
+    sum: Option<Print>,
+    /// Of ranges, which are known only when both ends are.
+    bounds: Vec<nft::Element>,
+}
+
+impl SeenElements {
+    /// None of a set of a kind.
+    pub(crate) fn of(kind: SetKind) -> Self {
+        Self { kind, sum: Some(Print::default()), bounds: Vec::new() }
+    }
+
+    pub(crate) fn add(&mut self, element: nft::Element) {
+        if self.kind.is_interval() {
+            self.bounds.push(element);
+            return;
+        }
+        let element = single(self.kind, element);
+        self.sum = self.sum.zip(element).map(|(sum, element)| sum.plus(Print::of_elements([&element])));
+    }
+
+    /// The print of all of them; `None` if one cannot be ours.
+    pub(crate) fn print(self) -> Option<Print> {
+        match self.kind.is_interval() {
+            true => elements(self.kind, self.bounds).map(|elements| Print::of_elements(&elements)),
+            false => self.sum,
+        }
     }
 }
 
@@ -147,7 +265,7 @@ fn range(kind: SetKind, first: &[u8], behind: Option<&[u8]>) -> Option<Element> 
 }
 
 /// An element that stands for one key; `None` if it cannot be one of ours.
-pub(crate) fn single(kind: SetKind, element: nft::Element) -> Option<Element> {
+fn single(kind: SetKind, element: nft::Element) -> Option<Element> {
     let key = match (element.key, kind) {
         (Key::Range(first, last), SetKind::WorkloadNets(family)) => {
             let (name, first) = source(family, first.as_bytes())?;
@@ -213,4 +331,25 @@ fn addr(family: Family, bytes: &[u8]) -> Option<IpAddr> {
 
 fn port(bytes: &[u8]) -> Option<Port> {
     Some(Port::from_be_bytes(bytes.try_into().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::encode;
+    use crate::ir::SetSpec;
+
+    #[test]
+    fn a_set_of_ours_tells_its_kind() {
+        let of_no_family = [SetKind::Ports, SetKind::PortRanges, SetKind::Protocols, SetKind::Interfaces];
+        let of_a_family =
+            [SetKind::Addrs, SetKind::Nets, SetKind::AddrPorts, SetKind::WorkloadAddrs, SetKind::WorkloadNets];
+        let of_a_family = of_a_family.into_iter().flat_map(|kind| Family::ALL.map(kind));
+        for kind in of_a_family.chain(of_no_family) {
+            let set = encode::set(&SetSpec { name: Name::new("set").expect("a name"), kind });
+            assert_eq!(kind_of(&set), Some(kind));
+        }
+        let foreign = nft::Set::new(Name::new("set").expect("a name"), nft::SetKind::Hash, [Field::Mark].as_slice());
+        assert_eq!(kind_of(&foreign), None);
+    }
 }

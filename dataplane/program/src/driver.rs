@@ -118,6 +118,11 @@ pub trait Driver: Send {
     /// [`DriverError`]; what was in force stays so.
     fn resync(&mut self, store: &PolicyStore, sweep: Sweep) -> Result<Receipt, DriverError>;
 
+    /// Reads ahead what the kernel holds, while nobody has said yet what it should:
+    /// the next [`Driver::resync`] then need not, unless somebody changes it
+    /// meanwhile. Changes nothing; what fails is read later.
+    fn look_ahead(&mut self) {}
+
     /// Looks for changes by others and repairs them; meant to be called every
     /// [`Driver::poll_interval`], and cheap when there are none.
     ///

@@ -4,7 +4,7 @@ use std::io;
 use std::time::Instant;
 
 use caracal_program::{DriverError, PolicyStore, Receipt, Sweep};
-use caracal_sys::nft::{Guard, Name};
+use caracal_sys::nft::{Guard, Name, QueryError};
 
 use super::commit::Failure;
 use super::predecessor::Before;
@@ -26,6 +26,14 @@ const OWNER: u32 = 2;
 
 /// `NFT_TABLE_F_PERSIST`: the table outlives its owner, and can be owned again.
 const PERSIST: u32 = 4;
+
+/// The table as it was seen before anything was asked for.
+#[derive(Debug)]
+pub(super) struct Ahead {
+    /// The generation before the look.
+    generation: u32,
+    found: Option<Found>,
+}
 
 impl NftablesDriver {
     /// After a failed transaction. What the kernel refused may be the fault of
@@ -98,17 +106,17 @@ impl NftablesDriver {
         if sweep == Sweep::Keep && self.leave_alone(before_us, generation)? {
             return Ok(Ok(Receipt::default()));
         }
-        let found = match is_other {
-            true => None,
-            false => Found::read(&mut self.socket, &self.table).map_err(|error| unanswered("the table", error))?,
+        let mut found = match self.ahead.take() {
+            _ if is_other => None,
+            Some(Ahead { generation: seen, found }) if seen == generation => found,
+            _ => Found::read(&mut self.socket, &self.table).map_err(|error| unanswered("the table", error))?,
         };
         let version = |first: &Name| found.as_ref().map_or(0, |found| found.version(first));
         let (mut model, desired) = Model::build(store, &self.settings, refused, version);
-        // What is made from nothing is noted step by step.
-        let mut held = found.is_some().then(|| Held::desired(&desired));
         let mut others = 0;
         let wants_ownership = self.wants_ownership();
-        let (steps, leftovers) = match &found {
+        // What is made from nothing is noted step by step.
+        let (steps, leftovers, held) = match &mut found {
             None => {
                 self.known = super::Known { owned: wants_ownership, ..super::Known::default() };
                 self.held = Held::default();
@@ -116,7 +124,7 @@ impl NftablesDriver {
                 steps.extend(is_other.then_some(Step::DeleteTable));
                 steps.push(Step::AddTable);
                 steps.extend(plan(desired, Garbage::default()));
-                (steps, Garbage::default())
+                (steps, Garbage::default(), None)
             }
             Some(found) => {
                 let is_owned = found.table.flags & OWNER != 0;
@@ -124,10 +132,11 @@ impl NftablesDriver {
                 let is_ownable = found.table.flags & PERSIST != 0;
                 others = found.others();
                 self.known.owned = wants_ownership && is_ownable;
+                let mut held = Held::desired(&desired);
                 // The flags of a table cannot be changed.
                 let way = match wants_ownership && !is_ownable && sweep == Sweep::Remove {
                     true => Way::Rebuild(desired),
-                    false => adopt::compare(&mut self.socket, &self.table, found, desired, sweep)
+                    false => adopt::compare(&mut self.socket, &self.table, found, desired, &held, sweep)
                         .map_err(|error| unanswered("the elements of sets", error))?,
                 };
                 let takes_over = self.known.owned && !is_ours;
@@ -136,24 +145,21 @@ impl NftablesDriver {
                     Way::Change(edits, leftovers) => {
                         let mut steps = Vec::new();
                         steps.extend((takes_over || wakes).then_some(Step::AddTable));
-                        let chains = found.chains.iter().map(|(name, found)| (name, found.chain.base));
-                        if let Some(held) = &mut held {
-                            held.and_found(chains, found.sets.keys());
-                            if sweep == Sweep::Keep {
-                                held.judge_no_interfaces();
-                            }
+                        let chains = found.chains.iter().map(|(name, found)| (name, found.base));
+                        held.and_found(chains, found.sets.keys());
+                        if sweep == Sweep::Keep {
+                            held.judge_no_interfaces();
                         }
                         self.held.note_rewritten(&edits, found);
                         steps.extend(plan(edits, Garbage::default()));
-                        (steps, leftovers)
+                        (steps, leftovers, Some(held))
                     }
                     Way::Rebuild(edits) => {
-                        held = None;
                         let mut steps = vec![Step::DeleteTable, Step::AddTable];
                         steps.extend(plan(edits, Garbage::default()));
                         self.known.owned = wants_ownership;
                         others = 0;
-                        (steps, Garbage::default())
+                        (steps, Garbage::default(), None)
                     }
                 }
             }
@@ -179,6 +185,20 @@ impl NftablesDriver {
             self.known.table = table.map(|table| table.handle);
         }
         Ok(sent)
+    }
+
+    /// Looks at the whole table before anybody asks for it: what is told first is then
+    /// compared with what was seen here, unless somebody committed since.
+    pub(super) fn look_at_table(&mut self) -> Result<(), QueryError> {
+        self.ahead = None;
+        self.socket.wait_for_commit()?;
+        let generation = self.socket.generation()?;
+        let mut found = Found::read(&mut self.socket, &self.table)?;
+        if let Some(found) = &mut found {
+            found.look_at_all_elements(&mut self.socket, &self.table)?;
+        }
+        self.ahead = Some(Ahead { generation, found });
+        Ok(())
     }
 
     pub(super) fn remove_table(&mut self) -> Result<(), DriverError> {

@@ -2,14 +2,13 @@
 //! rule and no element is kept, so that this costs little more than the listing.
 
 use caracal_program::{PolicyStore, Receipt};
-use caracal_sys::nft::{self, Glance, QueryError, TableId};
+use caracal_sys::nft::{Glance, QueryError, TableId};
 use nix::errno::Errno;
 
 use super::{NftablesDriver, Standing};
 use crate::held::{Held, HeldChain, HeldSet, Print};
-use crate::ir::SetKind;
 use crate::model::Affected;
-use crate::readback;
+use crate::readback::SeenElements;
 
 impl NftablesDriver {
     /// The receipt of a resync that has nothing to do; `None` if there is something,
@@ -101,7 +100,7 @@ impl SeenRules<'_> {
 fn has_elements(glance: &mut Glance<'_>, table: &TableId, held: &Held) -> Result<bool, QueryError> {
     for (name, HeldSet { contents }) in &held.sets {
         let Some((kind, wanted)) = *contents else { continue };
-        let mut seen = SeenElements { kind, sum: Some(Print::default()), bounds: Vec::new() };
+        let mut seen = SeenElements::of(kind);
         match glance.elements(table, name, |element| seen.add(element)) {
             Err(QueryError::Refused { errno: Errno::ENOENT, .. }) => return Ok(false),
             listed => listed?,
@@ -111,31 +110,4 @@ fn has_elements(glance: &mut Glance<'_>, table: &TableId, held: &Held) -> Result
         }
     }
     Ok(true)
-}
-
-/// The elements of a set that were seen so far.
-struct SeenElements {
-    kind: SetKind,
-    /// `None` once there is one that cannot be ours.
-    sum: Option<Print>,
-    /// Of ranges, which are known only when both ends are.
-    bounds: Vec<nft::Element>,
-}
-
-impl SeenElements {
-    fn add(&mut self, element: nft::Element) {
-        if self.kind.is_interval() {
-            self.bounds.push(element);
-            return;
-        }
-        let element = readback::single(self.kind, element);
-        self.sum = self.sum.zip(element).map(|(sum, element)| sum.plus(Print::of_elements([&element])));
-    }
-
-    fn print(self) -> Option<Print> {
-        match self.kind.is_interval() {
-            true => readback::elements(self.kind, self.bounds).map(|elements| Print::of_elements(&elements)),
-            false => self.sum,
-        }
-    }
 }

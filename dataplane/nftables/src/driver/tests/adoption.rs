@@ -1,8 +1,11 @@
 //! Restarts, damage by others, and what was there before.
 
+use std::sync::{Arc, Mutex};
+
 use super::*;
 use crate::garbage::WALK;
 use crate::settings::DenyAction;
+use crate::testing::faults::{Fault, Schedule, faulty_socket};
 
 /// Lets what was left without users be deleted.
 fn settle(driver: &mut NftablesDriver, world: &World) {
@@ -23,6 +26,37 @@ fn a_restart_finds_everything_as_it_must_be() {
         let receipt = resync(&mut driver(), &world, Sweep::Remove);
         assert_eq!((receipt.messages, receipt.transactions), (0, 0));
         assert_eq!(receipt.outcomes.len(), 1, "all outcomes after a resync");
+        assert_eq!(listing(), before);
+    });
+}
+
+#[test]
+fn what_was_looked_at_ahead_is_not_read_again_until_somebody_commits() {
+    let mut world = small();
+    in_namespace(|| {
+        apply(&mut driver(), &mut world);
+        let before = listing();
+        let schedule = Arc::new(Mutex::new(Schedule { fault: Fault::Slow, first: 0, lasting: 0, calls: 0 }));
+        let calls = || std::mem::take(&mut schedule.lock().expect("no test panics with it").calls);
+        let [afresh, ahead] = [false, true].map(|looks_ahead| {
+            let mut settings = Settings::default();
+            settings.ownership = Ownership::Shared;
+            let mut driver = NftablesDriver::over(settings, faulty_socket(&schedule)).expect("nf_tables");
+            assert_eq!(resync(&mut driver, &World::default(), Sweep::Keep).messages, 0);
+            if looks_ahead {
+                driver.look_ahead();
+            }
+            calls();
+            assert_eq!(resync(&mut driver, &world, Sweep::Remove).messages, 0);
+            calls()
+        });
+        assert!(ahead * 3 < afresh, "{ahead} calls, and {afresh} without a look ahead");
+
+        let mut driver = driver();
+        assert_eq!(resync(&mut driver, &World::default(), Sweep::Keep).messages, 0);
+        driver.look_ahead();
+        nft(&["-f", "-"], "delete element inet caracal addrs4/s/clients { 10.0.0.1 }").expect("nft does the damage");
+        assert_eq!(resync(&mut driver, &world, Sweep::Remove).messages, 1);
         assert_eq!(listing(), before);
     });
 }

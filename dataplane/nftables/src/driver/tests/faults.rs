@@ -30,6 +30,7 @@ impl Half {
         };
         let mut half = Self { driver, world, owes: false };
         half.owes = half.driver.resync(&half.world.store, Sweep::Keep).is_err();
+        half.driver.look_ahead();
         half
     }
 
