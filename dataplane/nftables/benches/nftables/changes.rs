@@ -8,9 +8,10 @@ use caracal_nftables::ir::IfName;
 use caracal_nftables::names;
 use caracal_program::{Direction, Driver, Sweep};
 
-use crate::floor::{Joins, policy_chain, set_name};
+use crate::ALLOCATOR;
+use crate::floor::{Joins, policy_chain, set_name, sources};
 use crate::sides::Sides;
-use crate::times::Times;
+use crate::times::{Times, median};
 use crate::workload::{NewPod, Spec, allow, members, policy_update};
 
 /// Rounds of the driver and of the floor.
@@ -103,7 +104,10 @@ fn text_of_coming(pod: &NewPod, to: &[(Direction, caracal_nftables::ir::Name)]) 
         line(format!("element inet caracal {map} {{ \"{interface}\" : jump {stub} }}"));
     }
     for set in &pod.sets {
-        line(format!("element inet caracal {} {{ {} }}", set_name(*set), pod.addr));
+        line(format!("element inet caracal {} {{ {} }}", set_name(*set), pod.member()));
+    }
+    for addr in pod.addrs {
+        line(format!("element inet caracal {} {{ \"{interface}\" . {addr} }}", sources(addr)));
     }
     text
 }
@@ -113,7 +117,10 @@ fn text_of_going(pod: &NewPod) -> String {
     let mut text = String::new();
     let mut line = |line: String| writeln!(text, "{line}").expect("a string takes any text");
     for set in &pod.sets {
-        line(format!("delete element inet caracal {} {{ {} }}", set_name(*set), pod.addr));
+        line(format!("delete element inet caracal {} {{ {} }}", set_name(*set), pod.member()));
+    }
+    for addr in pod.addrs {
+        line(format!("delete element inet caracal {} {{ \"{interface}\" . {addr} }}", sources(addr)));
     }
     for direction in Direction::ALL {
         let (stub, map) = (names::stub(direction, &interface), names::dispatch(direction));
@@ -124,23 +131,35 @@ fn text_of_going(pod: &NewPod) -> String {
     text
 }
 
-/// Everything is read back and compared, and nothing is to be done. The floor
-/// only reads; the `nft` program reads and prints.
+/// Everything is read back and compared, and nothing is to be done. The floor has the
+/// kernel list the same and throws it away; with it stands what it takes to decode it
+/// all. The `nft` program reads and prints.
 pub(crate) fn resync(sides: &mut Sides, spec: &Spec) {
     let mut times = Times::default();
+    let mut dump = sides.floor.dump();
+    let mut allocated = Vec::new();
+    let mut decoded = Vec::new();
     for round in 0..5 {
         times.take_turns(
             round,
             sides,
             |sides| {
+                let before = ALLOCATOR.total_allocated();
                 let start = Instant::now();
                 let receipt = sides.driver.resync(&sides.store, Sweep::Remove).expect("the kernel answers");
+                let took = start.elapsed();
+                allocated.push(ALLOCATOR.total_allocated() - before);
                 assert_eq!(receipt.messages, 0);
-                start.elapsed()
+                took
             },
-            |sides| sides.floor.read(),
+            |_| dump.read(),
         );
+        decoded.push(sides.floor.read());
     }
     times.nft.push(sides.floor.nft("list table inet caracal\n"));
-    times.report("resync", spec);
+    times.report_with(
+        "resync",
+        spec,
+        [("allocated_bytes", allocated.into_iter().max().into()), ("decoding_seconds", median(decoded).into())],
+    );
 }

@@ -2,6 +2,7 @@
 //! `nft` program given the same as text.
 
 use std::io::Write as _;
+use std::net::{IpAddr, Ipv4Addr};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,8 @@ use caracal_sys::nft::{
     NftSocket, PayloadBase, Place, Policy, Reg, Rule, Set, SetData, SetHeader, Table, TableId, Value, Verdict,
 };
 
-use crate::workload::{NewPod, PODS, Spec, interface, policy_id, set_id};
+use crate::dump::Dump;
+use crate::workload::{NewPod, PODS, Spec, addresses_of, interface, policy_id, set_id};
 
 /// All members are IPv4 addresses.
 const ADDRS: SetKind = SetKind::Addrs(Family::V4);
@@ -66,7 +68,7 @@ impl Floor {
     }
 
     /// A member joins or leaves a set.
-    pub(crate) fn member(&mut self, set: u32, addr: std::net::Ipv4Addr, joins: Joins) -> Duration {
+    pub(crate) fn member(&mut self, set: u32, addr: Ipv4Addr, joins: Joins) -> Duration {
         let header = self.header(set);
         self.transact(|batch, _| {
             match joins {
@@ -93,7 +95,11 @@ impl Floor {
         let headers: Vec<_> = pod.sets.iter().map(|set| self.header(*set)).collect();
         self.transact(|batch, table| {
             for header in &headers {
-                batch.add_elements(header, [Element::at(pod.addr)]).expect("an element fits");
+                batch.add_elements(header, [Element::at(pod.member())]).expect("an element fits");
+            }
+            for addr in pod.addrs {
+                let set = SetHeader::new(table, &sources(addr));
+                batch.add_elements(&set, [source(&pod.interface, addr)]).expect("an element fits");
             }
             for (direction, program) in to {
                 connect(batch, table, *direction, &pod.interface, program);
@@ -112,7 +118,11 @@ impl Floor {
                 batch.delete_elements(&map, [entry]).expect("an element fits");
             }
             for header in &headers {
-                batch.delete_elements(header, [Element::at(pod.addr)]).expect("an element fits");
+                batch.delete_elements(header, [Element::at(pod.member())]).expect("an element fits");
+            }
+            for addr in pod.addrs {
+                let set = SetHeader::new(table, &sources(addr));
+                batch.delete_elements(&set, [source(&pod.interface, addr)]).expect("an element fits");
             }
         });
         let deleted = self.transact(|batch, _| {
@@ -124,7 +134,13 @@ impl Floor {
         unreached + deleted
     }
 
-    /// The time to list everything in the table.
+    /// A listing of all that is in the table now.
+    pub(crate) fn dump(&self) -> Dump {
+        let table = &self.table;
+        self.namespace.run(|| Dump::new(table)).expect("the namespace can be entered")
+    }
+
+    /// The time to list everything in the table and to make objects of it.
     pub(crate) fn read(&mut self) -> Duration {
         let (socket, table) = (&mut self.socket, &self.table);
         let start = Instant::now();
@@ -172,6 +188,11 @@ pub(crate) fn set_name(set: u32) -> Name {
     names::ip_set(ADDRS, &set_id(set), 0)
 }
 
+/// The set of interfaces with addresses of a family, which packets may come from.
+pub(crate) fn sources(addr: IpAddr) -> Name {
+    names::sources(SetKind::WorkloadAddrs(Family::of(addr)))
+}
+
 /// The chain of a policy.
 pub(crate) fn policy_chain(policy: u32) -> Name {
     let felix::PolicyId { kind, namespace, name } = policy_id(policy);
@@ -180,6 +201,10 @@ pub(crate) fn policy_chain(policy: u32) -> Name {
 }
 
 fn sets(batch: &mut Batch, table: &TableId, spec: &Spec) {
+    for (address, addr) in [Field::Ipv4, Field::Ipv6].into_iter().zip(addresses_of(0, 0)) {
+        let set = Set::new(sources(addr), nft::SetKind::Hash, Fields::from_slice(&[Field::IfName, address]));
+        batch.add_set(&set).expect("a set fits");
+    }
     for set in 0..spec.sets {
         let name = set_name(set);
         batch
@@ -217,7 +242,17 @@ fn pods(batch: &mut Batch, table: &TableId, spec: &Spec) {
         add_rule(batch, &program, Rule::new([Expr::COUNTER, Expr::Verdict(Verdict::Drop)]));
         connect(batch, table, Direction::Ingress, &interface(pod), &program);
         connect(batch, table, Direction::Egress, &interface(pod), &open);
+        for addr in addresses_of(13, pod) {
+            let set = SetHeader::new(table, &sources(addr));
+            batch.add_elements(&set, [source(&interface(pod), addr)]).expect("an element fits");
+        }
     }
+}
+
+/// A member of the set of interfaces with addresses.
+fn source(interface: &str, addr: IpAddr) -> Element {
+    let interface = IfName::new(interface).expect("a name");
+    Element::at(Value::concat([caracal_sys::IfName::from(interface).into(), addr.into()]))
 }
 
 /// An interface's chain, and the map's entry that leads there.

@@ -10,6 +10,7 @@
 //! spec only.
 
 mod changes;
+mod dump;
 mod floor;
 mod sides;
 mod times;

@@ -33,21 +33,30 @@ impl Times {
 
     /// Prints the medians as one JSON line.
     pub(crate) fn report(self, workload: &str, spec: &Spec) {
+        self.report_with(workload, spec, []);
+    }
+
+    /// The same, with more figures.
+    pub(crate) fn report_with<const N: usize>(self, workload: &str, spec: &Spec, more: [(&str, serde_json::Value); N]) {
         let [driver, floor, nft] = [self.driver, self.floor, self.nft].map(median);
         let (driver, floor) = (driver.unwrap_or_default(), floor.unwrap_or_default());
-        print(&serde_json::json!({
+        let mut line = serde_json::json!({
             "workload": workload,
             "spec": spec.name,
             "seconds": driver,
             "floor_seconds": floor,
             "floor_ratio": driver / floor,
             "nft_seconds": nft,
-        }));
+        });
+        for (name, figure) in more {
+            line[name] = figure;
+        }
+        print(&line);
     }
 }
 
 /// The middle one, in seconds; `None` of nothing.
-fn median(mut times: Vec<Duration>) -> Option<f64> {
+pub(crate) fn median(mut times: Vec<Duration>) -> Option<f64> {
     times.sort_unstable();
     times.get(times.len() / 2).map(Duration::as_secs_f64)
 }

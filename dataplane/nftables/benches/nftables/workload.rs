@@ -1,6 +1,6 @@
 //! The rulesets of the sizes S, M and L, and the messages of each change.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use caracal_proto::felix::{self, to_dataplane::Payload};
 
@@ -47,7 +47,9 @@ impl Spec {
             id: Some(felix::ProfileId { name: PROFILE.into() }),
             profile: Some(felix::Profile { inbound_rules: vec![open.clone()], outbound_rules: vec![open] }),
         }));
-        messages.extend((0..PODS).map(|pod| endpoint(&format!("ns/pod{pod}"), &interface(pod), self.policies_of(pod))));
+        messages.extend((0..PODS).map(|pod| {
+            endpoint(&format!("ns/pod{pod}"), &interface(pod), addresses_of(13, pod), self.policies_of(pod))
+        }));
         messages.push(Payload::InSync(felix::InSync {}));
         messages
     }
@@ -84,6 +86,13 @@ pub(crate) fn interface(pod: u32) -> String {
     format!("cali{pod}")
 }
 
+/// A pod's two addresses, in the networks of a number.
+pub(crate) fn addresses_of(network: u8, pod: u32) -> [IpAddr; 2] {
+    let [.., high, low] = pod.to_be_bytes();
+    let v6 = Ipv6Addr::new(0xfd00, network.into(), 0, 0, 0, 0, 0, u16::from_be_bytes([high, low]));
+    [Ipv4Addr::new(network, 0, high, low).into(), v6.into()]
+}
+
 /// A rule that lets the members of a set in on a port.
 pub(crate) fn allow(port: u16, set: u32) -> felix::Rule {
     let port = i32::from(port);
@@ -118,8 +127,9 @@ pub(crate) fn members(set: u32, added: &[Ipv4Addr], removed: &[Ipv4Addr]) -> Pay
     Payload::IpsetDeltaUpdate(felix::IpSetDeltaUpdate { id: set_id(set), added_members, removed_members })
 }
 
-/// An endpoint with these policies.
-pub(crate) fn endpoint(pod: &str, interface: &str, policies: std::ops::Range<u32>) -> Payload {
+/// An endpoint with these addresses and policies.
+pub(crate) fn endpoint(pod: &str, interface: &str, addrs: [IpAddr; 2], policies: std::ops::Range<u32>) -> Payload {
+    let [v4, v6] = addrs.map(|addr| vec![caracal_net::Cidr::host(addr).to_string()]);
     let tier = felix::TierInfo {
         name: "default".into(),
         default_action: "Deny".into(),
@@ -132,6 +142,8 @@ pub(crate) fn endpoint(pod: &str, interface: &str, policies: std::ops::Range<u32
             state: "active".into(),
             name: interface.into(),
             profile_ids: vec![PROFILE.into()],
+            ipv4_nets: v4,
+            ipv6_nets: v6,
             tiers: vec![tier],
             ..felix::WorkloadEndpoint::default()
         }),
@@ -150,7 +162,7 @@ fn workload_id(pod: &str) -> felix::WorkloadEndpointId {
 pub(crate) struct NewPod {
     pub(crate) name: String,
     pub(crate) interface: String,
-    pub(crate) addr: Ipv4Addr,
+    pub(crate) addrs: [IpAddr; 2],
     pub(crate) sets: Vec<u32>,
 }
 
@@ -159,19 +171,27 @@ impl NewPod {
         Self {
             name: format!("ns/new{number}"),
             interface: format!("calinew{number}"),
-            addr: Ipv4Addr::new(12, 0, 0, number),
+            addrs: addresses_of(12, number.into()),
             sets: (0..POD_SETS).map(|n| n * spec.sets / POD_SETS).collect(),
+        }
+    }
+
+    /// The address that is a member of its sets.
+    pub(crate) fn member(&self) -> Ipv4Addr {
+        match self.addrs {
+            [IpAddr::V4(addr), _] => addr,
+            [IpAddr::V6(_), _] => unreachable!("the first one is of IPv4"),
         }
     }
 
     /// It joins its sets and gets the policies of the first pod.
     pub(crate) fn comes(&self, spec: &Spec) -> Vec<Payload> {
-        let joins = self.sets.iter().map(|set| members(*set, &[self.addr], &[]));
-        joins.chain([endpoint(&self.name, &self.interface, spec.policies_of(0))]).collect()
+        let joins = self.sets.iter().map(|set| members(*set, &[self.member()], &[]));
+        joins.chain([endpoint(&self.name, &self.interface, self.addrs, spec.policies_of(0))]).collect()
     }
 
     pub(crate) fn goes(&self) -> Vec<Payload> {
-        let leaves = self.sets.iter().map(|set| members(*set, &[], &[self.addr]));
+        let leaves = self.sets.iter().map(|set| members(*set, &[], &[self.member()]));
         leaves.chain([endpoint_remove(&self.name)]).collect()
     }
 }
