@@ -2,6 +2,8 @@
 
 pub mod answer;
 mod resources;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -52,11 +54,22 @@ pub enum ConfigurationError {
     NoNode,
 }
 
+/// The configuration file, which is looked at now and then.
+#[derive(Debug)]
+struct File {
+    path: PathBuf,
+    /// Whether somebody said that there is one.
+    is_asked_for: bool,
+    /// What it said when it was last read, if it was there; or why it cannot be used.
+    seen: Result<Option<String>, String>,
+}
+
 /// The parameters from all their sources, and which of their warnings were given.
 pub struct Configuration {
     /// Never changes: the datastore may not set it.
     node: SmolStr,
     sources: ConfigSources,
+    file: Option<File>,
     resources: Resources,
     /// The labels of this node, if the datastore knows it.
     node_labels: Option<Labels>,
@@ -75,11 +88,11 @@ impl Configuration {
     pub fn load(file: Option<&Path>, node: Option<&str>) -> Result<Self, ConfigurationError> {
         let mut sources = ConfigSources::new();
         sources.set_environment(std::env::vars().filter(|(name, _)| !OWN_VARIABLES.contains(&name.as_str())));
-        if let Some(text) = read_file(file)? {
-            sources.set_file(&text).map_err(|source| ConfigurationError::Syntax {
-                path: file.unwrap_or(Path::new(DEFAULT_FILE)).to_owned(),
-                source,
-            })?;
+        let text = read_file(file)?;
+        let path = file.unwrap_or(Path::new(DEFAULT_FILE)).to_owned();
+        if let Some(text) = &text {
+            let failed = |source| ConfigurationError::Syntax { path: path.clone(), source };
+            sources.set_file(text).map_err(failed)?;
         }
         if let Some(host) = host_name() {
             sources.set(Source::Default, [("FelixHostname", host)]);
@@ -87,7 +100,8 @@ impl Configuration {
         if let Some(node) = node {
             sources.set(Source::Override, [("FelixHostname", node)]);
         }
-        Self::of(sources)
+        let file = File { path, is_asked_for: file.is_some(), seen: Ok(text) };
+        Ok(Self { file: Some(file), ..Self::of(sources)? })
     }
 
     pub(crate) fn of(sources: ConfigSources) -> Result<Self, ConfigurationError> {
@@ -100,6 +114,7 @@ impl Configuration {
             node,
             resolved,
             sources,
+            file: None,
             resources: Resources::default(),
             node_labels: None,
             generation: 0,
@@ -192,6 +207,26 @@ impl Configuration {
             (layer.source.number(), raw)
         });
         felix::ConfigUpdate { config: self.texts(), source_to_raw_config: layers.collect(), message: String::new() }
+    }
+
+    /// Reads the configuration file again, and follows it. What it last said counts
+    /// while it cannot be used.
+    pub fn look_at_file(&mut self) {
+        let Some(file) = &mut self.file else { return };
+        let read = read_file(file.is_asked_for.then_some(&*file.path));
+        let seen = read.map_err(|error| crate::chain(&error));
+        if seen == file.seen {
+            return;
+        }
+        let set = match &seen {
+            Ok(text) => self.sources.set_file(text.as_deref().unwrap_or_default()).map_err(|error| error.to_string()),
+            Err(reason) => Err(reason.clone()),
+        };
+        if let Err(reason) = set {
+            self.sources.keep_file(file.path.display().to_string(), reason);
+        }
+        file.seen = seen;
+        self.resolve();
     }
 
     /// Takes an event about a resource.

@@ -8,6 +8,7 @@
 mod numbers;
 mod page;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use caracal_program::Measurement;
@@ -136,6 +137,14 @@ fn control(insight: &Insight<'_>) -> Vec<Measurement> {
             number(status.data_half().report.problems.len()),
         ),
     ];
+    let mut by_parameter: BTreeMap<&str, u64> = BTreeMap::new();
+    for problem in calculator.configuration().problems() {
+        *by_parameter.entry(&problem.name).or_default() += 1;
+    }
+    all.extend(by_parameter.into_iter().map(|(parameter, count)| {
+        let help = "Texts for a parameter that do not count, or not as it might seem.";
+        gauge("caracal_configuration_parameter_problems", help, count).with("parameter", parameter)
+    }));
     // Dashboards add these up, and one that is absent would empty the sum.
     for name in ["felix_ipset_errors", "felix_iptables_save_errors", "felix_iptables_restore_errors"] {
         all.push(Measurement::counter(name, "Always 0: no such program is ever run.", 0));

@@ -175,6 +175,20 @@ impl ConfigSources {
         Ok(())
     }
 
+    /// The configuration file cannot be used now: what it last said still counts, and
+    /// that is a problem until the file is [set](Self::set_file) again.
+    pub fn keep_file(&mut self, path: impl Into<String>, reason: impl Into<String>) {
+        let layer = self.layers.entry(Source::File).or_default();
+        layer.warnings.retain(|warning| !matches!(warning.reason, Reason::Unusable(_)));
+        layer.warnings.push(Warning {
+            name: path.into(),
+            source: Source::File,
+            value: String::new(),
+            reason: Reason::Unusable(reason.into()),
+            in_force: None,
+        });
+    }
+
     /// Sets a source from a FelixConfiguration: the fields of its `spec`, and
     /// annotations `config.projectcalico.org/NAME`, which win.
     pub fn set_resource<'a>(

@@ -44,6 +44,8 @@ pub enum Reason {
     Refused(&'static str),
     /// The value of `FELIX_*`, and `CARACAL_*` differs.
     EnvironmentsDiffer,
+    /// The file that the name is of cannot be used, for this reason.
+    Unusable(String),
     /// The source names the parameter again, in another spelling, with another text.
     Repeated,
 }
@@ -72,6 +74,7 @@ impl fmt::Display for Reason {
             Self::LocalOnly => f.write_str("only the node itself can set it"),
             Self::Refused(reason) => f.write_str(reason),
             Self::EnvironmentsDiffer => f.write_str("CARACAL_ and FELIX_ variables differ"),
+            Self::Unusable(reason) => write!(f, "cannot be used, what it last said counts: {reason}"),
             Self::Repeated => f.write_str("set more than once"),
         }
     }

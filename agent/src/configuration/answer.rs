@@ -36,6 +36,7 @@ pub fn problem(warning: &Warning) -> Problem {
         | Reason::LocalOnly
         | Reason::Refused(_)
         | Reason::EnvironmentsDiffer
+        | Reason::Unusable(_)
         | Reason::Repeated => (String::new(), reason.to_string()),
     };
     Problem {

@@ -130,6 +130,12 @@ impl Calculator {
         self.take_configuration();
     }
 
+    /// Follows the configuration file, if it says something else now.
+    pub fn look_at_configuration_file(&mut self) {
+        self.configuration.look_at_file();
+        self.take_configuration();
+    }
+
     fn take_configuration(&mut self) {
         self.graph.set_settings(self.configuration.graph_settings());
         let to_convert_with = self.configuration.convert_settings();

@@ -41,6 +41,8 @@ pub struct ControlHalf {
     status: Status,
     /// The generation of the configuration that was passed on.
     configured: Option<u64>,
+    /// When the configuration file was looked at.
+    looked_at_file: Instant,
     /// Whether the source has said that more belongs to what it told.
     unsettled: bool,
     counting: Counting,
@@ -67,6 +69,7 @@ impl ControlHalf {
             outward,
             status: Status::default(),
             configured: None,
+            looked_at_file: Instant::now(),
             unsettled: false,
             counting: Counting::default(),
         };
@@ -100,6 +103,11 @@ impl ControlHalf {
                 }
                 taken += 1;
                 next = if taken < BATCH { self.inputs.try_recv().ok() } else { None };
+            }
+            if self.looked_at_file.elapsed() >= BEAT {
+                self.looked_at_file = Instant::now();
+                self.calculator.look_at_configuration_file();
+                self.configure();
             }
             self.flush();
             self.tell();

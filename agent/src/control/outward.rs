@@ -3,6 +3,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use caracal_config::{HttpListener, Settings};
 use caracal_datastore::{InForce, Problem};
@@ -14,6 +15,10 @@ use crate::http::Troubles;
 use crate::logging::Logging;
 use crate::status::files::{Keeper, Wanted, file_of};
 use crate::status::{Presence, Status};
+
+/// The least that `DataplaneWatchdogTimeout` can mean, as in Felix: who says every ten
+/// seconds that it lives is not ill for having missed one.
+const LEAST_WATCHDOG: Duration = Duration::from_secs(20);
 
 /// The telling end.
 pub struct Outward {
@@ -87,7 +92,7 @@ impl Outward {
         follow(&self.health_listener, settings.health);
         follow(&self.metrics_listener, settings.metrics);
         self.health.set_overrides(settings.health_timeouts);
-        self.health.set_timeout(health::DATAPLANE, settings.dataplane_watchdog);
+        self.health.set_timeout(health::DATAPLANE, settings.dataplane_watchdog.map(|limit| limit.max(LEAST_WATCHDOG)));
         self.files_prefix = settings.endpoint_status_path_prefix;
         self.health.report(health::STARTUP, Ready::Yes, "");
     }

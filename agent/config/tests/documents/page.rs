@@ -34,15 +34,19 @@ Of each parameter the highest source that has a value counts:
 
 ## Changes, and bad values
 
-A change of a parameter is followed while the agent runs; nothing restarts. What is read from the environment and from the file
-changes with a restart only. Of `InterfacePrefix` all prefixes are followed; the names that pods' interfaces are expected to have are
+A change of a parameter is followed while the agent runs; nothing restarts. The file is looked at every ten seconds; while it cannot
+be used, what it last said counts. The environment of a program does not change while it runs. Of `InterfacePrefix` all prefixes are followed; the names that pods' interfaces are expected to have are
 made of the first one. Another one gives every pod's endpoint another name, also to those that run: the network plugin names an interface once.
 A driver that only the datastore names (`UseInternalDataplaneDriver`, `DataplaneDriver`) replaces the internal one, which starts first,
 as soon as the datastore was read ([external-driver.md](external-driver.md)).
 
 A value that cannot be read does not count: the last good value of the same source does, or, if there never was one, the next lower
 source. (Felix takes its default, or ends.) The log says so once, `caracal status` and `caracal config` as long as it is so, with what is in force
-instead; the metric `caracal_configuration_problems` counts such values. It is gone when the value is mended.
+instead; the metric `caracal_configuration_problems` counts such values, `caracal_configuration_parameter_problems` by parameter. It is
+gone when the value is mended.
+
+While the ClusterInformation `default` says `datastoreReady: false`, nothing that the datastore says is put into force, and what is in
+force stays; `caracal status` says so. `ServiceLoopPrevention` guards the prefixes that the BGPConfiguration `default` announces.
 
 ## What this build makes of them
 

@@ -3,6 +3,7 @@
 mod answers;
 mod configuration;
 mod health;
+mod held_back;
 
 use std::sync::mpsc;
 use std::time::Duration;

@@ -83,6 +83,43 @@ fn a_value_that_goes_bad_keeps_the_last_good_one_and_is_told_until_it_is_mended(
     control.end().expect("it was told to stop");
 }
 
+/// Status and metrics name the parameter, whichever it is.
+#[test]
+fn a_bad_value_of_any_parameter_is_told_by_its_name() {
+    let control = Loop::start();
+    control.list();
+    let edit = |parameter: &str, text: &str| {
+        let annotations = [(format!("config.projectcalico.org/{parameter}").into(), text.to_owned())].into();
+        let resource = FelixConfiguration { name: "default".into(), annotations, ..FelixConfiguration::default() };
+        control.source.send(News::Config(ConfigEvent::Apply(resource)));
+        control.settle();
+    };
+    let mut told = 0;
+    for parameter in PARAMETERS.iter().filter(|parameter| parameter.scope == Scope::Anywhere) {
+        let name = parameter.name;
+        let Some(bad) = ["%(", "/x", "none"].into_iter().find(|text| parameter.parse(text).is_err()) else { continue };
+        edit(name, parameter.default);
+        edit(name, bad);
+        let in_force = match parameter.default {
+            "" => "the default \"\"".to_owned(),
+            default => format!("the last good value {default:?}"),
+        };
+        let problems = control.status().problems;
+        let told_of: Vec<_> = problems
+            .iter()
+            .map(|problem| (problem.subject.as_str(), problem.value.as_str(), problem.in_force.as_str()))
+            .collect();
+        assert_eq!(told_of, [(name, bad, in_force.as_str())]);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let page = runtime.block_on(Scrapes::new(control.inbox.clone()).page());
+        let line = format!("caracal_configuration_parameter_problems{{parameter=\"{name}\"}} 1");
+        assert!(page.lines().any(|found| found == line), "{line}");
+        told += 1;
+    }
+    assert!(told > 150, "{told}");
+    control.end().expect("it was told to stop");
+}
+
 #[test]
 fn the_data_half_is_told_the_last_good_value() {
     let control = Loop::start();
