@@ -20,7 +20,7 @@ use caracal_program::{
     Bench, Change, Effects, EndpointToHost, Measurement, Packet, PolicyStore, Touched, Transport, Verdict,
     WorkloadEndpoint, WorkloadId,
 };
-use caracal_sys::clock::monotonic_nanos;
+use caracal_sys::clock::thread_time;
 use tracing::info;
 
 use crate::host::{Flow, FlowKey, Host, Judgement, Progress, Tally};
@@ -47,15 +47,16 @@ const IN_TIME: Duration = Duration::from_millis(180);
 /// because the machine is busy or its connections are many.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-/// How long the processor is left to others after a review, if policy goes on
-/// changing. Reviews then take a tenth of a processor if one takes up to 16 ms,
-/// more if it takes longer and still can be in time, and a quarter if it cannot.
+/// How long the processor is left to others after a review of which this is the
+/// processor time, if policy goes on changing. Reviews then take a tenth of a
+/// processor if one takes up to 16 ms, up to half of one where that is needed to
+/// be in time, or nearly, and a quarter where it would not help.
 fn pause_after(review: Duration) -> Duration {
-    let left = IN_TIME.saturating_sub(2 * review);
-    match left < review {
-        true => (3 * review).min(LONGEST_PAUSE),
-        false => (PAUSE * review).min(left),
-    }
+    let pause = match review <= IN_TIME / 2 {
+        true => (PAUSE * review).min(review.max(IN_TIME.saturating_sub(2 * review))),
+        false => 3 * review,
+    };
+    pause.min(LONGEST_PAUSE)
 }
 
 /// What is to be looked at.
@@ -99,7 +100,7 @@ impl Loosened {
 #[derive(Debug)]
 struct Running {
     docket: Docket,
-    /// What its slices took so far.
+    /// The processor time that its slices took so far.
     spent: Duration,
 }
 
@@ -281,7 +282,7 @@ impl Revocation {
         settings: &Settings,
         host: &mut impl Host,
     ) -> io::Result<()> {
-        let begun = monotonic_nanos();
+        let begun = thread_time();
         let mut running = match self.running.take() {
             Some(running) => running,
             None => Running { docket: self.open(store), spent: Duration::ZERO },
@@ -295,7 +296,7 @@ impl Revocation {
             let mut judge = |flow: &Flow| judge(flow, &bench, &running.docket.departed, settings);
             host.review_connections(SLICE, &mut judge)
         };
-        running.spent += Duration::from_nanos(monotonic_nanos().saturating_sub(begun));
+        running.spent += thread_time().saturating_sub(begun);
         match outcome {
             Ok(Progress::Ahead) => {
                 self.running = Some(running);
@@ -382,7 +383,7 @@ impl Revocation {
             ),
             Measurement::seconds(
                 "caracal_dataplane_longest_connection_review_seconds",
-                "The longest time that a review of all connections took.",
+                "The most processor time that a review of all connections took.",
                 longest,
             ),
         ]
@@ -437,7 +438,9 @@ mod tests {
 
     #[test]
     fn a_change_that_just_misses_a_review_is_in_time_if_reviews_are_short() {
-        for (review, pause) in [(0, 0), (5, 45), (16, 144), (20, 140), (40, 100), (60, 60), (61, 183), (1_000, 2_000)] {
+        for (review, pause) in
+            [(0, 0), (5, 45), (16, 144), (20, 140), (40, 100), (60, 60), (70, 70), (91, 273), (900, 2_000)]
+        {
             let [review, pause] = [review, pause].map(Duration::from_millis);
             assert_eq!(pause_after(review), pause, "{review:?}");
             assert!(review > IN_TIME / 3 || review + pause + review <= IN_TIME, "{review:?}");

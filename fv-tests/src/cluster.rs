@@ -171,8 +171,8 @@ impl Cluster {
         wiring::wait_running(&peer.namespace, "eth0")?;
         wiring::wait_running(&self.node, &interface)?;
         self.node.run(|| {
-            fs::write(format!("/proc/sys/net/ipv4/conf/{interface}/proxy_arp"), "1")?;
             fs::write(format!("/proc/sys/net/ipv4/neigh/{interface}/proxy_delay"), "0")?;
+            fs::write(format!("/proc/sys/net/ipv4/conf/{interface}/proxy_arp"), "1")?;
             anyhow::Ok(())
         })?
     }

@@ -66,6 +66,9 @@ fn run(scale: Scale, args: &Args) -> anyhow::Result<()> {
     let report = Report { scale, floor: floor::inotify(changes)? };
     let mut cluster = scale.cluster()?;
     let mut agent = Process::agent(&cluster)?;
+    // Until the agent has prepared the pods' interfaces, a pod asks for its gateway
+    // in vain, and again after a second only.
+    changes::of_policy(&cluster, 1)?;
 
     report.changes("policy-change", "", &changes::of_policy(&cluster, changes)?);
     report.changes("label-change", "", &changes::of_label(&mut cluster, changes)?);
