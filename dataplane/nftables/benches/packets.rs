@@ -181,6 +181,7 @@ impl Way {
             drop(leave);
             waiting.expect("a thread").join().expect("it only waits").expect("it entered the namespace");
             pod.run(|| {
+                ip("link set lo up");
                 ip("link set eth0 up");
                 ip("neigh add 169.254.1.1 lladdr ee:ee:ee:ee:ee:ee dev eth0 nud permanent");
                 ip("route add default via 169.254.1.1 dev eth0 onlink");
