@@ -15,6 +15,8 @@ use crate::{
 pub struct Stamp(pub u64);
 
 /// Makes the type of a table: `variant: kind,`, in the order of a list of everything.
+/// Of two objects of one key, that of the earlier kind is in force: a Pod hides a
+/// WorkloadEndpoint.
 macro_rules! kinds {
     ($($(#[$doc:meta])* $variant:ident: $kind:literal,)*) => {
         /// The resources of one list-and-watch of a source. A relist of one kind sweeps
@@ -77,14 +79,14 @@ kinds! {
     BaselineAdminNetworkPolicy: "BaselineAdminNetworkPolicy",
     /// projectcalico.org/v3 HostEndpoint.
     HostEndpoint: "HostEndpoint",
-    /// projectcalico.org/v3 WorkloadEndpoint.
-    WorkloadEndpoint: "WorkloadEndpoint",
     /// v1 Service.
     Service: "Service",
     /// discovery.k8s.io/v1 EndpointSlice.
     EndpointSlice: "EndpointSlice",
     /// v1 Pod.
     Pod: "Pod",
+    /// projectcalico.org/v3 WorkloadEndpoint.
+    WorkloadEndpoint: "WorkloadEndpoint",
 }
 
 /// An object under its key.
