@@ -225,19 +225,24 @@ impl Cluster {
     /// nearly all of them: they are sorted as numbers.
     fn nets_of(&self, selector: SelectorIx) -> Vec<Member> {
         let (mut v4, mut other) = (Vec::new(), Vec::new());
-        for group in self.space.classes_of(selector).flat_map(|class| self.space.groups_of(class)) {
-            for member in self.space.members(group) {
-                self.items.collect_nets(ItemIx(member.0), &mut v4, &mut other);
+        for class in self.space.classes_of(selector) {
+            for group in self.space.groups_of(class) {
+                for member in self.space.members(group) {
+                    self.items.collect_nets(ItemIx(member.0), &mut v4, &mut other);
+                }
             }
         }
         v4.sort_unstable();
         v4.dedup();
         other.sort_unstable();
         other.dedup();
+        let v4 = v4.into_iter().map(|bits| Member::Net(Cidr::host(Ipv4Addr::from_bits(bits).into())));
+        if other.is_empty() {
+            return v4.collect();
+        }
         let mut members = Vec::with_capacity(v4.len() + other.len());
         let mut other = other.into_iter().peekable();
-        for bits in v4 {
-            let member = Member::Net(Cidr::host(Ipv4Addr::from_bits(bits).into()));
+        for member in v4 {
             while let Some(before) = other.next_if(|other| *other < member) {
                 members.push(before);
             }

@@ -46,6 +46,21 @@ struct Item {
     kind: Kind,
 }
 
+/// What keys of workloads have in common.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Place {
+    host: SmolStr,
+    orchestrator: SmolStr,
+    endpoint: SmolStr,
+}
+
+impl Place {
+    fn of(key: &WorkloadEndpointKey) -> Self {
+        let WorkloadEndpointKey { host, orchestrator, workload: _, endpoint } = key;
+        Self { host: host.clone(), orchestrator: orchestrator.clone(), endpoint: endpoint.clone() }
+    }
+}
+
 #[derive(Debug, Default)]
 struct NetList {
     /// Single IPv4 addresses, sorted.
@@ -59,8 +74,7 @@ pub(crate) struct Items {
     slots: Slots<Item>,
     table: IdTable,
     arena: KeyArena,
-    /// Host, orchestrator and endpoint of workloads, joined.
-    places: Interner<Box<[u8]>>,
+    places: Interner<Place>,
     lists: Slots<NetList>,
     tally: Tally,
 }
@@ -77,7 +91,7 @@ type Bytes = SmallVec<[u8; 128]>;
 impl Items {
     pub(crate) fn find(&self, key: ItemKey<'_>) -> Option<ItemIx> {
         let place = match key {
-            ItemKey::Workload(key) => Some(self.places.find(&place_of(key)[..])?),
+            ItemKey::Workload(key) => Some(self.places.find(&Place::of(key))?),
             ItemKey::Host(_) | ItemKey::NetworkSet(_) => None,
         };
         let bytes = encode(key, place);
@@ -89,8 +103,8 @@ impl Items {
     pub(crate) fn insert(&mut self, key: ItemKey<'_>, kind: Kind) -> ItemIx {
         let place = match key {
             ItemKey::Workload(key) => {
-                let place = place_of(key);
-                Some(self.places.acquire(&place[..], || place[..].into()).0)
+                let place = Place::of(key);
+                Some(self.places.acquire(&place, || place.clone()).0)
             }
             ItemKey::Host(_) | ItemKey::NetworkSet(_) => None,
         };
@@ -146,15 +160,9 @@ impl Items {
         let text = |bytes| -> SmolStr { std::str::from_utf8(bytes).expect("keys are text").into() };
         match bytes[0] {
             WORKLOAD => {
-                let place = &self.places[place_id(bytes)];
-                let mut parts = place.split(|byte| *byte == SEPARATOR).map(text);
-                let mut part = || parts.next().expect("a place has three parts");
-                Key::WorkloadEndpoint(WorkloadEndpointKey {
-                    host: part(),
-                    orchestrator: part(),
-                    endpoint: part(),
-                    workload: text(&bytes[5..]),
-                })
+                let Place { host, orchestrator, endpoint } = self.places[place_id(bytes)].clone();
+                let workload = text(&bytes[5..]);
+                Key::WorkloadEndpoint(WorkloadEndpointKey { host, orchestrator, workload, endpoint })
             }
             HOST => {
                 let mut parts = bytes[1..].splitn(2, |byte| *byte == SEPARATOR).map(text);
@@ -212,16 +220,6 @@ pub(crate) fn host_v4(net: &Cidr) -> Option<Ipv4Addr> {
         IpAddr::V4(addr) => net.is_host().then_some(addr),
         IpAddr::V6(_) => None,
     }
-}
-
-fn place_of(key: &WorkloadEndpointKey) -> Bytes {
-    let WorkloadEndpointKey { host, orchestrator, workload: _, endpoint } = key;
-    let mut bytes = Bytes::from_slice(host.as_bytes());
-    for part in [orchestrator, endpoint] {
-        bytes.push(SEPARATOR);
-        bytes.extend_from_slice(part.as_bytes());
-    }
-    bytes
 }
 
 fn place_id(bytes: &[u8]) -> u32 {

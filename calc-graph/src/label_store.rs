@@ -13,7 +13,6 @@ use std::hash::BuildHasher;
 use std::num::NonZero;
 
 use caracal_model::Labels;
-use hashbrown::HashTable;
 use rustc_hash::FxBuildHasher;
 use smallvec::SmallVec;
 
@@ -30,26 +29,27 @@ struct Shape {
     keys: Box<[KeyIx]>,
     /// The keys' texts with their lengths: what shapes are found by.
     text: Box<[u8]>,
-    /// By key: how many values have a code.
-    coded: Box<[u8]>,
+    /// By key.
+    coded: Box<[CodedValues]>,
     /// By code: the value, in the arena.
     values: Vec<u32>,
     sets: u32,
 }
 
 /// How many values of a key get a code. Keys with more have mostly values of one set only.
-const CODED: u8 = 8;
+const CODED: usize = 8;
 /// How many codes a shape has: one byte tells codes and the lengths of other values apart.
 const CODES: usize = 0x80;
 /// Stands for a length that does not fit beside the codes and is written after it.
 const LONG: u8 = u8::MAX;
 
-/// A value that has a code.
-#[derive(Clone, Copy, Debug)]
-struct Coded {
-    shape: ShapeIx,
-    key: u32,
-    code: u8,
+/// The values of a key that have a code.
+#[derive(Clone, Debug, Default)]
+struct CodedValues {
+    count: u8,
+    /// A byte of each one's hash: most other values are told apart by it.
+    marks: [u8; CODED],
+    codes: [u8; CODED],
 }
 
 #[derive(Debug)]
@@ -66,7 +66,6 @@ pub(crate) struct LabelStore {
     keys: Interner<Box<str>>,
     shapes: Slots<Shape>,
     shape_table: IdTable,
-    codes: HashTable<Coded>,
     sets: Slots<LabelSet>,
     set_table: IdTable,
     values: KeyArena,
@@ -80,7 +79,7 @@ impl LabelStore {
         let shape = self.shape_of(&pairs);
         let mut bytes = std::mem::take(&mut self.scratch);
         bytes.clear();
-        for (key, (_, value)) in (0u32..).zip(pairs) {
+        for (key, (_, value)) in pairs.into_iter().enumerate() {
             match self.code_of(shape, key, value) {
                 Some(code) => bytes.push(code),
                 None => push_value(&mut bytes, value),
@@ -112,26 +111,24 @@ impl LabelStore {
     }
 
     /// The code of a value, given now if the key has had few values so far.
-    fn code_of(&mut self, shape: ShapeIx, key: u32, value: &str) -> Option<u8> {
-        let (shapes, arena) = (&self.shapes, &self.values);
-        let text = |coded: &Coded| arena.get(shapes[coded.shape.0].values[usize::from(coded.code)]);
-        let hash = hash_of(&(shape, key, value.as_bytes()));
-        let same = |coded: &Coded| (coded.shape, coded.key) == (shape, key) && *text(coded) == *value.as_bytes();
-        if let Some(coded) = self.codes.find(hash, same) {
-            return Some(coded.code);
+    fn code_of(&mut self, shape: ShapeIx, key: usize, value: &str) -> Option<u8> {
+        let Shape { coded, values, .. } = &mut self.shapes[shape.0];
+        let CodedValues { count, marks, codes } = &mut coded[key];
+        let given = usize::from(*count);
+        let mark = (hash_of(value.as_bytes()) >> 56) as u8;
+        let same = |code: u8| *self.values.get(values[usize::from(code)]) == *value.as_bytes();
+        for (other, code) in marks[..given].iter().zip(&*codes) {
+            if *other == mark && same(*code) {
+                return Some(*code);
+            }
         }
-        let of_shape = &mut self.shapes[shape.0];
-        let given = &mut of_shape.coded[key as usize];
-        if *given == CODED || of_shape.values.len() == CODES {
+        if given == CODED || values.len() == CODES {
             return None;
         }
-        *given += 1;
-        let code = u8::try_from(of_shape.values.len()).expect("codes fit in a byte");
-        of_shape.values.push(self.values.push(value.as_bytes()));
-        let (shapes, arena) = (&self.shapes, &self.values);
-        self.codes.insert_unique(hash, Coded { shape, key, code }, |Coded { shape, key, code }| {
-            hash_of(&(*shape, *key, arena.get(shapes[shape.0].values[usize::from(*code)])))
-        });
+        let code = u8::try_from(values.len()).expect("codes fit in a byte");
+        (marks[given], codes[given]) = (mark, code);
+        *count += 1;
+        values.push(self.values.push(value.as_bytes()));
         Some(code)
     }
 
@@ -162,20 +159,6 @@ impl LabelStore {
     fn forget_shape(&mut self, at: ShapeIx) {
         let shape = self.shapes.remove(at.0);
         self.shape_table.remove(hash_of(&*shape.text), at.0);
-        for (key, coded) in (0u32..).zip(&shape.coded) {
-            // Codes are given in turn to all keys: look for those of this one.
-            let mut left = *coded;
-            for (code, value) in (0u8..).zip(&shape.values) {
-                let same = |coded: &Coded| (coded.shape, coded.key, coded.code) == (at, key, code);
-                let hash = hash_of(&(at, key, self.values.get(*value)));
-                if left > 0
-                    && let Ok(entry) = self.codes.find_entry(hash, same)
-                {
-                    entry.remove();
-                    left -= 1;
-                }
-            }
-        }
         for value in shape.values {
             self.values.free(value);
         }
@@ -260,7 +243,7 @@ impl LabelStore {
         }
         let keys = labels.iter().map(|(key, _)| self.keys.acquire(*key, || (*key).into()).0);
         let keys: Box<[KeyIx]> = keys.map(KeyIx).collect();
-        let coded = keys.iter().map(|_| 0).collect();
+        let coded = keys.iter().map(|_| CodedValues::default()).collect();
         let shape = Shape { keys, text: text.as_slice().into(), coded, values: Vec::new(), sets: 0 };
         let at = self.shapes.insert(shape);
         let shapes = &self.shapes;
@@ -326,7 +309,7 @@ mod tests {
         assert_eq!(store.iter(set).count(), 2);
         store.release(set);
         assert_eq!((store.sets.len(), store.shapes.len()), (0, 0));
-        assert!(store.set_table.is_empty() && store.shape_table.is_empty() && store.codes.is_empty());
+        assert!(store.set_table.is_empty() && store.shape_table.is_empty());
         assert_eq!(store.keys.find("a"), None);
     }
 
@@ -367,7 +350,7 @@ mod tests {
             for (_, at) in held {
                 store.release(at);
             }
-            prop_assert!(store.shapes.len() == 0 && store.codes.is_empty() && store.keys.iter().count() == 0);
+            prop_assert!(store.shapes.len() == 0 && store.keys.iter().count() == 0);
         }
     }
 }

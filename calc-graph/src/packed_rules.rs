@@ -168,13 +168,16 @@ impl Packer {
             Some(Family::V4) => 1,
             Some(Family::V6) => 2,
         };
-        let present = [
-            protocol.is_some() || not_protocol.is_some(),
-            icmp.is_some() || not_icmp.is_some(),
-            http.is_some() || !annotations.is_empty(),
-            !source.is_any(),
-        ];
-        let present = (0u8..).zip(present).fold(0, |bits, (bit, present)| bits | u8::from(present) << bit);
+        let source_head = EntityHead::of(source);
+        let mut present = 0;
+        for (part, is_present) in [
+            (PROTOCOLS, protocol.is_some() || not_protocol.is_some()),
+            (ICMP, icmp.is_some() || not_icmp.is_some()),
+            (MORE, http.is_some() || !annotations.is_empty()),
+            (SOURCE, source_head != EntityHead::default()),
+        ] {
+            present |= if is_present { part } else { 0 };
+        }
         self.byte(action | ip_version << 2 | present << 4);
         if present & PROTOCOLS != 0 {
             self.protocol(*protocol);
@@ -185,9 +188,9 @@ impl Packer {
             self.icmp(*not_icmp);
         }
         if present & SOURCE != 0 {
-            self.entity(source);
+            self.entity(source_head, source);
         }
-        self.entity(destination);
+        self.entity(EntityHead::of(destination), destination);
         if present & MORE == 0 {
             return;
         }
@@ -234,35 +237,14 @@ impl Packer {
         }
     }
 
-    fn entity(&mut self, entity: &Entity) {
-        let Entity {
-            selector,
-            not_selector,
-            nets,
-            not_nets,
-            ports,
-            not_ports,
-            service,
-            original_selector,
-            original_namespace_selector,
-            original_not_selector,
-            service_accounts,
-        } = entity;
-        let texts = [selector, not_selector, original_selector, original_namespace_selector, original_not_selector];
-        let present = |bits: u8, (bit, present): (u8, bool)| bits | u8::from(present) << bit;
-        let texts_present = (0u8..).zip(texts.map(|text| !text.is_empty())).fold(0, present);
-        let lists_present = [
-            !nets.is_empty(),
-            !not_nets.is_empty(),
-            !ports.is_empty(),
-            !not_ports.is_empty(),
-            service.is_some(),
-            service_accounts.is_some(),
-        ];
-        let lists_present = (0u8..).zip(lists_present).fold(0, present);
-        self.byte(texts_present);
-        self.byte(lists_present);
-        for text in texts.into_iter().filter(|text| !text.is_empty()) {
+    fn entity(&mut self, head: EntityHead, entity: &Entity) {
+        let Entity { nets, not_nets, ports, not_ports, service, service_accounts, .. } = entity;
+        self.byte(head.texts);
+        self.byte(head.lists);
+        if head == EntityHead::default() {
+            return;
+        }
+        for text in texts_of(entity).into_iter().filter(|text| !text.is_empty()) {
             self.text(text);
         }
         for nets in [nets, not_nets].into_iter().filter(|nets| !nets.is_empty()) {
@@ -309,6 +291,50 @@ impl Packer {
             }
         }
     }
+}
+
+/// What an entity's first two bytes say is there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct EntityHead {
+    texts: u8,
+    lists: u8,
+}
+
+impl EntityHead {
+    fn of(entity: &Entity) -> Self {
+        let [selector, not_selector, original, original_namespace, original_not] = texts_of(entity);
+        let Entity { nets, not_nets, ports, not_ports, service, service_accounts, .. } = entity;
+        let texts = u8::from(!selector.is_empty())
+            | u8::from(!not_selector.is_empty()) << 1
+            | u8::from(!original.is_empty()) << 2
+            | u8::from(!original_namespace.is_empty()) << 3
+            | u8::from(!original_not.is_empty()) << 4;
+        let lists = u8::from(!nets.is_empty())
+            | u8::from(!not_nets.is_empty()) << 1
+            | u8::from(!ports.is_empty()) << 2
+            | u8::from(!not_ports.is_empty()) << 3
+            | u8::from(service.is_some()) << 4
+            | u8::from(service_accounts.is_some()) << 5;
+        Self { texts, lists }
+    }
+}
+
+/// An entity's texts in the order in which they are packed.
+fn texts_of(entity: &Entity) -> [&SmolStr; 5] {
+    let Entity {
+        selector,
+        not_selector,
+        nets: _,
+        not_nets: _,
+        ports: _,
+        not_ports: _,
+        service: _,
+        original_selector,
+        original_namespace_selector,
+        original_not_selector,
+        service_accounts: _,
+    } = entity;
+    [selector, not_selector, original_selector, original_namespace_selector, original_not_selector]
 }
 
 struct Reader<'a> {

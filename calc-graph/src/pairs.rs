@@ -94,7 +94,9 @@ impl Pairs {
 
     /// Forgets changes since the last call of labels that nobody requires.
     pub(crate) fn retain_changed(&mut self, required: impl Fn(PairHash) -> bool) {
-        self.changed.extend(self.fresh.drain(..).filter(|pair| required(*pair)));
+        if !self.fresh.is_empty() {
+            self.changed.extend(self.fresh.drain(..).filter(|pair| required(*pair)));
+        }
     }
 
     /// The labels that came or went since the last call; they may be back.

@@ -459,7 +459,7 @@ impl Policies {
         let (a, b) = (&self.slots[a.0], &self.slots[b.0]);
         let tier = || tiers.compare(a.tier, b.tier);
         let parts = |held: &HeldPolicy| KeyParts::decode(self.arena.get(held.key));
-        let tie = || parts(a).tie_break().cmp(parts(b).tie_break());
+        let tie = || parts(a).compare(parts(b));
         tier().then(a.order.total_cmp(&b.order)).then_with(tie)
     }
 

@@ -3,6 +3,8 @@
 //! Memory: two bytes, the namespace and the name. Invariant: equal keys have
 //! equal bytes.
 
+use std::cmp::Ordering;
+
 use caracal_model::{PolicyKey, PolicyKind};
 use smallvec::SmallVec;
 
@@ -53,8 +55,17 @@ impl<'a> KeyParts<'a> {
         PolicyKey { kind: self.kind, namespace: self.namespace.into(), name: self.name.into() }
     }
 
-    /// The bytes of [`PolicyKey::tie_break`], without making the text.
-    pub(crate) fn tie_break(self) -> impl Iterator<Item = u8> + use<'a> {
+    /// The order of [`PolicyKey::tie_break`], without making the texts.
+    pub(crate) fn compare(self, other: Self) -> Ordering {
+        // Names of which neither begins with the other decide by themselves.
+        let common = self.name.len().min(other.name.len());
+        let (name, other_name) = (self.name.as_bytes(), other.name.as_bytes());
+        let names = name[..common].cmp(&other_name[..common]);
+        names.then_with(|| self.tie_break().cmp(other.tie_break()))
+    }
+
+    /// The bytes of [`PolicyKey::tie_break`].
+    fn tie_break(self) -> impl Iterator<Item = u8> + use<'a> {
         let parts = [self.name, "/", self.namespace, "/", self.kind.as_str()];
         parts.into_iter().flat_map(str::bytes)
     }
@@ -63,6 +74,19 @@ impl<'a> KeyParts<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn keys_are_in_the_order_of_their_texts() {
+        let mut keys = Vec::new();
+        for (namespace, name) in [("", "p"), ("a", "p"), ("", "p-1"), ("", "p0"), ("", "q"), ("z", "p"), ("é", "")] {
+            keys.extend(PolicyKind::ALL.map(|kind| PolicyKey { kind, namespace: namespace.into(), name: name.into() }));
+        }
+        for (a, b) in keys.iter().flat_map(|a| keys.iter().map(move |b| (a, b))) {
+            let (a_bytes, b_bytes) = (KeyParts::encode(a), KeyParts::encode(b));
+            let compared = KeyParts::decode(&a_bytes).compare(KeyParts::decode(&b_bytes));
+            assert_eq!(compared, a.tie_break().cmp(&b.tie_break()), "{a} {b}");
+        }
+    }
 
     #[test]
     fn keys_come_back() {

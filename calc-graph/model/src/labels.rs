@@ -65,16 +65,20 @@ fn read_len(text: &str) -> usize {
 
 fn write_len(blob: &mut String, len: usize) {
     assert!(len >> (LENGTH * DIGIT) == 0, "a label is shorter than 256 MiB");
-    let digits = (0..LENGTH).map(|place| (len >> (place * DIGIT)) & ((1 << DIGIT) - 1));
-    blob.extend(digits.map(|digit| char::from(u8::try_from(digit).expect("a digit has 7 bits"))));
+    for place in 0..LENGTH {
+        let digit = (len >> (place * DIGIT)) & ((1 << DIGIT) - 1);
+        blob.push(char::from(u8::try_from(digit).expect("a digit has 7 bits")));
+    }
 }
 
 impl<K: AsRef<str>, V: AsRef<str>> FromIterator<(K, V)> for Labels {
     /// Collects labels; of equal keys the last one wins.
     fn from_iter<I: IntoIterator<Item = (K, V)>>(labels: I) -> Self {
         let mut sorted: Vec<(K, V)> = labels.into_iter().collect();
-        // Stable, so that of equal keys the last one stays last.
-        sorted.sort_by(|a, b| a.0.as_ref().cmp(b.0.as_ref()));
+        // Stable, so that of equal keys the last one stays last. Most are in order already.
+        if !sorted.is_sorted_by(|a, b| a.0.as_ref() <= b.0.as_ref()) {
+            sorted.sort_by(|a, b| a.0.as_ref().cmp(b.0.as_ref()));
+        }
         let size = sorted.iter().map(|(k, v)| 2 * LENGTH + k.as_ref().len() + v.as_ref().len()).sum();
         let mut blob = String::with_capacity(size);
         for (i, (key, value)) in sorted.iter().enumerate() {

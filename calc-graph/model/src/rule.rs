@@ -114,32 +114,6 @@ pub struct Entity {
     pub service_accounts: Option<ServiceAccounts>,
 }
 
-impl Entity {
-    /// Whether no field is populated: as [`Entity::default`].
-    #[must_use]
-    pub fn is_any(&self) -> bool {
-        let Self {
-            selector,
-            not_selector,
-            nets,
-            not_nets,
-            ports,
-            not_ports,
-            service,
-            original_selector,
-            original_namespace_selector,
-            original_not_selector,
-            service_accounts,
-        } = self;
-        let texts = [selector, not_selector, original_selector, original_namespace_selector, original_not_selector];
-        texts.into_iter().all(|text| text.is_empty())
-            && [nets, not_nets].into_iter().all(Vec::is_empty)
-            && [ports, not_ports].into_iter().all(Vec::is_empty)
-            && service.is_none()
-            && service_accounts.is_none()
-    }
-}
-
 /// One HTTP path match.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum HttpPath {

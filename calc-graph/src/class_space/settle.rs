@@ -62,24 +62,30 @@ impl ClassSpace {
         if shapes.is_empty() {
             return;
         }
-        let mut relabelled = RoaringBitmap::new();
         let mut former: Vec<(LabelsIx, OwnIx)> = Vec::new();
         for (at, projection) in self.projections.iter() {
-            let at = at as u32;
+            let labels = LabelsIx(at as u32);
             if let Some(own) = projection.own()
-                && shapes.contains(&cx.labels.shape(LabelsIx(at)))
+                && shapes.contains(&cx.labels.shape(labels))
             {
-                relabelled.insert(at);
-                former.push((LabelsIx(at), own));
+                former.push((labels, own));
             }
         }
-        self.detach_parents(&relabelled, split);
+        let is_relabelled = |labels| shapes.contains(&cx.labels.shape(labels));
+        let with_labels = self.parents.iter().filter_map(|(at, parent)| Some((ProfileIx(at as u32), parent.labels()?)));
+        let parents: Vec<(ProfileIx, LabelsIx)> = with_labels.filter(|(_, labels)| is_relabelled(*labels)).collect();
+        for (profile, labels) in &parents {
+            split.extend(self.heirs(*profile));
+            self.detach_parent(*profile, *labels);
+        }
         for (labels, _) in &former {
             let own = self.build_own(cx, *labels);
             self.projections.entry(labels.ix()).own = own;
         }
-        self.attach_parents(&relabelled);
-        let moving: Vec<_> = self.groups.all_members().filter(|(.., labels)| relabelled.contains(labels.0)).collect();
+        for (profile, labels) in parents {
+            self.attach_parent(profile, labels);
+        }
+        let moving: Vec<_> = self.groups.all_members().filter(|(.., labels)| is_relabelled(*labels)).collect();
         for (member, group, labels) in moving {
             let own = self.projections.entry(labels.ix()).own;
             let (parents, tag) = (self.groups[group].parents, self.groups[group].tag);
@@ -93,31 +99,6 @@ impl ClassSpace {
         for (_, own) in former {
             self.release_own(own);
         }
-    }
-
-    /// Takes parents out of the postings of the values that they have so far.
-    fn detach_parents(&mut self, relabelled: &RoaringBitmap, split: &mut RoaringBitmap) {
-        for (profile, labels) in self.parents_with(relabelled) {
-            split.extend(self.heirs(profile));
-            for value in self.own_values(labels).to_vec() {
-                self.values.remove_parent(value, profile);
-            }
-        }
-    }
-
-    /// Puts parents into the postings of the values that they have now.
-    fn attach_parents(&mut self, relabelled: &RoaringBitmap) {
-        for (profile, labels) in self.parents_with(relabelled) {
-            for value in self.own_values(labels).to_vec() {
-                self.values.add_parent(value, profile);
-            }
-        }
-    }
-
-    /// The parents whose labels are among these.
-    fn parents_with(&self, labels: &RoaringBitmap) -> Vec<(ProfileIx, LabelsIx)> {
-        let with_labels = self.parents.iter().filter_map(|(at, parent)| Some((ProfileIx(at as u32), parent.labels()?)));
-        with_labels.filter(|(_, of)| labels.contains(of.0)).collect()
     }
 
     fn reclass_all(&mut self, cx: Inheritance<'_>, groups: &RoaringBitmap) {

@@ -379,15 +379,27 @@ impl ClassSpace {
     fn set_parent_labels(&mut self, profile: ProfileIx, labels: Option<LabelsIx>) {
         let old = std::mem::replace(&mut self.parents.entry(profile.ix()).labels, labels.unwrap_or(NO_LABELS));
         if old != NO_LABELS {
-            for value in self.own_values(old).to_vec() {
-                self.values.remove_parent(value, profile);
-            }
+            self.detach_parent(profile, old);
             self.unproject(old);
         }
         if let Some(labels) = labels {
-            for value in self.own_values(labels).to_vec() {
-                self.values.add_parent(value, profile);
-            }
+            self.attach_parent(profile, labels);
+        }
+    }
+
+    /// Takes a parent out of the postings of its labels' values.
+    pub(super) fn detach_parent(&mut self, profile: ProfileIx, labels: LabelsIx) {
+        let values: SmallVec<[ValueIx; 8]> = SmallVec::from_slice(&self.own_values(labels));
+        for value in values {
+            self.values.remove_parent(value, profile);
+        }
+    }
+
+    /// Puts a parent into the postings of its labels' values.
+    pub(super) fn attach_parent(&mut self, profile: ProfileIx, labels: LabelsIx) {
+        let values: SmallVec<[ValueIx; 8]> = SmallVec::from_slice(&self.own_values(labels));
+        for value in values {
+            self.values.add_parent(value, profile);
         }
     }
 }
