@@ -95,6 +95,7 @@ fn start(cluster: &Cluster) -> anyhow::Result<Process> {
 /// Does something with the agent under load, and gives the agent that runs then:
 /// nothing denied arrives, and of what is allowed nothing is lost but, where one table
 /// takes the place of another, the packet that is in the middle of it at that moment.
+#[expect(clippy::print_stdout, reason = "the figures are looked at with `--nocapture`")]
 fn unnoticed(
     what: &str,
     cluster: &Cluster,
