@@ -96,16 +96,24 @@ impl Run {
     }
 
     fn feed(&mut self) {
-        let start = (processor_time(), Instant::now());
-        for event in self.batch.drain(..) {
-            self.graph.on_event(event);
+        // Asking for the time is not to be counted as work.
+        if self.batch.is_empty() {
+            return;
         }
+        let start = (processor_time(), Instant::now());
+        self.take_batch();
         self.spend(start);
     }
 
+    fn take_batch(&mut self) {
+        for event in self.batch.drain(..) {
+            self.graph.on_event(event);
+        }
+    }
+
     fn flush(&mut self) {
-        self.feed();
         let start = (processor_time(), Instant::now());
+        self.take_batch();
         let (wire, encoded, sets) = (&mut self.wire, self.workload.is_encoded(), &mut self.figures.ip_sets);
         let flush = self.graph.flush(&mut |delta| {
             match delta {
