@@ -38,7 +38,7 @@ struct Shared {
 
 enum State {
     Running {
-        half: Half,
+        half: Box<Half>,
         /// Whether it is new, and what comes before a snapshot is for the one before it.
         fresh: bool,
     },
@@ -60,7 +60,7 @@ pub fn start(
 ) -> anyhow::Result<DataHalf> {
     let voice = Arc::new(Voice::new(Box::new(replies), Box::new(guard)));
     let half = Plan::of(Settings::from_config_map(&local)).prepare()?.start(&voice)?;
-    let state = Mutex::new(State::Running { half, fresh: false });
+    let state = Mutex::new(State::Running { half: Box::new(half), fresh: false });
     Ok(DataHalf(Arc::new(Shared { local, voice, state })))
 }
 
@@ -142,7 +142,7 @@ impl Shared {
                 self.voice.settle(None);
                 info!("{} takes over the dataplane", prepared.name());
                 if let State::Running { half, .. } = std::mem::replace(&mut *state, State::Ended) {
-                    *state = self.exchange(half, prepared);
+                    *state = self.exchange(*half, prepared);
                 }
                 Ok(None)
             }
@@ -186,7 +186,7 @@ impl Shared {
                 drop(state);
                 return half.end();
             }
-            *state = State::Running { half, fresh: true };
+            *state = State::Running { half: Box::new(half), fresh: true };
             drop(state);
             shared.voice.say(Reply::GiveUp("another dataplane driver runs".to_owned()));
         });

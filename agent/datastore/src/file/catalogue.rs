@@ -518,7 +518,7 @@ fn next(
         }
         return match contents.remove(&(Arc::clone(&winner.file), winner.position)) {
             Some(converted) => {
-                let binding = (winner.fixed != Fixed::default()).then(|| (winner.file, winner.fixed));
+                let binding = (winner.fixed != Fixed::default()).then_some((winner.file, winner.fixed));
                 Next::Apply(written, binding, converted)
             }
             None => Next::Read(winner.file),
