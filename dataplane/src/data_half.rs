@@ -13,9 +13,9 @@ use caracal_net::Family;
 use caracal_program::{
     Change, Driver, DriverError, Failsafes, Finding, HostView, PolicyStore, Problem, Receipt, Report, Sweep, cut_off,
 };
-use caracal_proto::{COUNTS, FLOWS};
 use caracal_proto::sync::begin::Kind;
 use caracal_proto::sync::{Ack, EndpointOutcome, Extension, FromData, Position, ToData, from_data, to_data};
+use caracal_proto::{COUNTS, FLOWS};
 use caracal_sys::clock::monotonic_nanos;
 use smol_str::SmolStr;
 use tracing::{debug, error, info, warn};
