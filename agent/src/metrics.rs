@@ -7,18 +7,18 @@
 
 mod numbers;
 mod page;
+mod process;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use caracal_program::Measurement;
 use caracal_proto::sync;
-use prometheus::core::Collector as _;
-use prometheus::process_collector::ProcessCollector;
 use prometheus::proto::MetricFamily;
 
 pub use numbers::{Numbers, go_type};
 pub use page::CONTENT_TYPE;
+pub use process::Vitals;
 
 use crate::control::{Inbox, Insight};
 use crate::status::Presence;
@@ -61,7 +61,7 @@ impl Scrapes {
         let help = "Whether the graph's thread answered this scrape; if not, the other numbers are old.";
         sample.measurements.push((&Measurement::gauge("caracal_graph_answers", help, answered)).into());
         if sample.process_metrics {
-            sample.families.extend(ProcessCollector::for_self().collect());
+            sample.families.extend(process::families());
         }
         page::write(sample.measurements, sample.families)
     }
@@ -70,13 +70,11 @@ impl Scrapes {
 fn sample(insight: &Insight<'_>) -> Sample {
     let Insight { calculator, status, .. } = insight;
     let mut measurements: Vec<sync::Measurement> = control(insight).iter().map(Into::into).collect();
-    measurements.extend(status.data_half().report.measurements.iter().cloned());
+    let process_metrics = calculator.configuration().settings().process_metrics;
+    let told = status.data_half().report.measurements.iter();
+    measurements.extend(told.filter(|told| process_metrics || !process::is_vital(told)).cloned());
     measurements.extend(status.counts().iter().flat_map(|counts| &counts.totals).cloned());
-    Sample {
-        measurements,
-        families: status.numbers().families(),
-        process_metrics: calculator.configuration().settings().process_metrics,
-    }
+    Sample { measurements, families: status.numbers().families(), process_metrics }
 }
 
 /// The control half's numbers.

@@ -276,3 +276,22 @@ fn the_page_about_metrics_lists_what_is_served() -> anyhow::Result<()> {
     assert!(absent.is_empty(), "in docs/metrics.md, and not served: {absent:?}");
     Ok(())
 }
+
+#[test]
+fn a_data_half_in_a_process_of_its_own_tells_what_it_uses() -> anyhow::Result<()> {
+    let rig = Rig::new()?;
+    let socket = rig.run.path().join("sync.sock");
+    let control = Process::control(&rig.cluster, &socket)?;
+    let data = Process::dataplane(&rig.cluster, &socket)?;
+    let number = |page: &str, name: &str| {
+        page.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<f64>().ok()).unwrap_or_default()
+    };
+    let resident = "caracal_dataplane_process_resident_memory_bytes ";
+    let (_, page) =
+        eventually("metrics", || rig.get(9091, "/metrics"), |(_, page)| number(page, resident) > f64::from(1 << 20));
+    let started = number(&page, "caracal_dataplane_process_start_time_seconds ");
+    assert!(started >= number(&page, "process_start_time_seconds "), "it was started second: {started}");
+    assert!(number(&page, "caracal_dataplane_process_open_fds ") > 3.0, "{page}");
+    data.stop()?;
+    control.stop()
+}

@@ -48,6 +48,7 @@ fn follow(prepared: Prepared, mut printer: Printer<impl Write>) -> anyhow::Resul
             Input::Attach { .. }
             | Input::Frame { .. }
             | Input::Detach { .. }
+            | Input::Refused(_)
             | Input::PolicySync(_)
             | Input::Ask(_)
             | Input::Count(_) => {}

@@ -10,6 +10,7 @@ use super::half::EndGuard;
 use crate::cli::{DataplaneArgs, Global};
 use crate::configuration::Configuration;
 use crate::logging::{self, Reader};
+use crate::metrics::Vitals;
 use crate::sync::connect::{self, Loop};
 use crate::{data, signals};
 
@@ -27,8 +28,9 @@ pub(super) fn run(global: &Global, args: &DataplaneArgs) -> anyhow::Result<()> {
 
     let (answers, replies) = connect::replies();
     let guard = EndGuard::new(end.clone(), "the data half");
+    let vitals = Vitals::default();
     let replies_of = move |reply| match reply {
-        Reply::Frame(frame) => answers.send(frame),
+        Reply::Frame(frame) => answers.send(Box::new(vitals.add_to(*frame))),
         Reply::GiveUp(reason) => answers.give_up(reason),
     };
     let data = data::start(configuration.texts(), replies_of, guard)?;

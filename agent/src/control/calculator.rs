@@ -1,8 +1,6 @@
 //! The calculation graph with the configuration in front of it and messages behind it.
 
-use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
 
 use caracal_calc_graph::{CalcGraph, Census, Locality, Problem};
 use caracal_datastore::{BgpConfiguration, ConfigEvent, Tuner, convert};
@@ -13,20 +11,6 @@ use tracing::{info, warn};
 
 use crate::configuration::{Configuration, NOT_READY};
 use crate::encode::{encode, encode_bgp};
-
-/// The part of its time, as a divisor, that the graph's thread may count objects
-/// for whoever scrapes.
-const CENSUS_SHARE: u32 = 1000;
-
-/// A census, and what it is worth.
-#[derive(Clone, Copy)]
-struct Counted {
-    census: Census,
-    /// How many events had been taken.
-    events: u64,
-    at: Instant,
-    cost: Duration,
-}
 
 /// Turns what a source tells into Felix's messages.
 pub struct Calculator {
@@ -48,9 +32,6 @@ pub struct Calculator {
     node_repeated: bool,
     /// Problems of the graph that were logged.
     problems: BTreeMap<(Key, Kind), Problem>,
-    /// How many events were taken.
-    events: u64,
-    counted: Cell<Option<Counted>>,
 }
 
 impl Calculator {
@@ -69,8 +50,6 @@ impl Calculator {
             listed: BTreeSet::new(),
             node_repeated: false,
             problems: BTreeMap::new(),
-            events: 0,
-            counted: Cell::new(None),
         }
     }
 
@@ -114,7 +93,6 @@ impl Calculator {
             }
             Event::Begin(_) | Event::Apply(..) | Event::Delete(..) => {}
         }
-        self.events += 1;
         self.graph.on_event(event);
     }
 
@@ -226,21 +204,10 @@ impl Calculator {
             .collect()
     }
 
-    /// Counts the objects of the cluster. That takes time in proportion to their
-    /// number, so that what was counted before stands if nothing happened since, or
-    /// if counting again so soon would take more than its share.
+    /// How many objects of the cluster are in force.
     #[must_use]
     pub fn census(&self) -> Census {
-        let is_good = |known: &Counted| {
-            known.events == self.events || known.at.elapsed() < known.cost.saturating_mul(CENSUS_SHARE)
-        };
-        if let Some(known) = self.counted.get().filter(is_good) {
-            return known.census;
-        }
-        let at = Instant::now();
-        let census = self.graph.census();
-        self.counted.set(Some(Counted { census, events: self.events, at, cost: at.elapsed() }));
-        census
+        self.graph.census()
     }
 
     /// Says which objects are not in force; each once, and again after it was.

@@ -129,6 +129,7 @@ impl ControlHalf {
                     self.detach();
                 }
             }
+            Input::Refused(reason) => self.status.count().refused(reason),
             Input::PolicySync(request) => self.policysync.on_request(request),
             Input::Count(waiting) => self.counting.ask(self.peer.as_mut().map(|(_, outlet)| outlet), waiting),
             Input::Ask(question) => question(&self.insight()),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use caracal_datastore::{ConfigEvent, Report, convert};
 use caracal_model::Event;
-use caracal_proto::sync::{FromData, Hello, ToData};
+use caracal_proto::sync::{FromData, Hello, ToData, refusal};
 
 use tokio::sync::oneshot;
 
@@ -54,6 +54,8 @@ pub enum Input {
         /// The stream.
         peer: PeerId,
     },
+    /// A stream was ended before it said hello, or because nothing more could be read of it.
+    Refused(refusal::Reason),
     /// A client of policy sync asks for something.
     PolicySync(policysync::Request),
     /// Somebody wants to know something.

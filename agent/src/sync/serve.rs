@@ -149,7 +149,7 @@ impl Peer {
                 self.inbox.send(Input::Detach { peer: self.id });
                 ended
             }
-            Err(refused) => Err(refused),
+            Err(refused) => Err(self.counted(refused)),
         };
         match ended {
             Ok(()) => info!(peer = self.id.0, "the data half has disconnected"),
@@ -190,12 +190,20 @@ impl Peer {
                         debug!(peer = self.id.0, "the connection broke: {status}");
                         return Ok(());
                     }
-                    Err(status) => return Err(unreadable(&status)),
+                    Err(status) => return Err(self.counted(unreadable(&status))),
                 },
                 refused = self.queue.refused() => return Err(refused),
-                _ = ticks.tick() => watch.check(&self.queue, Instant::now())?,
+                _ = ticks.tick() => {
+                    watch.check(&self.queue, Instant::now()).map_err(|refused| self.counted(refused))?;
+                }
             }
         }
+    }
+
+    /// Has a refusal counted that the control half knows nothing of.
+    fn counted(&self, refused: Refused) -> Refused {
+        self.inbox.send(Input::Refused(refused.reason));
+        refused
     }
 }
 

@@ -351,6 +351,7 @@ impl Driver for NftablesDriver {
         let refused_sets = self.model.as_ref().map(Model::refused_sets).unwrap_or_default();
         let mut report = report::report(
             &self.counts(),
+            &self.held,
             &self.drift,
             &self.outcomes,
             &self.host_outcomes,

@@ -27,6 +27,8 @@ const SHORT: Duration = Duration::from_millis(300);
 struct Control {
     inbox: Inbox,
     names: Arc<Mutex<Vec<String>>>,
+    /// Why streams were ended that it knows nothing of.
+    refused: Arc<Mutex<Vec<refusal::Reason>>>,
     dir: TempDir,
     server: Option<Server>,
 }
@@ -35,9 +37,10 @@ impl Control {
     fn start(patience: Duration) -> Self {
         let (inbox, _, inputs) = control::inbox();
         let names = Arc::new(Mutex::new(vec!["first".to_owned()]));
-        let known = names.clone();
-        std::thread::spawn(move || run_control(&inputs, &known));
-        let mut control = Self { inbox, names, dir: tempfile::tempdir().expect("a directory"), server: None };
+        let refused = Arc::new(Mutex::new(Vec::new()));
+        let (known, counted) = (names.clone(), refused.clone());
+        std::thread::spawn(move || run_control(&inputs, &known, &counted));
+        let mut control = Self { inbox, names, refused, dir: tempfile::tempdir().expect("a directory"), server: None };
         control.serve(patience);
         control
     }
@@ -52,12 +55,24 @@ impl Control {
         self.dir.path().join("sync.sock")
     }
 
+    /// Why streams were ended, once so many were.
+    fn refused(&self, count: usize) -> Vec<refusal::Reason> {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            let refused = self.refused.lock().expect("not poisoned").clone();
+            if refused.len() >= count || Instant::now() > deadline {
+                return refused;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
     fn add(&self, name: &str) {
         self.names.lock().expect("not poisoned").push(name.to_owned());
     }
 }
 
-fn run_control(inputs: &control::Receiver, names: &Mutex<Vec<String>>) {
+fn run_control(inputs: &control::Receiver, names: &Mutex<Vec<String>>, refused: &Mutex<Vec<refusal::Reason>>) {
     let mut session = Session::new(1, Retention::Resumable);
     let mut attached: Option<(PeerId, Box<dyn Outlet>)> = None;
     let mut flushed = 0;
@@ -85,6 +100,7 @@ fn run_control(inputs: &control::Receiver, names: &Mutex<Vec<String>>) {
                     session.detach();
                 }
             }
+            Ok(Input::Refused(reason)) => refused.lock().expect("not poisoned").push(reason),
             Ok(Input::Source(_) | Input::PolicySync(_) | Input::Ask(_) | Input::Count(_) | Input::Stop)
             | Err(TryRecvError::Disconnected) => return,
             Err(TryRecvError::Empty) => std::thread::sleep(Duration::from_millis(2)),
@@ -339,6 +355,8 @@ fn misbehaving_peers_are_told_why_and_leave_the_data_half_alone() {
         assert_eq!(refused.reason, Protocol);
         assert!(refused.message.starts_with("an unreadable frame: "), "{refused}");
     });
+    // Silent, rude, odd, and in another language: none of them got as far as the control half.
+    assert_eq!(control.refused(4), [Protocol; 4]);
     let mut garbage = StdUnixStream::connect(&path).expect("the server listens");
     std::io::Write::write_all(&mut garbage, &[0xff; 4096]).expect("the bytes are taken");
     let mut answer = Vec::new();

@@ -7,11 +7,13 @@ use caracal_program::{HostId, Measurement, MeasurementKind, Outcome, Problem, Re
 
 use super::Counts;
 use super::drift::{DriftLog, Repair};
+use crate::held::Held;
 use crate::neighbours::Neighbour;
 
 /// What the driver tells of itself.
 pub(super) fn report(
     counts: &Counts,
+    held: &Held,
     drift: &DriftLog,
     outcomes: &BTreeMap<WorkloadId, Outcome>,
     hosts: &BTreeMap<HostId, Outcome>,
@@ -53,6 +55,16 @@ pub(super) fn report(
             "caracal_nftables_refused_sets",
             "IP sets that the kernel refused or that are larger than MaxIpsetSize; rules that name them deny.",
             refused_sets.len() as u64,
+        ),
+        Measurement::gauge(
+            "caracal_nftables_chains",
+            "Chains of our table that the kernel holds, for both IP versions.",
+            held.chains.len() as u64,
+        ),
+        Measurement::gauge(
+            "caracal_nftables_sets",
+            "Sets and maps of our table that the kernel holds, for both IP versions.",
+            held.sets.len() as u64,
         ),
         counter(
             "caracal_nftables_lost_events_total",
