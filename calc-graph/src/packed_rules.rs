@@ -114,13 +114,16 @@ impl Packer {
         Packed { form: &self.bytes, texts: &self.texts }
     }
 
-    fn clear(&mut self) {
+    /// Forgets what was packed. What large rules took is given back.
+    pub(crate) fn clear(&mut self) {
+        const KEPT: usize = 1 << 12;
         let Self { bytes, texts, count, remembered, joined } = self;
-        bytes.clear();
-        texts.clear();
+        for buffer in [bytes, texts, joined] {
+            buffer.clear();
+            buffer.shrink_to(KEPT);
+        }
         *count = 0;
         remembered.clear();
-        joined.clear();
     }
 
     fn byte(&mut self, byte: u8) {

@@ -208,6 +208,7 @@ impl Policies {
             active: false,
             told: false,
         };
+        self.packer.clear();
         match known {
             Some(at) => self.replace(cx, at, new, perf_hints),
             None => self.insert(hash_of(&bytes[..]), new, perf_hints),

@@ -130,6 +130,7 @@ impl Profiles {
     pub(crate) fn put(&mut self, at: ProfileIx, kind: Kind, inbound: &[Rule], outbound: &[Rule]) {
         let packed = self.packer.rules(inbound, outbound);
         let (rules, _) = self.rules.acquire(packed, || packed.into());
+        self.packer.clear();
         let rules = RulesIx(rules);
         let profile = &mut self.slots[at.0];
         self.tally.add(kind);
