@@ -150,7 +150,7 @@ impl Review {
         let Reconsidered { mut last, mut tally } =
             self.reconsidering.take().unwrap_or(Reconsidered { last: None, tally: Tally::default() });
         loop {
-            let mut restored = Vec::new();
+            let mut restored: Vec<Box<[u8]>> = Vec::new();
             let Self { labelling, requests, asked, cut, .. } = self;
             let mut seen = 0;
             let mut latest = None;
@@ -161,7 +161,7 @@ impl Review {
                     let seq = labelling.next_seq();
                     asked.insert(seq, Asked::Restore);
                     label(family_of(flow), tuple, &[0; 16], requests, seq);
-                    restored.push(Box::from(tuple));
+                    restored.push(tuple.into());
                 }
             }
             let end = seen < AT_ONCE;
@@ -169,7 +169,9 @@ impl Review {
             tally.seen += seen;
             tally.restored += restored.len();
             self.flush(&mut tally)?;
-            restored.iter().for_each(|tuple: &Box<[u8]>| self.cut.lost(tuple));
+            for tuple in &restored {
+                self.cut.lost(tuple);
+            }
             if end {
                 tally.labelled = self.cut.after(None).count();
                 return Ok(Progress::Done(tally));
