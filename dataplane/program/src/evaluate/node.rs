@@ -267,7 +267,7 @@ impl<'a> NodeWalk<'a, '_> {
                 }
                 self.take_host_steps();
                 if self.is_workload(from) {
-                    self.from_workload(from, packet)?;
+                    self.leave_workload(from, packet)?;
                 }
                 if self.is_workload(to) {
                     self.invalid(Direction::Ingress)?;
@@ -297,12 +297,12 @@ impl<'a> NodeWalk<'a, '_> {
         if is_neighbour_discovery(packet) {
             return self.guard(Guard::NeighbourDiscovery);
         }
-        self.from_workload(from, packet)?;
+        self.leave_workload(from, packet)?;
         let action = self.node.guards.endpoint_to_host;
         self.step(NodeStep::EndpointToHost(action))
     }
 
-    fn from_workload(&mut self, from: &str, packet: &Packet) -> Option<()> {
+    fn leave_workload(&mut self, from: &str, packet: &Packet) -> Option<()> {
         self.invalid(Direction::Egress)?;
         if let Some(guard) = self.refuses(packet) {
             return self.guard(guard);
