@@ -351,7 +351,6 @@ impl Driver for NftablesDriver {
         let refused_sets = self.model.as_ref().map(Model::refused_sets).unwrap_or_default();
         let mut report = report::report(
             &self.counts(),
-            &self.held,
             &self.drift,
             &self.outcomes,
             &self.host_outcomes,
@@ -359,6 +358,7 @@ impl Driver for NftablesDriver {
             &refused_sets,
             neighbours,
         );
+        report.measurements.extend(report::sizes(&self.held));
         report.problems.extend(self.other_layout());
         report
     }

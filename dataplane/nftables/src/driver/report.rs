@@ -13,7 +13,6 @@ use crate::neighbours::Neighbour;
 /// What the driver tells of itself.
 pub(super) fn report(
     counts: &Counts,
-    held: &Held,
     drift: &DriftLog,
     outcomes: &BTreeMap<WorkloadId, Outcome>,
     hosts: &BTreeMap<HostId, Outcome>,
@@ -56,16 +55,6 @@ pub(super) fn report(
             "IP sets that the kernel refused or that are larger than MaxIpsetSize; rules that name them deny.",
             refused_sets.len() as u64,
         ),
-        Measurement::gauge(
-            "caracal_nftables_chains",
-            "Chains of our table that the kernel holds, for both IP versions.",
-            held.chains.len() as u64,
-        ),
-        Measurement::gauge(
-            "caracal_nftables_sets",
-            "Sets and maps of our table that the kernel holds, for both IP versions.",
-            held.sets.len() as u64,
-        ),
         counter(
             "caracal_nftables_lost_events_total",
             "Times that events of nf_tables came faster than they were read.",
@@ -103,6 +92,22 @@ pub(super) fn report(
         reason: neighbour.matter.to_string(),
     });
     Report { measurements, problems: problems.chain(hosts).chain(network).chain(sets).chain(shadows).collect() }
+}
+
+/// What the kernel holds for us.
+pub(super) fn sizes(held: &Held) -> [Measurement; 2] {
+    [
+        Measurement::gauge(
+            "caracal_nftables_chains",
+            "Chains of our table that the kernel holds, for both IP versions.",
+            held.chains.len() as u64,
+        ),
+        Measurement::gauge(
+            "caracal_nftables_sets",
+            "Sets and maps of our table that the kernel holds, for both IP versions.",
+            held.sets.len() as u64,
+        ),
+    ]
 }
 
 fn seconds(name: &'static str, help: &'static str, kind: MeasurementKind, value: Duration) -> Measurement {
