@@ -52,7 +52,7 @@ fuzz: ## run each fuzz target for a minute; installs cargo-fuzz and a nightly to
 soak: build test-packages ## random histories and proposed edits, thirty times those of make test, a million packets through random programs and live edits, another kernel (root)
 	CARACAL_SOAK=30 $(CARGO) test --release --locked -p caracal-calc-graph --test graph -- histories
 	CARACAL_SOAK=30 $(CARGO) test --release --locked -p caracal-agent --lib -- explain::tests::edits
-	CARACAL_DIFFERENTIAL=1000000 $(CARGO) test --release --locked -p caracal-nftables --lib -- differential
+	CARACAL_DIFFERENTIAL=1000000 CARACAL_DIFFERENTIAL_SEED=fresh $(CARGO) test --release --locked -p caracal-nftables --lib -- differential
 	CARACAL_LIVE_EDIT=1000000 $(CARGO) test --release --locked -p caracal-nftables --lib -- live_edit
 	CARACAL_SOAK=5 $(CARGO) test --release --locked -p caracal-fv-tests --test start
 	scripts/guest 6.12

@@ -1,6 +1,7 @@
 //! Stores for tests, and namespaces to load them in.
 
 pub(crate) mod aim;
+pub(crate) mod crossroads;
 pub(crate) mod faults;
 pub(crate) mod host;
 pub(crate) mod lab;
@@ -11,6 +12,7 @@ pub(crate) mod random;
 pub(crate) mod sim;
 pub(crate) mod wire;
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
@@ -23,6 +25,8 @@ use caracal_sys::netns::NetNs;
 pub(crate) struct World {
     pub(crate) store: PolicyStore,
     changes: Vec<Change>,
+    /// The sources that a workload may use, by interface; any unless it is said.
+    sources: BTreeMap<String, Vec<String>>,
 }
 
 /// A tier of an endpoint: name, default action, policies inbound and outbound.
@@ -103,12 +107,21 @@ impl World {
             name: interface.into(),
             tiers: felix_tiers(tiers),
             profile_ids: profiles.iter().map(ToString::to_string).collect(),
-            // Packets of the tests come from anywhere.
-            allow_spoofed_source_prefixes: texts(&["0.0.0.0/0", "::/0"]),
+            // Packets of the tests come from anywhere, unless it is said.
+            allow_spoofed_source_prefixes: match self.sources.get(interface) {
+                Some(sources) => sources.clone(),
+                None => texts(&["0.0.0.0/0", "::/0"]),
+            },
             ..felix::WorkloadEndpoint::default()
         };
         let id = Some(workload_id(pod));
         self.tell(Payload::WorkloadEndpointUpdate(felix::WorkloadEndpointUpdate { id, endpoint: Some(endpoint) }))
+    }
+
+    /// The sources that the workload which an interface gets may use.
+    pub(crate) fn sources(&mut self, interface: &str, prefixes: &[&str]) -> &mut Self {
+        self.sources.insert(interface.to_owned(), texts(prefixes));
+        self
     }
 
     /// A host endpoint with policies for normal, forwarded, pre-DNAT and untracked packets.

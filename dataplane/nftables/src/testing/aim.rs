@@ -9,7 +9,7 @@ use proptest::test_runner::TestRng;
 
 use super::lab::ENDS;
 
-/// The rules that a packet between the two ends may meet.
+/// The rules that a packet between the two ends, or at a host endpoint, may meet.
 pub(crate) fn targets(store: &PolicyStore) -> Vec<&Rule> {
     let mut rules = Vec::new();
     for (direction, interface) in ENDS {
@@ -19,6 +19,12 @@ pub(crate) fn targets(store: &PolicyStore) -> Vec<&Rule> {
         let profiles = program.profiles().iter().filter_map(|name| store.profile(name));
         rules.extend(policies.flat_map(|policy| policy.rules(direction).iter()));
         rules.extend(profiles.flat_map(|profile| profile.rules(direction).iter()));
+    }
+    for program in store.hosts().flat_map(|endpoint| endpoint.programs.all()) {
+        let policies = program.tiers().iter().flat_map(|tier| tier.enforced()).filter_map(|id| store.policy(id));
+        let profiles = program.profiles().iter().filter_map(|name| store.profile(name));
+        rules.extend(policies.flat_map(|policy| policy.rules(program.direction()).iter()));
+        rules.extend(profiles.flat_map(|profile| profile.rules(program.direction()).iter()));
     }
     rules
 }

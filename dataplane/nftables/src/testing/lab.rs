@@ -4,24 +4,29 @@ use std::collections::BTreeMap;
 use std::thread::sleep;
 use std::time::Duration;
 
-use caracal_program::{Cause, Direction, Driver, Packet, PolicyStore, Step, Sweep, Verdict, trace_endpoint};
+use caracal_program::{
+    Cause, Decision, Direction, Driver, EndpointToHost, FailsafePoint, Guard, Guarded, Guards, HostCause, HostStep,
+    NodeStep, NodeView, Packet, Passage, PolicyStore, ProgramKind, Step, Sweep, Verdict, Way, trace, trace_endpoint,
+};
 use caracal_sys::nft::{Expr, Name, NftSocket, TableId};
 
 use super::World;
-use super::wire::{Shape, Wire};
+use super::crossroads::{Crossroads, Road};
+use super::wire::Shape;
 use crate::driver::NftablesDriver;
 use crate::ir::TABLE;
 use crate::names;
-use crate::settings::{Ownership, Settings};
+use crate::settings::{self, Ownership, Settings};
 
 /// The interfaces between which packets go: from the first to the second.
 pub(crate) const ENDS: [(Direction, &str); 2] = [(Direction::Egress, "cali0"), (Direction::Ingress, "cali1")];
 
-/// A packet, and how it is written down.
+/// A packet, how it is written down, and its way.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Probe {
     pub(crate) packet: Packet,
     pub(crate) shape: Shape,
+    pub(crate) road: Road,
 }
 
 /// What became of a packet: whether it came through, and how much each rule
@@ -40,27 +45,34 @@ pub(crate) struct Disagreement {
     pub(crate) evaluator: Fate,
 }
 
-/// A router whose forwarding the driver programs.
+/// A router that the driver programs.
 pub(crate) struct Lab {
-    wire: Wire,
+    roads: Crossroads,
     driver: NftablesDriver,
     /// The driver's counters are read through it.
     socket: NftSocket,
     table: TableId,
     counted: BTreeMap<String, u64>,
+    settings: Settings,
 }
 
 impl Lab {
     pub(crate) fn new() -> Self {
-        let wire = Wire::new();
-        let (driver, socket) = wire.in_router(|| {
-            let mut settings = Settings::default();
-            settings.ownership = Ownership::Shared;
-            let driver = NftablesDriver::new(settings).expect("nf_tables");
+        let roads = Crossroads::new();
+        let mut settings = Settings::default();
+        settings.ownership = Ownership::Shared;
+        let (driver, socket) = roads.in_router(|| {
+            let driver = NftablesDriver::new(settings.clone()).expect("nf_tables");
             (driver, NftSocket::open().expect("a socket"))
         });
         let table = TableId::inet(Name::new(TABLE).expect("the table's name is short"));
-        Self { wire, driver, socket, table, counted: BTreeMap::new() }
+        Self { roads, driver, socket, table, counted: BTreeMap::new(), settings }
+    }
+
+    /// Says what becomes of what workloads send to the router, from the next program on.
+    pub(crate) fn set_endpoint_to_host(&mut self, action: settings::EndpointToHost) {
+        self.settings.endpoint_to_host = action;
+        self.driver.set_settings(self.settings.clone());
     }
 
     /// Puts everything that was told into the kernel.
@@ -74,8 +86,9 @@ impl Lab {
 
     /// Sends a packet; what the kernel makes of it, if that is not what the store says.
     pub(crate) fn compare(&mut self, store: &PolicyStore, probe: Probe) -> Result<Fate, Box<Disagreement>> {
-        let evaluator = evaluated(store, &probe.packet);
-        let mut kernel = Fate { passes: self.wire.passes_as(&probe.packet, probe.shape), counted: self.moved() };
+        let evaluator = evaluated(store, &self.settings, &probe);
+        let mut kernel =
+            Fate { passes: self.roads.passes(&probe.packet, probe.shape, probe.road), counted: self.moved() };
         if kernel != evaluator {
             // Whatever is late on a busy machine is there now.
             sleep(Duration::from_millis(20));
@@ -132,58 +145,131 @@ fn in_program(direction: Direction, comment: &str) -> String {
     format!("{direction}: {}", &*names::comment(comment))
 }
 
-/// What the evaluator says of a packet from one end to the other.
-pub(crate) fn evaluated(store: &PolicyStore, packet: &Packet) -> Fate {
-    let mut counted = BTreeMap::new();
-    let passes = ENDS.iter().all(|(direction, interface)| judge(store, *direction, interface, packet, &mut counted));
-    Fate { passes, counted }
+/// What the evaluator says of a packet on its way.
+fn evaluated(store: &PolicyStore, settings: &Settings, probe: &Probe) -> Fate {
+    let Probe { packet, road, .. } = probe;
+    let endpoint_to_host = match settings.endpoint_to_host {
+        settings::EndpointToHost::Drop => EndpointToHost::Drop,
+        settings::EndpointToHost::Return => EndpointToHost::Return,
+        settings::EndpointToHost::Accept => EndpointToHost::Accept,
+    };
+    // The wire has nothing tracked, so that each packet is judged by itself.
+    let guards = Guards { invalid: Guarded::Judged, endpoint_to_host, ..Guards::default() };
+    let view = NodeView {
+        store,
+        interfaces: &store,
+        failsafes: &settings.failsafes,
+        workload_prefixes: settings.interface_prefixes(),
+        guards: &guards,
+    };
+    let way = road.way();
+    let decision = view.evaluate(&Passage { way, original: packet, translated: None });
+    let mut counts = Counts { store, packet, settings, way, counted: BTreeMap::new() };
+    for step in &decision.steps {
+        counts.step(step);
+    }
+    Fate { passes: decision.verdict == Verdict::Allow, counted: counts.counted }
 }
 
-/// Whether one end lets a packet through, and which rules count it there.
-fn judge(
-    store: &PolicyStore,
-    direction: Direction,
-    interface: &str,
-    packet: &Packet,
-    counted: &mut BTreeMap<String, u64>,
-) -> bool {
-    let mut count = |rule: String| *counted.entry(rule).or_default() += 1;
-    let Some(endpoint) = store.active_on(interface) else {
-        match direction {
-            // Nobody has an address there, so that no source is right.
-            Direction::Egress => count("the source is not an address of the workload".to_owned()),
-            Direction::Ingress => count(in_program(direction, "no policy for this workload interface")),
-        }
-        return false;
-    };
-    let (decision, trail) = trace_endpoint(endpoint, direction, store, packet);
-    let mut title = String::new();
-    let mut next = 0;
-    for step in trail {
+/// Which rules count a packet.
+struct Counts<'a> {
+    store: &'a PolicyStore,
+    packet: &'a Packet,
+    settings: &'a Settings,
+    way: Way<'a>,
+    counted: BTreeMap<String, u64>,
+}
+
+impl Counts<'_> {
+    fn step(&mut self, step: &NodeStep<'_>) {
         match step {
-            Step::Policy(id) => (title, next) = (format!("{id} {direction}"), 0),
-            Step::Profile(name) => (title, next) = (format!("profile {name} {direction}"), 0),
-            Step::Rule { index, mismatches, .. } => {
-                next = index + 1;
-                if mismatches.is_empty() {
-                    count(names::comment(&format!("{title} {index}")).to_string());
-                }
+            NodeStep::Guard(guard) => self.guard(*guard),
+            NodeStep::Host(step) => self.host(step),
+            NodeStep::Workload { endpoint, direction, .. } => {
+                let (decision, trail) = trace_endpoint(endpoint, *direction, self.store, self.packet);
+                self.program(*direction, &decision, trail);
             }
-            Step::Tier(_) | Step::Staged(_) | Step::EndOfTier { .. } => {}
+            NodeStep::EndpointToHost(_) => self.count("workload to host".to_owned()),
         }
     }
-    match decision.cause {
-        Cause::PolicyRule { .. } | Cause::ProfileRule { .. } => {}
-        Cause::EndpointDown => count(in_program(direction, "the endpoint is down")),
-        Cause::EndOfTier { tier } => count(in_program(direction, &format!("end of tier {tier}"))),
-        Cause::NoProfile => count(in_program(direction, &format!("no policy or profile allows this {direction}"))),
-        Cause::UnknownPolicy(_) | Cause::UnknownProfile(_) => {
-            count(names::comment(&format!("{title}: not known")).to_string());
-        }
-        Cause::UnknownSet(set) => {
-            count(names::comment(&format!("{title} {next}: set {set} is unknown")).to_string());
-        }
-        Cause::EndpointToHost(_) | Cause::Undecided => unreachable!("a packet between workloads: {decision:?}"),
+
+    fn guard(&mut self, guard: Guard) {
+        let comment = match guard {
+            Guard::SpoofedSource => "the source is not an address of the workload",
+            Guard::NoEndpoint(_) => "no policy for this workload interface",
+            Guard::Invalid(_) => "invalid to connection tracking",
+            Guard::Ipip => "IP in IP from a workload",
+            Guard::Vxlan => "VXLAN from a workload",
+            Guard::ForeignIpip => "IP in IP from no host of the cluster",
+            Guard::ForeignVxlan => "VXLAN from no host of the cluster",
+            Guard::ServiceLoop => "no service has this address",
+            Guard::NeighbourDiscovery | Guard::HostToWorkload => return,
+        };
+        // The chains of forwarded packets have a direction.
+        let direction = match (guard, self.way) {
+            (Guard::NoEndpoint(direction) | Guard::Invalid(direction), Way::Through { .. }) => Some(direction),
+            (Guard::Ipip | Guard::Vxlan, Way::Through { .. }) => Some(Direction::Egress),
+            _ => None,
+        };
+        self.count(direction.map_or_else(|| comment.to_owned(), |direction| in_program(direction, comment)));
     }
-    decision.verdict == Verdict::Allow
+
+    fn host(&mut self, step: &HostStep<'_>) {
+        let HostStep { endpoint, kind, direction, cause, .. } = *step;
+        match cause {
+            HostCause::Invalid => self.count("invalid to connection tracking".to_owned()),
+            HostCause::Failsafe(rule) => {
+                let point = match kind {
+                    ProgramKind::Untracked => FailsafePoint::Untracked,
+                    ProgramKind::Normal | ProgramKind::Translated | ProgramKind::Forward | ProgramKind::PreDnat => {
+                        FailsafePoint::Tracked
+                    }
+                };
+                let mut rules = self.settings.failsafes.rules(direction, point);
+                let index = rules.position(|held| held == rule).expect("the rule is a failsafe's");
+                self.count(names::rule_comment(&format!("failsafe {direction}"), index).to_string());
+            }
+            HostCause::Policy(cause) => {
+                let endpoint = self.store.host(endpoint).expect("what has judged is there");
+                let (decision, trail) = trace(endpoint.programs.get(kind, direction), self.store, self.packet);
+                assert_eq!(decision.cause, cause, "the trace says why");
+                self.program(direction, &decision, trail);
+            }
+        }
+    }
+
+    fn program(&mut self, direction: Direction, decision: &Decision<'_>, trail: Vec<Step<'_>>) {
+        let mut title = String::new();
+        let mut next = 0;
+        for step in trail {
+            match step {
+                Step::Policy(id) => (title, next) = (format!("{id} {direction}"), 0),
+                Step::Profile(name) => (title, next) = (format!("profile {name} {direction}"), 0),
+                Step::Rule { index, mismatches, .. } => {
+                    next = index + 1;
+                    if mismatches.is_empty() {
+                        self.count(names::comment(&format!("{title} {index}")).to_string());
+                    }
+                }
+                Step::Tier(_) | Step::Staged(_) | Step::EndOfTier { .. } => {}
+            }
+        }
+        match decision.cause {
+            Cause::PolicyRule { .. } | Cause::ProfileRule { .. } | Cause::Undecided => {}
+            Cause::EndpointDown => self.count(in_program(direction, "the endpoint is down")),
+            Cause::EndOfTier { tier } => self.count(in_program(direction, &format!("end of tier {tier}"))),
+            Cause::NoProfile => self.count(in_program(direction, &names::no_match(direction))),
+            Cause::UnknownPolicy(_) | Cause::UnknownProfile(_) => {
+                self.count(names::comment(&format!("{title}: not known")).to_string());
+            }
+            Cause::UnknownSet(set) => {
+                self.count(names::comment(&format!("{title} {next}: set {set} is unknown")).to_string());
+            }
+            Cause::EndpointToHost(_) => unreachable!("no program says what becomes of packets to the host"),
+        }
+    }
+
+    fn count(&mut self, rule: String) {
+        *self.counted.entry(rule).or_default() += 1;
+    }
 }

@@ -61,11 +61,30 @@ fn documents(told: &Told) -> Vec<Value> {
             endpoint["metadata"]["annotations"] = json!({"state": state, "tiers": Value::from(tiers).to_string()});
             vec![endpoint]
         }
+        Told::Host(id, interface, expected, lists, profiles) => {
+            let spec =
+                json!({"node": "this", "interfaceName": interface, "expectedIPs": expected, "profiles": profiles});
+            let mut endpoint = document("HostEndpoint", id, spec);
+            let kinds = ["normal", "forward", "preDNAT", "untracked"].into_iter().zip(lists);
+            let annotations = kinds.map(|(kind, list)| (kind.to_owned(), json!(format!("{list:?}"))));
+            // Which policies apply, and in which order, is what the selectors must come to.
+            endpoint["metadata"]["annotations"] = Value::Object(annotations.collect());
+            vec![endpoint]
+        }
+        Told::Tunnels => {
+            let pool =
+                |name: &str, cidr: &str, mode: &str| document("IPPool", name, json!({"cidr": cidr, mode: "Always"}));
+            vec![pool("ipip", "10.0.0.0/8", "ipipMode"), pool("vxlan", "fd00::/8", "vxlanMode")]
+        }
+        Told::Sources(interface, prefixes) => {
+            let mut endpoint = document("WorkloadEndpoint", interface, json!({"interfaceName": interface}));
+            endpoint["metadata"]["annotations"] = json!({"sources": prefixes.join(",")});
+            vec![endpoint]
+        }
         Told::Members(..)
         | Told::RemoveSet(_)
         | Told::RemovePolicy(_)
         | Told::RemoveEndpoint(_)
-        | Told::Host(..)
         | Told::RemoveHost(_)
         | Told::Addresses(..) => Vec::new(),
     }

@@ -60,13 +60,25 @@ fn cuts(told: &Told) -> Vec<Option<Told>> {
             }
             cuts.extend(without_one(profiles).map(|profiles| with(tiers.clone(), profiles)));
         }
+        Told::Host(id, interface, expected, lists, profiles) => {
+            let with = |lists, profiles| Some(Told::Host(id, interface, expected.clone(), lists, profiles));
+            for (at, list) in lists.iter().enumerate() {
+                cuts.extend(without_one(list).map(|list| {
+                    let mut lists = lists.clone();
+                    lists[at] = list;
+                    with(lists, profiles.clone())
+                }));
+            }
+            cuts.extend(without_one(profiles).map(|profiles| with(lists.clone(), profiles)));
+        }
         Told::Members(..)
         | Told::RemoveSet(_)
         | Told::RemovePolicy(_)
         | Told::RemoveEndpoint(_)
-        | Told::Host(..)
         | Told::RemoveHost(_)
-        | Told::Addresses(..) => {}
+        | Told::Addresses(..)
+        | Told::Sources(..)
+        | Told::Tunnels => {}
     }
     cuts
 }

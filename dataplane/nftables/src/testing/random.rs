@@ -71,6 +71,10 @@ pub(crate) enum Told {
     Host(&'static str, &'static str, Vec<&'static str>, [Vec<RandomTier>; 4], Vec<&'static str>),
     RemoveHost(&'static str),
     Addresses(&'static str, Vec<&'static str>),
+    /// The sources that the workload of an interface may use.
+    Sources(&'static str, Vec<&'static str>),
+    /// Pools with tunnels of both kinds, and a host of the cluster.
+    Tunnels,
 }
 
 pub(crate) type RandomTier = (&'static str, &'static str, Vec<&'static str>, Vec<&'static str>);
@@ -98,6 +102,10 @@ impl World {
             }
             Told::RemoveHost(id) => self.remove_host(id),
             Told::Addresses(interface, addresses) => self.addresses(interface, addresses),
+            Told::Sources(interface, prefixes) => self.sources(interface, prefixes),
+            Told::Tunnels => {
+                self.pool("10.0.0.0/8", "ipip vxlan").pool("fd00::/8", "vxlan").node("other", "10.0.0.2", "fd00::2")
+            }
         };
     }
 }
@@ -146,6 +154,17 @@ pub(crate) fn everything_on(interfaces: &'static [&'static str]) -> impl Strateg
         }));
     }
     (all_but_endpoints(), endpoints).prop_map(|(told, endpoints)| [told, endpoints].concat())
+}
+
+/// Some host endpoints, and the addresses by which they are found.
+pub(crate) fn hosts() -> impl Strategy<Value = Vec<Told>> {
+    (prop::collection::vec(host(), 0..4), prop::collection::vec(addresses(), 0..3))
+        .prop_map(|(hosts, addresses)| [hosts, addresses].concat())
+}
+
+/// The sources that the workload of an interface may use.
+pub(crate) fn sources(interface: &'static str) -> impl Strategy<Value = Told> {
+    subsequence(PREFIXES, 1..8).prop_map(move |prefixes| Told::Sources(interface, prefixes))
 }
 
 /// Whether a router forwards the packet at all.

@@ -17,8 +17,9 @@ use nix::sys::socket::{
 use nix::unistd::gettid;
 
 /// A pod's namespace, kept open by a thread that waits in it.
-struct Pod {
+pub(super) struct Pod {
     namespace: NetNs,
+    thread: String,
     leave: Option<mpsc::Sender<()>>,
     waiting: Option<JoinHandle<std::io::Result<()>>>,
 }
@@ -31,7 +32,7 @@ pub(crate) struct Wire {
     out: [OwnedFd; 2],
     /// Reads the router's counters.
     probe: Mutex<Reader>,
-    _pods: [Pod; 2],
+    pods: [Pod; 2],
 }
 
 /// How a packet is written down, as far as policy must not care.
@@ -80,7 +81,7 @@ table inet probe {
 }";
 
 impl Pod {
-    fn new() -> (Self, String) {
+    fn new() -> Self {
         let namespace = NetNs::new().expect("a network namespace; needs root");
         let (leave, stay) = mpsc::channel::<()>();
         let (tell, told) = mpsc::channel();
@@ -89,8 +90,17 @@ impl Pod {
             let _ = stay.recv();
         });
         let thread = told.recv().expect("the thread inside the namespace").to_string();
-        let pod = Self { namespace, leave: Some(leave), waiting: Some(waiting.expect("a thread")) };
-        (pod, thread)
+        Self { namespace, thread, leave: Some(leave), waiting: Some(waiting.expect("a thread")) }
+    }
+
+    /// Runs work in the pod.
+    pub(super) fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        self.namespace.run(work).expect("the pod")
+    }
+
+    /// The thread that waits in it.
+    pub(super) fn thread(&self) -> &str {
+        &self.thread
     }
 }
 
@@ -103,7 +113,7 @@ impl Drop for Pod {
     }
 }
 
-fn ip(args: &str) {
+pub(super) fn ip(args: &str) {
     let status = Command::new("ip").args(args.split_whitespace()).status().expect("ip is installed");
     assert!(status.success(), "ip {args}");
 }
@@ -112,8 +122,8 @@ impl Wire {
     pub(crate) fn new() -> Self {
         let router = NetNs::new().expect("a network namespace; needs root");
         let pods = [0, 1].map(|n| {
-            let (pod, thread) = Pod::new();
-            let namespace = pod.namespace.clone();
+            let pod = Pod::new();
+            let (namespace, thread) = (pod.namespace.clone(), &pod.thread);
             router
                 .run(|| {
                     ip(&format!("link add cali{n} address ee:ee:ee:ee:ee:ee type veth peer name eth0 netns {thread}"))
@@ -151,7 +161,12 @@ impl Wire {
         let socket = router.run(|| NftSocket::open().expect("a socket")).expect("the router");
         let table = TableId::inet(Name::new("probe").expect("a name"));
         let probe = Mutex::new(Reader { socket, table, last: Seen { arrived: 0, passed: 0, marked: 0 } });
-        Self { router, out, probe, _pods: pods }
+        Self { router, out, probe, pods }
+    }
+
+    /// The pods: the one that sends, and the one that is sent to.
+    pub(super) fn pods(&self) -> [&Pod; 2] {
+        self.pods.each_ref()
     }
 
     /// Runs work in the router's namespace.
@@ -171,7 +186,12 @@ impl Wire {
 
     /// As [`Wire::passes`], with the header written in some way.
     pub(crate) fn passes_as(&self, packet: &Packet, shape: Shape) -> bool {
-        self.send(packet, shape);
+        self.came_through(packet, || self.send(packet, shape))
+    }
+
+    /// Whether a packet that is sent so came through the router.
+    pub(super) fn came_through(&self, packet: &Packet, send: impl FnOnce()) -> bool {
+        send();
         let mut probe = self.probe.lock().expect("no test has failed");
         let before = probe.last;
         let after = probe.once_arrived(before.arrived + 1);
@@ -240,7 +260,7 @@ fn raw(family: AddressFamily) -> OwnedFd {
 }
 
 /// A packet from its IP header on.
-fn bytes(packet: &Packet, shape: Shape) -> Vec<u8> {
+pub(super) fn bytes(packet: &Packet, shape: Shape) -> Vec<u8> {
     let body = body(packet);
     let protocol = packet.protocol().number();
     match (packet.src(), packet.dst()) {

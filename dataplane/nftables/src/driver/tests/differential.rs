@@ -1,23 +1,51 @@
-//! Random programs and real packets: the kernel's verdict, and the rules that
-//! counted the packet, are those of the reference evaluator.
+//! Random programs and real packets on every way through a node: the kernel's
+//! verdict, and the rules that counted the packet, are those of the reference evaluator.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::io::Write as _;
 
+use caracal_net::Protocol;
+use caracal_program::{Packet, Transport};
 use caracal_proto::felix;
 use proptest::strategy::ValueTree;
-use proptest::test_runner::TestRunner;
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use super::*;
+use crate::settings::EndpointToHost;
 use crate::testing::aim::{aim, targets};
+use crate::testing::crossroads::Road;
 use crate::testing::lab::{Disagreement, Lab, Probe};
 use crate::testing::manifest::manifest;
 use crate::testing::minimise::minimise;
-use crate::testing::random::{Told, everything_on, packet, routed};
+use crate::testing::random::{Told, everything_on, hosts, packet, routed, sources};
 use crate::testing::wire::Shape;
 
 /// Pairs of a program and a packet in `make test`; `CARACAL_DIFFERENTIAL` says
 /// another number.
 const PAIRS: usize = 20_000;
+
+/// Where the random numbers come from: a number that `CARACAL_DIFFERENTIAL_SEED` says, a fresh
+/// one if it says `fresh`, and else always the same.
+fn seed() -> u64 {
+    match std::env::var("CARACAL_DIFFERENTIAL_SEED").as_deref() {
+        Err(_) => 0,
+        Ok("fresh") => fresh_seed(),
+        Ok(number) => number.parse().expect("CARACAL_DIFFERENTIAL_SEED is a number, or fresh"),
+    }
+}
+
+/// A number that is another one each time.
+fn fresh_seed() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
+    since.as_secs() << 20 | u64::from(since.subsec_micros())
+}
+
+fn runner(seed: u64) -> TestRunner {
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    TestRunner::new_with_rng(Config::default(), TestRng::from_seed(RngAlgorithm::ChaCha, &bytes))
+}
 
 /// Packets for each program.
 const PACKETS: usize = 40;
@@ -41,13 +69,31 @@ fn a_program(runner: &mut TestRunner, round: usize) -> Vec<Told> {
     if round.is_multiple_of(20) {
         told.remove(round / 20 % 8);
     }
+    let mut current = |strategy: BoxedStrategy<Vec<Told>>| strategy.new_tree(runner).expect("a value").current();
+    if !round.is_multiple_of(3) {
+        told.extend(current(hosts().boxed()));
+    }
     if !round.is_multiple_of(4) {
         for told in &mut told {
-            if let Told::Endpoint(_, _, _, tiers, profiles) = told {
-                tiers.iter_mut().for_each(|(_, end, _, _)| *end = "Pass");
-                profiles.push("open");
+            match told {
+                Told::Endpoint(_, _, _, tiers, profiles) => {
+                    tiers.iter_mut().for_each(|(_, end, _, _)| *end = "Pass");
+                    profiles.push("open");
+                }
+                Told::Host(_, _, _, lists, profiles) => {
+                    lists.iter_mut().flatten().for_each(|(_, end, _, _)| *end = "Pass");
+                    profiles.push("open");
+                }
+                _ => {}
             }
         }
+    }
+    if round.is_multiple_of(5) {
+        let sources = current(sources("cali0").prop_map(|told| vec![told]).boxed());
+        told.splice(0..0, sources);
+    }
+    if round % 4 == 1 {
+        told.push(Told::Tunnels);
     }
     told.push(Told::Profile("open", vec![rule("allow")], vec![rule("allow")]));
     if let end @ 0..2 = round % 3 {
@@ -63,8 +109,22 @@ fn a_probe(runner: &mut TestRunner, world: &World) -> Probe {
     let rule = (!rules.is_empty()).then(|| rules[rng.random_range(0..rules.len())]);
     let aimed = rule.filter(|_| rng.random_bool(0.8)).and_then(|rule| aim(rng, rule, &world.store));
     let shape = if rng.random_bool(0.1) { Shape::Options } else { Shape::Plain };
+    let road = if rng.random_bool(0.3) { Road::BETWEEN_PODS } else { Road::ALL[rng.random_range(0..Road::ALL.len())] };
+    let tunnelled = rng.random_bool(0.05);
+    let ipip = rng.random_bool(0.5);
     let any = || packet().prop_filter("goes through a router", routed).new_tree(runner).expect("a packet").current();
-    Probe { packet: aimed.unwrap_or_else(any), shape }
+    let packet = aimed.unwrap_or_else(any);
+    let packet = if tunnelled { tunnel(&packet, ipip) } else { packet };
+    Probe { packet, shape, road }
+}
+
+/// A packet between the same ends that holds another.
+fn tunnel(packet: &Packet, ipip: bool) -> Packet {
+    let (protocol, transport) = match ipip {
+        true => (Protocol::IPIP, Transport::Opaque),
+        false => (Protocol::UDP, Transport::Ports { src: 40000, dst: Settings::default().vxlan_port }),
+    };
+    Packet::new(packet.src(), packet.dst(), protocol, transport).expect("one family")
 }
 
 /// A program and a packet about which kernel and evaluator disagree.
@@ -82,11 +142,26 @@ struct Search {
     denied: usize,
     /// Packets that a rule of a policy or a profile counted.
     ruled: usize,
+    /// Packets that passed and that did not, by their way.
+    ways: BTreeMap<String, [usize; 2]>,
+    /// Packets that were refused by something beside policy.
+    guards: BTreeMap<&'static str, usize>,
 }
+
+/// What refuses packets beside policy, by its comment.
+const GUARDS: [&str; 6] = [
+    "the source is not an address of the workload",
+    "IP in IP from a workload",
+    "VXLAN from a workload",
+    "IP in IP from no host of the cluster",
+    "VXLAN from no host of the cluster",
+    "workload to host",
+];
 
 impl Search {
     fn new(wrong: Wrong) -> Self {
-        Self { lab: Lab::new(), wrong, allowed: 0, denied: 0, ruled: 0 }
+        let (ways, guards) = (BTreeMap::new(), BTreeMap::new());
+        Self { lab: Lab::new(), wrong, allowed: 0, denied: 0, ruled: 0, ways, guards }
     }
 
     fn program(&mut self, told: &[Told]) -> World {
@@ -95,9 +170,11 @@ impl Search {
         self::world(told)
     }
 
-    fn run(&mut self, pairs: usize) -> Result<(), Box<Found>> {
-        let mut runner = TestRunner::deterministic();
+    fn run(&mut self, pairs: usize, seed: u64) -> Result<(), Box<Found>> {
+        let mut runner = runner(seed);
         for round in 0..pairs.div_ceil(PACKETS) {
+            let actions = [EndpointToHost::Drop, EndpointToHost::Return, EndpointToHost::Accept];
+            self.lab.set_endpoint_to_host(actions[round / 2 % actions.len()]);
             let told = a_program(&mut runner, round);
             let world = self.program(&told);
             for nth in 0..PACKETS {
@@ -105,6 +182,14 @@ impl Search {
                 match self.lab.compare(&world.store, probe) {
                     Ok(fate) => {
                         *(if fate.passes { &mut self.allowed } else { &mut self.denied }) += 1;
+                        let way = format!("{:?}", probe.road.way());
+                        let [passed, refused] = self.ways.entry(way).or_default();
+                        *(if fate.passes { passed } else { refused }) += 1;
+                        for guard in
+                            GUARDS.iter().filter(|guard| fate.counted.keys().any(|rule| rule.ends_with(*guard)))
+                        {
+                            *self.guards.entry(guard).or_default() += 1;
+                        }
                         self.ruled += usize::from(fate.counted.keys().any(|rule| !rule.contains(": ")));
                     }
                     Err(disagreement) => {
@@ -149,8 +234,8 @@ impl Found {
             let verdict = if fate.passes { "allow" } else { "deny" };
             writeln!(text, "{who}: {verdict}, counted by {:?}", fate.counted).expect("a string takes any text");
         }
-        write!(text, "packet, from cali0 to cali1: {probe:?}\nmanifest:\n{}\n", manifest(told))
-            .expect("a string takes any text");
+        let way = probe.road.way();
+        write!(text, "packet, {way:?}: {probe:?}\nmanifest:\n{}\n", manifest(told)).expect("a string takes any text");
         write!(text, "ruleset:\n{}", render_text(&world(told).store, &Settings::default()))
             .expect("a string takes any text");
         text
@@ -161,10 +246,17 @@ impl Found {
 fn kernel_and_evaluator_agree_on_verdict_and_rule() {
     let pairs = std::env::var("CARACAL_DIFFERENTIAL").map_or(PAIRS, |number| number.parse().expect("a number"));
     let mut search = Search::new(Told::clone);
-    if let Err(found) = search.run(pairs) {
-        panic!("{}", found.report());
+    let seed = seed();
+    if let Err(found) = search.run(pairs, seed) {
+        panic!("CARACAL_DIFFERENTIAL_SEED={seed}\n{}", found.report());
     }
-    let Search { allowed, denied, ruled, .. } = search;
+    let Search { allowed, denied, ruled, ways, guards, .. } = search;
+    let figures = format!("seed {seed}: {ways:?} {guards:?}");
+    writeln!(std::io::stderr(), "{figures}").expect("standard error is open");
+    let both = ways.values().filter(|[passed, refused]| *passed > 0 && *refused > 0).count();
+    // What this host sends to its own workloads is never refused.
+    assert!(ways.len() == Road::ALL.len() && both >= Road::ALL.len() - 1, "{figures}");
+    assert!(pairs < PAIRS || guards.len() == GUARDS.len(), "{figures}");
     // What would prove little: packets of one verdict, or that no rule meets.
     assert!(allowed > pairs / 10 && denied > pairs / 10 && ruled > pairs / 3, "{allowed} {denied} {ruled} of {pairs}");
 }
@@ -232,7 +324,7 @@ fn a_wrong_lowering_is_found_and_minimised() {
         ),
     ];
     for (what, wrong, named) in wrong {
-        let found = match Search::new(*wrong).run(PAIRS) {
+        let found = match Search::new(*wrong).run(PAIRS, 0) {
             Ok(()) => panic!("not found: {what}"),
             Err(found) => found,
         };
