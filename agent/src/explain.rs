@@ -8,7 +8,10 @@ mod answer;
 mod cluster;
 mod edit;
 mod facts;
+mod journey;
+mod kept;
 mod live;
+mod node;
 mod pick;
 mod question;
 mod report;
@@ -27,9 +30,11 @@ use anyhow::Context as _;
 use caracal_net::Port;
 use clap::Args;
 use serde::Serialize;
+use smol_str::SmolStr;
 
 pub use answer::Answer;
 pub use cluster::{Cluster, JudgeError};
+pub use kept::{KEPT_FOR, Kept};
 pub use question::{LineError, Party, Question, QuestionError, SOURCE_PORT, Service};
 pub use world::World;
 
@@ -48,12 +53,13 @@ pub struct ExplainArgs {
     #[command(flatten)]
     pub admin: AdminArgs,
 
-    /// Who sends: a pod, or an address; an address that a pod has means that pod
-    #[arg(long, value_name = "NAMESPACE/POD|IP", required_unless_present = "batch")]
+    /// Who sends: a pod, a node, or an address; an address that a pod or a node has means that one.
+    /// NAMESPACE/POD@IP is a pod that sends from that address
+    #[arg(long, value_name = "NAMESPACE/POD|node:NAME|IP", required_unless_present = "batch")]
     pub from: Option<Party>,
 
     /// Who is to receive
-    #[arg(long, value_name = "NAMESPACE/POD|IP", required_unless_present = "batch")]
+    #[arg(long, value_name = "NAMESPACE/POD|node:NAME|IP", required_unless_present = "batch")]
     pub to: Option<Party>,
 
     /// The destination's port with the protocol: 80/tcp, 53/udp, 5060/sctp. For other protocols:
@@ -65,8 +71,12 @@ pub struct ExplainArgs {
     #[arg(long, value_name = "PORT", default_value_t = SOURCE_PORT)]
     pub source_port: Port,
 
+    /// The interface of the node by which the packet comes or goes, if the node has host endpoints of several
+    #[arg(long, value_name = "NAME")]
+    pub interface: Option<SmolStr>,
+
     /// Answer the questions in a file, or on standard input (-): JSON lines in, JSON lines out
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["from", "to", "port", "source_port"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["from", "to", "port", "source_port", "interface"])]
     pub batch: Option<PathBuf>,
 
     /// How to print the answer; a batch is always answered in JSON
@@ -82,11 +92,11 @@ Examples:
   caracal explain --datastore file:./manifests --from 192.0.2.7 --to shop/web --port 80/tcp --output json
   echo '{\"from\": \"shop/web\", \"to\": \"10.0.0.3\", \"port\": \"53/udp\"}' | caracal explain --datastore file:./manifests --batch -
 
-The packet is the first one of a connection. The verdict is that of the source's egress policy and of the \
-destination's ingress policy together, whichever nodes they are on; an address that no pod has is outside of \
-the cluster and has no policy. Rules are counted from 0, in the order in which they are enforced.
+The packet is the first one of a connection. The verdict is that of the source's egress policy, of the \
+destination's ingress policy, and of the host endpoints between them, whichever nodes they are on; an address that no pod \
+and no node has is outside of the cluster and has no policy. Rules are counted from 0, in the order in which they are enforced.
 
-Each line of a batch is {\"from\": TEXT, \"to\": TEXT, \"port\": TEXT}, with \"sourcePort\": N if it matters. Its \
+Each line of a batch is {\"from\": TEXT, \"to\": TEXT, \"port\": TEXT}, with \"sourcePort\": N and \"interface\": TEXT if they matter. Its \
 answer is one line, {\"verdict\": \"allow\"|\"deny\", ...} or {\"error\": TEXT}, in the same order.
 
 Exit status: 0 if there is an answer, whatever the verdict, 1 if there is none.";
@@ -97,7 +107,7 @@ Exit status: 0 if there is an answer, whatever the verdict, 1 if there is none."
 /// If the datastore cannot be read, or the single question has no answer. A line
 /// of a batch without an answer is no failure.
 pub fn run(global: &Global, args: &ExplainArgs, input: impl BufRead, mut output: impl Write) -> anyhow::Result<()> {
-    let ExplainArgs { datastore, admin, from, to, port, source_port, batch, output: format } = args;
+    let ExplainArgs { datastore, admin, from, to, port, source_port, interface, batch, output: format } = args;
     if let Some(file) = batch {
         let Some(Datastore::File(directory)) = datastore else {
             anyhow::bail!("a batch is answered from manifests; name them with --datastore");
@@ -113,7 +123,13 @@ pub fn run(global: &Global, args: &ExplainArgs, input: impl BufRead, mut output:
     let (Some(from), Some(to), Some(service)) = (from, to, port) else {
         anyhow::bail!("give --from, --to and --port, or --batch");
     };
-    let question = Question { from: from.clone(), to: to.clone(), service: *service, source_port: *source_port };
+    let question = Question {
+        from: from.clone(),
+        to: to.clone(),
+        service: *service,
+        source_port: *source_port,
+        interface: interface.clone(),
+    };
     match datastore {
         Some(Datastore::File(directory)) => {
             let Explained { text, json, workloads: _ } = explain(directory, global.config_file.as_deref(), &question)?;

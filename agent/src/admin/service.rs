@@ -12,7 +12,7 @@ use tonic::{Request, Response, Status};
 use crate::cli::Datastore;
 use crate::configuration;
 use crate::control::{Inbox, Insight, Unanswered};
-use crate::explain::{self, Explained, Question};
+use crate::explain::{Explained, KEPT_FOR, Kept, Question};
 use crate::health::Health;
 use crate::http::Troubles;
 use crate::status::answer;
@@ -27,13 +27,15 @@ pub struct Service {
     config_file: Option<PathBuf>,
     health: Health,
     troubles: Troubles,
+    /// What was read of the datastore to say why.
+    kept: Kept,
 }
 
 impl Service {
     /// A service that asks the graph's thread behind `graph`, which reads `datastore`.
     #[must_use]
     pub fn new(graph: Inbox, datastore: Datastore, health: Health, troubles: Troubles) -> Self {
-        Self { graph, datastore, config_file: None, health, troubles }
+        Self { graph, datastore, config_file: None, health, troubles, kept: Kept::default() }
     }
 
     /// The same with a file of parameters, which has a say in what `explain` answers.
@@ -85,13 +87,19 @@ impl Admin for Service {
             Question::from_request(request.get_ref()).map_err(|error| Status::invalid_argument(error.to_string()))?;
         let (Datastore::File(directory), config_file) = (self.datastore.clone(), self.config_file.clone());
         // The datastore is read beside the graph's thread, which goes on meanwhile.
+        let kept = self.kept.clone();
         let explained =
-            tokio::task::spawn_blocking(move || explain::explain(&directory, config_file.as_deref(), &question));
+            tokio::task::spawn_blocking(move || kept.explain(&directory, config_file.as_deref(), &question));
         let Explained { text, json, workloads } = match explained.await {
             Ok(Ok(explained)) => explained,
             Ok(Err(error)) => return Err(Status::failed_precondition(format!("{error:#}"))),
             Err(error) => return Err(Status::internal(error.to_string())),
         };
+        let kept = self.kept.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(KEPT_FOR).await;
+            kept.forget_unused();
+        });
         let EndpointsResponse { mut endpoints } = self.ask(answer::endpoints).await?.into_inner();
         endpoints.retain(|endpoint| endpoint.kind == "workload" && workloads.contains(&endpoint.id));
         Ok(Response::new(ExplainResponse { text, json, endpoints }))

@@ -4,7 +4,10 @@ use std::fmt;
 use std::net::IpAddr;
 
 use caracal_net::Port;
-use caracal_program::{Action, Cause, Decision, EndOfTier, Field, PolicyId, Step, Verdict};
+use caracal_program::{
+    Action, Cause, Decision, Direction, EndOfTier, Field, Guard, HostCause, HostId, HostStep, NodeStep, PolicyId,
+    ProgramKind, Step, Tracking, Verdict,
+};
 use serde::{Serialize, Serializer};
 use smol_str::SmolStr;
 
@@ -27,6 +30,9 @@ pub struct Answer<'a> {
     pub(super) egress: Side<'a>,
     /// What the destination's policy says.
     pub(super) ingress: Side<'a>,
+    /// What host endpoints on the way say, in order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) hosts: Vec<HostSide<'a>>,
 }
 
 /// An end of the packet.
@@ -36,6 +42,44 @@ pub(super) struct Address<'a> {
     /// `NAMESPACE/NAME`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) workload: Option<&'a str>,
+    /// The node whose own address it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) node: Option<&'a str>,
+}
+
+/// What one program of a host endpoint says.
+#[derive(Serialize)]
+pub(super) struct HostSide<'a> {
+    pub(super) node: &'a str,
+    pub(super) endpoint: Named,
+    #[serde(skip)]
+    pub(super) id: &'a HostId,
+    /// When it judges.
+    #[serde(rename = "program", serialize_with = "text")]
+    pub(super) kind: ProgramKind,
+    #[serde(serialize_with = "text")]
+    pub(super) direction: Direction,
+    #[serde(flatten)]
+    pub(super) side: Side<'a>,
+    /// The connection is not followed: answers need rules of their own.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(super) untracked: bool,
+}
+
+impl<'a> HostSide<'a> {
+    pub(super) fn new(node: &'a str, step: &HostStep<'a>, trail: Vec<Step<'a>>, tracking: Tracking) -> Self {
+        let HostStep { endpoint: id, kind, direction, verdict, cause } = *step;
+        let side = match cause {
+            HostCause::Failsafe(_) => Side::new(verdict, Reason::Failsafe),
+            HostCause::Invalid => Side::new(verdict, Reason::ConntrackInvalid),
+            HostCause::Policy(cause) => Side::decided(Decision { verdict, cause }, trail),
+        };
+        // What an untracked rule allows is not followed from there on.
+        let decided = !matches!(side.reason, Reason::Undecided | Reason::Failsafe);
+        let untracked =
+            kind == ProgramKind::Untracked && decided && verdict == Verdict::Allow && tracking == Tracking::Untracked;
+        Self { node, endpoint: Named::of(&Name::of_host(&id.0), None), id, kind, direction, side, untracked }
+    }
 }
 
 /// What one side's policy says.
@@ -108,6 +152,32 @@ pub(super) enum Reason {
     EndpointDown,
     /// Not a workload: its policy is not ours to know.
     Outside,
+    /// A host's own address: its host endpoints decide, if it has any.
+    Host,
+    /// A program that lets pass what none of its rules decides.
+    Undecided,
+    /// A failsafe port of a host endpoint.
+    Failsafe,
+    /// A sender that pretends to have another's address.
+    SpoofedSource,
+    /// No workload is known on the interface.
+    NoEndpoint,
+    /// No connection begins with such a packet.
+    ConntrackInvalid,
+    /// IP in IP that a workload makes itself.
+    IpipFromWorkload,
+    /// VXLAN that a workload makes itself.
+    VxlanFromWorkload,
+    /// IP in IP from what is no host of the cluster.
+    ForeignIpip,
+    /// VXLAN from what is no host of the cluster.
+    ForeignVxlan,
+    /// A service's address that no service proxy has translated.
+    ServiceLoop,
+    /// Neighbour discovery of a workload and its host.
+    NeighbourDiscovery,
+    /// What a host sends to its own workload.
+    HostToWorkload,
     /// A workload that sends to itself.
     SameWorkload,
     /// A policy, profile or IP set that is named is not there.
@@ -224,11 +294,13 @@ pub(super) struct Compared {
 }
 
 impl<'a> Answer<'a> {
-    pub(super) fn new(question: &Question, [from, to]: [End<'a>; 2], egress: Side<'a>, ingress: Side<'a>) -> Self {
-        let verdict = match (egress.verdict, ingress.verdict) {
-            (Verdict::Allow, Verdict::Allow) => Verdict::Allow,
-            (Verdict::Deny, _) | (_, Verdict::Deny) => Verdict::Deny,
-        };
+    pub(super) fn new(
+        question: &Question,
+        [from, to]: [End<'a>; 2],
+        verdict: Verdict,
+        [egress, ingress]: [Side<'a>; 2],
+        hosts: Vec<HostSide<'a>>,
+    ) -> Self {
         Self {
             verdict,
             from: Address::of(from),
@@ -237,13 +309,15 @@ impl<'a> Answer<'a> {
             source_port: question.source_port,
             egress,
             ingress,
+            hosts,
         }
     }
 }
 
 impl<'a> Address<'a> {
     fn of(end: End<'a>) -> Self {
-        Self { address: end.address, workload: end.workload.map(|endpoint| endpoint.id.workload.as_str()) }
+        let workload = end.workload.map(|endpoint| endpoint.id.workload.as_str());
+        Self { address: end.address, workload, node: end.host }
     }
 }
 
@@ -263,9 +337,64 @@ impl<'a> Side<'a> {
         }
     }
 
-    /// The side of an address that no workload has.
-    pub(super) fn outside() -> Self {
-        Self::new(Verdict::Allow, Reason::Outside)
+    /// The side of an address that no workload has, and maybe a host.
+    pub(super) fn no_workload(host: Option<&str>) -> Self {
+        Self::new(Verdict::Allow, if host.is_some() { Reason::Host } else { Reason::Outside })
+    }
+
+    /// Takes note of what decides beside policy, and before it: egress and ingress.
+    pub(super) fn overrule([egress, ingress]: &mut [Self; 2], step: &NodeStep<'a>) {
+        let say = |side: &mut Self, reason| *side = Self::new(step.verdict(), reason);
+        match step {
+            NodeStep::Guard(guard) => match guard {
+                Guard::SpoofedSource => say(egress, Reason::SpoofedSource),
+                Guard::NoEndpoint(Direction::Egress) => say(egress, Reason::NoEndpoint),
+                Guard::NoEndpoint(Direction::Ingress) => say(ingress, Reason::NoEndpoint),
+                Guard::Invalid(Direction::Egress) => say(egress, Reason::ConntrackInvalid),
+                Guard::Invalid(Direction::Ingress) => say(ingress, Reason::ConntrackInvalid),
+                Guard::Ipip => say(egress, Reason::IpipFromWorkload),
+                Guard::Vxlan => say(egress, Reason::VxlanFromWorkload),
+                Guard::ForeignIpip => say(ingress, Reason::ForeignIpip),
+                Guard::ForeignVxlan => say(ingress, Reason::ForeignVxlan),
+                Guard::ServiceLoop => say(ingress, Reason::ServiceLoop),
+                Guard::NeighbourDiscovery => {
+                    say(egress, Reason::NeighbourDiscovery);
+                    say(ingress, Reason::NeighbourDiscovery);
+                }
+                Guard::HostToWorkload => say(ingress, Reason::HostToWorkload),
+            },
+            NodeStep::EndpointToHost(_) => say(ingress, Reason::EndpointToHost),
+            NodeStep::Host(_) | NodeStep::Workload { .. } => {}
+        }
+    }
+
+    /// Whether rules could let the packet pass here.
+    pub(super) fn is_denied_by_policy(&self) -> bool {
+        let is_policy = match self.reason {
+            Reason::PolicyRule
+            | Reason::EndOfTier
+            | Reason::ProfileRule
+            | Reason::NoProfile
+            | Reason::Incomplete
+            | Reason::EndpointDown => true,
+            Reason::Outside
+            | Reason::Host
+            | Reason::Undecided
+            | Reason::Failsafe
+            | Reason::SpoofedSource
+            | Reason::NoEndpoint
+            | Reason::ConntrackInvalid
+            | Reason::IpipFromWorkload
+            | Reason::VxlanFromWorkload
+            | Reason::ForeignIpip
+            | Reason::ForeignVxlan
+            | Reason::ServiceLoop
+            | Reason::NeighbourDiscovery
+            | Reason::HostToWorkload
+            | Reason::SameWorkload
+            | Reason::EndpointToHost => false,
+        };
+        is_policy && self.verdict == Verdict::Deny
     }
 
     /// Either side of what a workload sends to itself.
@@ -294,7 +423,7 @@ impl<'a> Side<'a> {
                 Self { profile: Some(profile), rule: Some(index), ..new(Reason::ProfileRule) }
             }
             Cause::NoProfile => new(Reason::NoProfile),
-            Cause::Undecided => new(Reason::Outside),
+            Cause::Undecided => new(Reason::Undecided),
             Cause::EndpointDown => new(Reason::EndpointDown),
             Cause::UnknownPolicy(id) => Self { policy: Some(id.into()), ..new(Reason::Incomplete) },
             Cause::UnknownProfile(name) => Self { profile: Some(name), ..new(Reason::Incomplete) },
@@ -372,6 +501,6 @@ fn field<S: Serializer>(field: &Field, serializer: S) -> Result<S::Ok, S::Error>
     serializer.serialize_str(field.as_str())
 }
 
-fn text<S: Serializer>(value: &impl ToString, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn text<S: Serializer>(value: &impl ToString, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&value.to_string())
 }

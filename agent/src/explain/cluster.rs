@@ -7,16 +7,18 @@ use std::sync::Arc;
 use caracal_model::Labels;
 use caracal_net::Family;
 use caracal_program::{
-    Direction, EndpointToHost, MixedFamilies, NearMiss, Packet, PolicyId, PolicyStore, ProgramError, Verdict,
-    WorkloadEndpoint, WorkloadId, evaluate_endpoint, near_misses, trace_endpoint,
+    Direction, HostStep, MixedFamilies, NearMiss, NodeDecision, NodeStep, Packet, PolicyId, PolicyStore, Program,
+    ProgramError, Verdict, WorkloadEndpoint, WorkloadId, near_misses, trace, trace_endpoint,
 };
 use caracal_proto::felix::{self, to_dataplane::Payload};
 use smol_str::SmolStr;
 
-use super::answer::{Answer, Lack, Miss, Policy, Side};
+use super::answer::{Answer, HostSide, Lack, Miss, Policy, Side};
 use super::facts::Facts;
+use super::journey::Leg;
+use super::node::NodeSettings;
 use super::wants::Flow;
-use super::written::{Manifests, WrittenRule};
+use super::written::{Manifests, Name, WrittenRule};
 use super::{Party, Question};
 
 /// A packet that was asked for cannot exist.
@@ -30,6 +32,27 @@ pub enum JudgeError {
     /// The workload is there and has no address.
     #[error("workload {0} has no address")]
     NoAddress(String),
+    /// No such node.
+    #[error("there is no node {0} with an address")]
+    UnknownNode(String),
+    /// Somebody is to receive at an address that is not theirs.
+    #[error("{workload} has no address {address}; only a sender may pretend")]
+    NotItsAddress {
+        /// The workload.
+        workload: String,
+        /// The address.
+        address: IpAddr,
+    },
+    /// Which host endpoint judges depends on the interface.
+    #[error(
+        "node {node} has host endpoints of several interfaces ({interfaces}); name the one that is meant, --interface"
+    )]
+    Interface {
+        /// The node.
+        node: String,
+        /// Its interfaces.
+        interfaces: String,
+    },
     /// The two have no family in common.
     #[error("{from} and {to} have no address of the same family")]
     NoCommonFamily {
@@ -43,16 +66,24 @@ pub enum JudgeError {
     MixedFamilies(#[from] MixedFamilies),
 }
 
-/// An address, and the workload that has it.
+/// An address, and the workload or the host that it is of.
 #[derive(Clone, Copy)]
 pub(super) struct End<'a> {
     pub(super) address: IpAddr,
     pub(super) workload: Option<&'a Arc<WorkloadEndpoint>>,
+    /// The node that has the address, if no workload has it.
+    pub(super) host: Option<&'a str>,
+}
+
+impl End<'_> {
+    /// Whether both are one workload: what it sends to itself never leaves it.
+    fn is_same_workload(self, other: Self) -> bool {
+        self.workload.zip(other.workload).is_some_and(|(one, other)| one.id == other.id)
+    }
 }
 
 /// The policy of a whole cluster, folded from the messages that calculate every
 /// endpoint of every node.
-#[derive(Default)]
 pub struct Cluster {
     store: PolicyStore,
     owners: BTreeMap<IpAddr, WorkloadId>,
@@ -60,15 +91,25 @@ pub struct Cluster {
     texts: BTreeMap<PolicyId, felix::Policy>,
     pub(super) facts: Facts,
     pub(super) manifests: Manifests,
-    /// What becomes of what a workload sends to its own host, by node; `Drop` unless it is said.
-    to_host: BTreeMap<SmolStr, EndpointToHost>,
+    /// By node, as far as questions have needed it.
+    settings: BTreeMap<SmolStr, NodeSettings>,
+    /// Of nodes of which nothing was said.
+    default_settings: NodeSettings,
 }
 
 impl Cluster {
-    /// A cluster of nothing.
+    /// A cluster of nothing, whose nodes are set up so unless something else is said of one.
     #[must_use]
-    pub fn new() -> Self {
-        Self::default()
+    pub(super) fn new(default_settings: NodeSettings) -> Self {
+        Self {
+            store: PolicyStore::new(),
+            owners: BTreeMap::new(),
+            texts: BTreeMap::new(),
+            facts: Facts::default(),
+            manifests: Manifests::default(),
+            settings: BTreeMap::new(),
+            default_settings,
+        }
     }
 
     /// Folds a message. Endpoints are added, never taken away: a cluster is read once.
@@ -108,9 +149,24 @@ impl Cluster {
         }
     }
 
-    /// Says what becomes of what workloads send to their own host.
-    pub(super) fn set_to_host(&mut self, node: SmolStr, action: EndpointToHost) {
-        self.to_host.insert(node, action);
+    /// Says how a node is set up.
+    pub(super) fn set_node_settings(&mut self, node: SmolStr, settings: NodeSettings) {
+        self.settings.insert(node, settings);
+    }
+
+    /// Whether it is said how a node is set up.
+    pub(super) fn knows_settings_of(&self, node: &str) -> bool {
+        self.settings.contains_key(node)
+    }
+
+    /// How a node is set up.
+    pub(super) fn node_settings(&self, node: &str) -> &NodeSettings {
+        self.settings.get(node).unwrap_or(&self.default_settings)
+    }
+
+    /// The node that a workload is on.
+    pub(super) fn node(&self, workload: &WorkloadEndpoint) -> Option<&str> {
+        self.facts.workload(&workload.id.workload).map(|workload| workload.node.as_str())
     }
 
     /// The labels of a workload, by `NAMESPACE/NAME`.
@@ -143,30 +199,52 @@ impl Cluster {
         self.store.policy(id).map_or(0, |policy| policy.rules(direction).len())
     }
 
-    /// Answers a question: the source's egress and the destination's ingress,
-    /// whichever nodes they are on.
+    /// Answers a question: what every node on the packet's way makes of it.
     ///
     /// # Errors
     /// [`JudgeError`] if the packet cannot exist.
     pub fn judge<'a>(&'a self, question: &Question) -> Result<Answer<'a>, JudgeError> {
         let (from, to, packet) = self.resolve(question)?;
-        let (egress, ingress) = match (from.workload, to.workload) {
-            // What a workload sends to itself never leaves it.
-            (Some(source), Some(destination)) if source.id == destination.id => {
-                (Side::same_workload(), Side::same_workload())
+        // What a workload sends to itself never leaves it.
+        if from.is_same_workload(to) {
+            let sides = [Side::same_workload(), Side::same_workload()];
+            return Ok(Answer::new(question, [from, to], Verdict::Allow, sides, Vec::new()));
+        }
+        let legs = self.journey([from, to], question.interface.as_ref())?;
+        let decisions: Vec<_> = legs.iter().map(|leg| (leg, self.at_node(leg, &packet))).collect();
+        let is_denied = decisions.iter().any(|(_, decision)| decision.verdict == Verdict::Deny);
+        let verdict = if is_denied { Verdict::Deny } else { Verdict::Allow };
+        let side = |end: End<'a>, direction| match end.workload {
+            Some(endpoint) => {
+                let (decision, steps) = trace_endpoint(endpoint, direction, &self.store, &packet);
+                Side::decided(decision, steps)
             }
-            (source, None) => {
-                let at_host = source.and_then(|source| self.own_host(source, to.address));
-                let ingress = at_host.map_or_else(Side::outside, |node| {
-                    Side::decided(self.to_host.get(node).unwrap_or(&EndpointToHost::Drop).decision(), Vec::new())
-                });
-                (self.side(source, Direction::Egress, &packet), ingress)
-            }
-            (source, destination) => {
-                (self.side(source, Direction::Egress, &packet), self.side(destination, Direction::Ingress, &packet))
-            }
+            None => Side::no_workload(end.host),
         };
-        Ok(Answer::new(question, [from, to], egress, ingress))
+        let mut sides = [side(from, Direction::Egress), side(to, Direction::Ingress)];
+        for step in decisions.iter().flat_map(|(_, decision)| &decision.steps) {
+            Side::overrule(&mut sides, step);
+        }
+        let hosts = decisions.iter().flat_map(|(leg, decision)| self.host_sides(leg, decision, &packet)).collect();
+        Ok(Answer::new(question, [from, to], verdict, sides, hosts))
+    }
+
+    fn host_sides<'a>(&'a self, leg: &Leg<'a>, decision: &NodeDecision<'a>, packet: &Packet) -> Vec<HostSide<'a>> {
+        let steps = decision.steps.iter().filter_map(|step| match step {
+            NodeStep::Host(step) => Some(step),
+            NodeStep::Guard(_) | NodeStep::Workload { .. } | NodeStep::EndpointToHost(_) => None,
+        });
+        let sides = steps.map(|step| {
+            let program = self.host_program(step);
+            HostSide::new(leg.node, step, trace(program, &self.store, packet).1, decision.tracking)
+        });
+        sides.collect()
+    }
+
+    /// The program that had its say in a step.
+    pub(super) fn host_program(&self, step: &HostStep<'_>) -> &Program {
+        let endpoint = self.store.host(step.endpoint).expect("a host endpoint that has judged is there");
+        endpoint.programs.get(step.kind, step.direction)
     }
 
     /// As [`Cluster::judge`], with what is written down where, and with what could
@@ -187,45 +265,21 @@ impl Cluster {
     /// As [`Cluster::judge`].
     pub(super) fn verdict(&self, question: &Question) -> Result<Verdict, JudgeError> {
         let (from, to, packet) = self.resolve(question)?;
-        if let (Some(source), Some(destination)) = (from.workload, to.workload)
-            && source.id == destination.id
-        {
+        if from.is_same_workload(to) {
             return Ok(Verdict::Allow);
         }
-        let at = |end: End<'_>, direction| {
-            end.workload
-                .map_or(Verdict::Allow, |endpoint| evaluate_endpoint(endpoint, direction, &self.store, &packet).verdict)
-        };
-        Ok(match at(from, Direction::Egress) {
-            Verdict::Deny => Verdict::Deny,
-            Verdict::Allow => at(to, Direction::Ingress),
-        })
+        let legs = self.journey([from, to], question.interface.as_ref())?;
+        let passes = legs.iter().all(|leg| self.at_node(leg, &packet).verdict == Verdict::Allow);
+        Ok(if passes { Verdict::Allow } else { Verdict::Deny })
     }
 
     /// The ends and the packet of a question.
     pub(super) fn resolve(&self, question: &Question) -> Result<(End<'_>, End<'_>, Packet), JudgeError> {
-        let Question { from, to, service, source_port } = question;
+        let Question { from, to, service, source_port, interface: _ } = question;
         let (from, to) = self.ends(from, to)?;
         let (protocol, transport) = service.header(*source_port);
         let packet = Packet::new(from.address, to.address, protocol, transport)?;
         Ok((from, to, packet))
-    }
-
-    /// The node of a workload, if the address is that node's own.
-    pub(super) fn own_host(&self, workload: &WorkloadEndpoint, address: IpAddr) -> Option<&str> {
-        let node = self.facts.workload(&workload.id.workload)?.node.as_str();
-        self.facts.is_of_node(node, address).then_some(node)
-    }
-
-    fn side<'a>(
-        &'a self,
-        workload: Option<&'a Arc<WorkloadEndpoint>>,
-        direction: Direction,
-        packet: &Packet,
-    ) -> Side<'a> {
-        let Some(endpoint) = workload else { return Side::outside() };
-        let (decision, steps) = trace_endpoint(endpoint, direction, &self.store, packet);
-        Side::decided(decision, steps)
     }
 
     /// The rule that decided, as its author wrote it.
@@ -245,24 +299,36 @@ impl Cluster {
         for (side, end, direction) in
             [(&mut answer.egress, from, Direction::Egress), (&mut answer.ingress, to, Direction::Ingress)]
         {
-            side.written = self.written(side, direction);
-            for policy in side.policies_mut() {
-                policy.named.at = self.manifests.policy_at(policy.id);
-            }
-            if let (Verdict::Deny, Some(endpoint)) = (side.verdict, end.workload) {
-                side.near_misses = self.near_misses(endpoint, direction, packet, &flow);
-            }
+            let program = end.workload.map(|endpoint| endpoint.program(direction).as_ref());
+            self.annotate_side(side, program, direction, packet, &flow);
+        }
+        for HostSide { endpoint, id, kind, direction, side, .. } in &mut answer.hosts {
+            endpoint.at = self.manifests.at(&Name::of_host(&id.0));
+            let program = self.store.host(id).map(|endpoint| endpoint.programs.get(*kind, *direction).as_ref());
+            self.annotate_side(side, program, *direction, packet, &flow);
         }
     }
 
-    fn near_misses<'a>(
+    fn annotate_side<'a>(
         &'a self,
-        endpoint: &'a WorkloadEndpoint,
+        side: &mut Side<'a>,
+        program: Option<&'a Program>,
         direction: Direction,
         packet: &Packet,
         flow: &Flow<'_>,
-    ) -> Vec<Miss<'a>> {
-        let misses = near_misses(endpoint.program(direction), &self.store, packet).into_iter();
+    ) {
+        side.written = self.written(side, direction);
+        for policy in side.policies_mut() {
+            policy.named.at = self.manifests.policy_at(policy.id);
+        }
+        if let (true, Some(program)) = (side.is_denied_by_policy(), program) {
+            side.near_misses = self.near_misses(program, packet, flow);
+        }
+    }
+
+    fn near_misses<'a>(&'a self, program: &'a Program, packet: &Packet, flow: &Flow<'_>) -> Vec<Miss<'a>> {
+        let direction = program.direction();
+        let misses = near_misses(program, &self.store, packet).into_iter();
         let explained = misses.map(|NearMiss { tier, policy, index, rule: _, mismatches }| {
             let text = self.text(policy, direction, index);
             let lacks = mismatches.into_iter().filter_map(|field| Some(Lack { field, why: flow.why(field, text?) }));
@@ -280,6 +346,11 @@ impl Cluster {
     /// The addresses of both parties: of the family that both have, IPv4 first.
     fn ends(&self, from: &Party, to: &Party) -> Result<(End<'_>, End<'_>), JudgeError> {
         let (sources, destinations) = (self.addresses(from)?, self.addresses(to)?);
+        if let (Party::WorkloadAt(workload, address), Some(endpoint)) = (to, destinations[0].workload)
+            && !endpoint.addresses.contains(address)
+        {
+            return Err(JudgeError::NotItsAddress { workload: workload.to_string(), address: *address });
+        }
         for family in Family::ALL {
             let of_family = |end: &&End<'_>| Family::of(end.address) == family;
             let source = sources.iter().find(of_family);
@@ -298,22 +369,40 @@ impl Cluster {
     fn addresses(&self, party: &Party) -> Result<Vec<End<'_>>, JudgeError> {
         match party {
             Party::Address(address) => {
-                let owner = self.owner(*address);
-                Ok(vec![End { address: *address, workload: owner.and_then(|id| self.store.workload(id)) }])
+                let workload = self.owner(*address).and_then(|id| self.store.workload(id));
+                let host = if workload.is_none() { self.facts.node_of(*address).map(SmolStr::as_str) } else { None };
+                Ok(vec![End { address: *address, workload, host }])
+            }
+            Party::Node(name) => {
+                let unknown = || JudgeError::UnknownNode(name.to_string());
+                let host = self.facts.node_name(name).map(SmolStr::as_str);
+                let addresses = self.facts.addresses_of(name).ok_or_else(unknown)?;
+                let ends: Vec<_> = addresses.map(|address| End { address, workload: None, host }).collect();
+                if ends.is_empty() { Err(unknown()) } else { Ok(ends) }
             }
             Party::Workload(name) => {
-                let mut interfaces = self.store.workloads().filter(|e| e.id.workload == *name).peekable();
-                if interfaces.peek().is_none() {
-                    return Err(JudgeError::UnknownWorkload(name.to_string()));
-                }
-                let ends: Vec<_> = interfaces
-                    .flat_map(|endpoint| {
-                        let end = |address: &IpAddr| End { address: *address, workload: Some(endpoint) };
-                        endpoint.addresses.iter().map(end)
-                    })
-                    .collect();
+                let ends: Vec<_> = self.interfaces(name)?.into_iter().flat_map(ends_of).collect();
                 if ends.is_empty() { Err(JudgeError::NoAddress(name.to_string())) } else { Ok(ends) }
+            }
+            Party::WorkloadAt(name, address) => {
+                let interfaces = self.interfaces(name)?;
+                let own = interfaces.iter().copied().flat_map(ends_of).find(|end| end.address == *address);
+                let first = interfaces.first().copied();
+                Ok(own
+                    .or(first.map(|one| End { address: *address, workload: Some(one), host: None }))
+                    .into_iter()
+                    .collect())
             }
         }
     }
+
+    /// The interfaces of a workload; never none.
+    fn interfaces(&self, name: &SmolStr) -> Result<Vec<&Arc<WorkloadEndpoint>>, JudgeError> {
+        let interfaces: Vec<_> = self.store.workloads().filter(|endpoint| endpoint.id.workload == *name).collect();
+        if interfaces.is_empty() { Err(JudgeError::UnknownWorkload(name.to_string())) } else { Ok(interfaces) }
+    }
+}
+
+fn ends_of(endpoint: &Arc<WorkloadEndpoint>) -> impl Iterator<Item = End<'_>> {
+    endpoint.addresses.iter().map(move |address| End { address: *address, workload: Some(endpoint), host: None })
 }

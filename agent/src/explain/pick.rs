@@ -1,4 +1,4 @@
-//! Selecting one workload by its labels.
+//! Selecting one endpoint by its labels.
 
 use caracal_model::{LABEL_NAMESPACE, LABEL_ORCHESTRATOR, LABEL_SERVICE_ACCOUNT, Labels};
 use serde_json::{Map, Value, json};
@@ -8,15 +8,16 @@ use super::facts::Facts;
 /// Labels that a rollout gives other values: what selects by them is soon wrong.
 const SHORT_LIVED: [&str; 3] = ["pod-template-hash", "controller-revision-hash", "pod-template-generation"];
 
-/// What tells a workload from everything else in its namespace.
+/// What tells an endpoint from everything else that a policy may select.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Pick {
+    /// Empty for a host endpoint.
     pub(super) namespace: String,
     /// Labels that it has.
     equals: Vec<(String, String)>,
     /// Labels that others have and it has not.
     absent: Vec<String>,
-    /// Whether nothing else in the namespace is like that.
+    /// Whether nothing else is like that.
     pub(super) is_exact: bool,
 }
 
@@ -27,13 +28,21 @@ impl Pick {
     pub(super) fn of(workload: &str, facts: &Facts) -> Option<Self> {
         let own = facts.workload(workload)?;
         let namespace = own.namespace();
-        let mut others: Vec<&Labels> = facts.others(namespace, workload).collect();
+        let is_free = |key: &str| ![LABEL_NAMESPACE, LABEL_ORCHESTRATOR, LABEL_SERVICE_ACCOUNT].contains(&key);
+        Some(Self::among(&own.labels, namespace, facts.others(namespace, workload).collect(), is_free))
+    }
+
+    /// Selects a host endpoint among everything that a policy of the whole cluster may select.
+    pub(super) fn of_host(name: &str, facts: &Facts) -> Option<Self> {
+        let own = facts.host(name)?;
+        Some(Self::among(&own.labels, "", facts.other_endpoints(name).collect(), |_| true))
+    }
+
+    fn among(own: &Labels, namespace: &str, mut others: Vec<&Labels>, is_free: impl Fn(&str) -> bool) -> Self {
         let mut pick =
             Self { namespace: namespace.to_owned(), equals: Vec::new(), absent: Vec::new(), is_exact: false };
-        let is_free = |key: &str| {
-            ![LABEL_NAMESPACE, LABEL_ORCHESTRATOR, LABEL_SERVICE_ACCOUNT].contains(&key) && !SHORT_LIVED.contains(&key)
-        };
-        let mut candidates: Vec<(&str, &str)> = own.labels.iter().filter(|(key, _)| is_free(key)).collect();
+        let is_free = |key: &str| is_free(key) && !SHORT_LIVED.contains(&key);
+        let mut candidates: Vec<(&str, &str)> = own.iter().filter(|(key, _)| is_free(key)).collect();
         while !candidates.is_empty() && (!others.is_empty() || pick.equals.is_empty()) {
             let kept =
                 |(key, value): &(&str, &str)| others.iter().filter(|labels| labels.get(key) == Some(*value)).count();
@@ -50,7 +59,7 @@ impl Pick {
             .iter()
             .flat_map(|labels| labels.iter())
             .map(|(key, _)| key)
-            .find(|key| is_free(key) && own.labels.get(key).is_none())
+            .find(|key| is_free(key) && own.get(key).is_none())
         {
             let key = key.to_owned();
             others.retain(|labels| labels.get(&key).is_none());
@@ -59,7 +68,7 @@ impl Pick {
         pick.is_exact = others.is_empty();
         pick.equals.sort();
         pick.absent.sort();
-        Some(pick)
+        pick
     }
 
     /// The selector in Calico's language.

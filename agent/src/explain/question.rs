@@ -19,7 +19,11 @@ pub const SOURCE_PORT: Port = 49152;
 pub enum Party {
     /// A workload, `NAMESPACE/NAME`.
     Workload(SmolStr),
-    /// An address; if a workload has it, that workload.
+    /// A workload at one address; a sender may pretend to have another's.
+    WorkloadAt(SmolStr, IpAddr),
+    /// A host, `node:NAME`.
+    Node(SmolStr),
+    /// An address; if a workload or a host has it, that workload or host.
     Address(IpAddr),
 }
 
@@ -37,7 +41,7 @@ pub enum Service {
 /// A question cannot be understood.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum QuestionError {
-    /// Not a workload and not an address.
+    /// Not a workload, not a host and not an address.
     #[error("{0:?} is neither NAMESPACE/POD nor an IP address")]
     Party(String),
     /// Not a port with a protocol.
@@ -67,9 +71,18 @@ impl FromStr for Party {
         if let Ok(addr) = text.parse() {
             return Ok(Self::Address(addr));
         }
-        match text.split_once('/') {
-            Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() => Ok(Self::Workload(text.into())),
-            Some(_) | None => Err(QuestionError::Party(text.to_owned())),
+        let bad = || QuestionError::Party(text.to_owned());
+        if let Some(node) = text.strip_prefix("node:") {
+            return if node.is_empty() { Err(bad()) } else { Ok(Self::Node(node.into())) };
+        }
+        let (workload, address) = text.split_once('@').map_or((text, None), |(name, address)| (name, Some(address)));
+        let is_name = |(namespace, name): (&str, &str)| !namespace.is_empty() && !name.is_empty();
+        if !workload.split_once('/').is_some_and(is_name) {
+            return Err(bad());
+        }
+        match address {
+            None => Ok(Self::Workload(workload.into())),
+            Some(address) => Ok(Self::WorkloadAt(workload.into(), address.parse().map_err(|_| bad())?)),
         }
     }
 }
@@ -78,6 +91,8 @@ impl fmt::Display for Party {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Workload(name) => f.write_str(name),
+            Self::WorkloadAt(name, addr) => write!(f, "{name}@{addr}"),
+            Self::Node(name) => write!(f, "node:{name}"),
             Self::Address(addr) => addr.fmt(f),
         }
     }
@@ -169,6 +184,9 @@ pub struct Question {
     pub service: Service,
     /// The source port; without meaning for protocols without ports.
     pub source_port: Port,
+    /// The interface by which the packet comes to a node or leaves it, where that
+    /// node has host endpoints of several.
+    pub interface: Option<SmolStr>,
 }
 
 /// A question as a line of JSON.
@@ -179,6 +197,7 @@ struct Line {
     to: String,
     port: String,
     source_port: Option<Port>,
+    interface: Option<SmolStr>,
 }
 
 /// A line is not a question.
@@ -203,7 +222,7 @@ impl Question {
     /// # Errors
     /// What is wrong with the request.
     pub fn from_request(request: &ExplainRequest) -> Result<Self, LineError> {
-        let ExplainRequest { from, to, port, source_port } = request;
+        let ExplainRequest { from, to, port, source_port, interface } = request;
         let field = |field| move |error| LineError::Field { field, error };
         let source = Port::try_from(*source_port);
         Ok(Self {
@@ -213,18 +232,20 @@ impl Question {
             source_port: source
                 .map_err(|_| QuestionError::Port(source_port.to_string()))
                 .map_err(field("source_port"))?,
+            interface: (!interface.is_empty()).then(|| interface.into()),
         })
     }
 
     /// The question for the admin API.
     #[must_use]
     pub fn request(&self) -> ExplainRequest {
-        let Self { from, to, service, source_port } = self;
+        let Self { from, to, service, source_port, interface } = self;
         ExplainRequest {
             from: from.to_string(),
             to: to.to_string(),
             port: service.to_string(),
             source_port: (*source_port).into(),
+            interface: interface.as_ref().map(SmolStr::to_string).unwrap_or_default(),
         }
     }
 
@@ -233,13 +254,14 @@ impl Question {
     /// # Errors
     /// What is wrong with the line.
     pub fn from_line(line: &str) -> Result<Self, LineError> {
-        let Line { from, to, port, source_port } = serde_json::from_str(line)?;
+        let Line { from, to, port, source_port, interface } = serde_json::from_str(line)?;
         let field = |field| move |error| LineError::Field { field, error };
         Ok(Self {
             from: from.parse().map_err(field("from"))?,
             to: to.parse().map_err(field("to"))?,
             service: port.parse().map_err(field("port"))?,
             source_port: source_port.unwrap_or(SOURCE_PORT),
+            interface,
         })
     }
 }
@@ -254,6 +276,10 @@ mod tests {
             ("shop/web", Ok(Party::Workload("shop/web".into()))),
             ("10.0.0.1", Ok(Party::Address("10.0.0.1".parse().expect("an address")))),
             ("fd00::1", Ok(Party::Address("fd00::1".parse().expect("an address")))),
+            ("node:n1", Ok(Party::Node("n1".into()))),
+            ("shop/web@10.0.0.1", Ok(Party::WorkloadAt("shop/web".into(), "10.0.0.1".parse().expect("an address")))),
+            ("shop/web@home", Err(QuestionError::Party("shop/web@home".to_owned()))),
+            ("node:", Err(QuestionError::Party("node:".to_owned()))),
             ("web", Err(QuestionError::Party("web".to_owned()))),
             ("/web", Err(QuestionError::Party("/web".to_owned()))),
             ("shop/", Err(QuestionError::Party("shop/".to_owned()))),
@@ -293,6 +319,10 @@ mod tests {
             (r#"{"from": "a/b", "to": "10.0.0.1", "port": "80/tcp"}"#, "a/b 10.0.0.1 80/tcp 49152"),
             (r#"{"from": "a/b", "to": "c/d", "port": "53/udp", "sourcePort": 7}"#, "a/b c/d 53/udp 7"),
             (
+                r#"{"from": "node:n", "to": "c/d", "port": "53/udp", "interface": "eth1"}"#,
+                "node:n c/d 53/udp 49152 eth1",
+            ),
+            (
                 r#"{"from": "a", "to": "c/d", "port": "53/udp"}"#,
                 "from: \"a\" is neither NAMESPACE/POD nor an IP address",
             ),
@@ -300,7 +330,11 @@ mod tests {
         ] {
             let got = Question::from_line(line).map_or_else(
                 |error| error.to_string(),
-                |Question { from, to, service, source_port }| format!("{from} {to} {service} {source_port}"),
+                |Question { from, to, service, source_port, interface }| {
+                    format!("{from} {to} {service} {source_port} {}", interface.unwrap_or_default())
+                        .trim_end()
+                        .to_owned()
+                },
             );
             assert_eq!(got, want);
         }

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use anyhow::Context as _;
 use caracal_datastore::manifest::ResourceKind;
-use caracal_program::Verdict;
+use caracal_program::{Direction, ProgramKind, Verdict};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::answer::{Answer, Named, Reason, Side, verdict};
+use super::answer::{Answer, HostSide, Named, Reason, Side, text as as_text, verdict};
 use super::world::{Change, World};
 use super::written::{Manifests, Name};
 use super::{Question, text};
@@ -27,6 +27,21 @@ pub(super) struct Staged {
     pub(super) verdict: Verdict,
     pub(super) egress: StagedSide,
     pub(super) ingress: StagedSide,
+    /// What host endpoints on the way would say.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) hosts: Vec<StagedHost>,
+}
+
+/// What one program of a host endpoint would say.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct StagedHost {
+    pub(super) endpoint: Named,
+    #[serde(serialize_with = "as_text")]
+    pub(super) program: ProgramKind,
+    #[serde(serialize_with = "as_text")]
+    pub(super) direction: Direction,
+    #[serde(flatten)]
+    pub(super) side: StagedSide,
 }
 
 /// What one side's policy would say.
@@ -69,10 +84,13 @@ pub(super) fn judge(world: &mut World, question: &Question) -> anyhow::Result<Op
     }
     let judged = world.with(&changes, |world| {
         world.cluster().judge(question).map(|answer| {
-            let Answer { verdict, egress, ingress, .. } = answer;
+            let Answer { verdict, egress, ingress, hosts, .. } = answer;
             let manifests = &world.cluster().manifests;
             let side = |answered| side(answered, manifests, &stages);
-            Staged { verdict, egress: side(egress), ingress: side(ingress) }
+            let hosts = hosts.into_iter().map(|HostSide { endpoint, kind, direction, side: answered, .. }| {
+                StagedHost { endpoint, program: kind, direction, side: side(answered) }
+            });
+            Staged { verdict, egress: side(egress), ingress: side(ingress), hosts: hosts.collect() }
         })
     })?;
     Ok(Some(judged.context("a staged policy would not be admitted as what it stages")??))

@@ -1,12 +1,14 @@
 use super::*;
 
 mod edits;
+mod guards;
+mod hosts;
 mod random;
 mod transcripts;
 
 /// `shop/web` and `shop/db` on two nodes; db lets in what carries `app=api` or
 /// comes from 192.0.2.0/24, on port 5432; `lab/probe` has an IPv6 address only.
-const SHOP: &str = r#"
+pub(super) const SHOP: &str = r#"
 apiVersion: v1
 kind: Node
 metadata: {name: node1}
@@ -127,7 +129,9 @@ fn verdicts_and_reasons() {
         ("shop/web", "fd00::3", "80/tcp", ["allow", "profile-rule", "profile-rule", "fd00::1", "fd00::3"]),
         // The own host, and another workload's.
         ("shop/api", "192.168.0.1", "80/tcp", ["deny", "profile-rule", "endpoint-to-host", "10.0.0.9", "192.168.0.1"]),
-        ("shop/db", "192.168.0.1", "80/tcp", ["allow", "profile-rule", "outside", "10.0.0.2", "192.168.0.1"]),
+        ("shop/db", "192.168.0.1", "80/tcp", ["allow", "profile-rule", "host", "10.0.0.2", "192.168.0.1"]),
+        ("node:node1", "shop/api", "80/tcp", ["allow", "host", "host-to-workload", "192.168.0.1", "10.0.0.9"]),
+        ("192.168.0.1", "shop/db", "80/tcp", ["deny", "host", "end-of-tier", "192.168.0.1", "10.0.0.2"]),
     ] {
         let answer = answers(SHOP, &[&line(from, to, port)]).remove(0);
         let got = [

@@ -3,12 +3,12 @@
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
-use caracal_program::Direction;
+use caracal_program::{Direction, ProgramKind};
 
-use super::answer::{Address, Answer, Lack, Miss, PolicyTrail, Reason, Side, Stage, verdict_text};
+use super::answer::{Address, Answer, HostSide, Lack, Miss, PolicyTrail, Reason, Side, Stage, verdict_text};
 use super::cluster::Cluster;
 use super::edit::{How, Proposal};
-use super::staged::Staged;
+use super::staged::{Staged, StagedHost};
 use super::written::WrittenRule;
 
 /// Prints an answer, the verdict with staged policies enforced, and what to change.
@@ -19,16 +19,29 @@ pub(super) fn print(
     to_allow: Option<&Proposal>,
     mut output: impl Write,
 ) -> io::Result<()> {
-    let Answer { verdict, from, to, port, source_port: _, egress, ingress } = answer;
+    let Answer { verdict, from, to, port, source_port: _, egress, ingress, hosts } = answer;
     writeln!(output, "{}  {} -> {}  {port}", verdict_text(*verdict).to_uppercase(), address(from), address(to))?;
     for (direction, side, end) in [(Direction::Egress, egress, from), (Direction::Ingress, ingress, to)] {
-        writeln!(output)?;
-        print_side(cluster, direction, side, end, &mut output)?;
+        writeln!(output, "\n{direction} of {}: {}, {}", name(end), verdict_text(side.verdict), reason(side))?;
+        print_side(cluster, direction, side, &mut output)?;
     }
-    if let Some(Staged { verdict, egress, ingress }) = staged {
+    for host in hosts {
+        let HostSide { node, endpoint, kind, direction, side, untracked, id: _ } = host;
+        let verdict = verdict_text(side.verdict);
+        writeln!(output, "\n{} of {endpoint} on {node}: {verdict}, {}", judgement(*kind, *direction), reason(side))?;
+        if *untracked {
+            writeln!(output, "  {:12}  the connection is not followed: answers need rules of their own", "untracked")?;
+        }
+        print_side(cluster, *direction, side, &mut output)?;
+    }
+    if let Some(Staged { verdict, egress, ingress, hosts }) = staged {
         writeln!(output, "\nif staged policies were enforced: {}", verdict_text(*verdict))?;
         for (direction, side) in [(Direction::Egress, egress), (Direction::Ingress, ingress)] {
             writeln!(output, "  {:12}  {}, {}", direction.to_string(), verdict_text(side.verdict), side.why)?;
+        }
+        for StagedHost { endpoint, program, direction, side } in hosts {
+            let (verdict, what) = (verdict_text(side.verdict), judgement(*program, *direction));
+            writeln!(output, "  {what} of {endpoint}: {verdict}, {}", side.why)?;
         }
     }
     match to_allow {
@@ -49,15 +62,7 @@ pub(super) fn print(
     Ok(())
 }
 
-fn print_side(
-    cluster: &Cluster,
-    direction: Direction,
-    side: &Side<'_>,
-    end: &Address<'_>,
-    mut output: impl Write,
-) -> io::Result<()> {
-    let verdict = verdict_text(side.verdict);
-    writeln!(output, "{direction} of {}: {verdict}, {}", name(end), reason(side))?;
+fn print_side(cluster: &Cluster, direction: Direction, side: &Side<'_>, mut output: impl Write) -> io::Result<()> {
     if let Some(WrittenRule { field, text, at }) = &side.written {
         let field = if field.is_empty() { String::new() } else { format!("{field} = ") };
         writeln!(output, "  {:12}  {field}{text}", "written")?;
@@ -89,16 +94,26 @@ fn print_side(
     Ok(())
 }
 
-/// `shop/web (10.0.0.1)`, or the address alone.
+/// `shop/web (10.0.0.1)`, `node1 (192.0.2.1)`, or the address alone.
 fn address(end: &Address<'_>) -> String {
-    match end.workload {
-        Some(workload) => format!("{workload} ({})", end.address),
+    match end.workload.or(end.node) {
+        Some(name) => format!("{name} ({})", end.address),
         None => end.address.to_string(),
     }
 }
 
 fn name(end: &Address<'_>) -> String {
-    end.workload.map_or_else(|| end.address.to_string(), str::to_owned)
+    end.workload.or(end.node).map_or_else(|| end.address.to_string(), str::to_owned)
+}
+
+/// `pre-DNAT ingress`; what is normal is not said.
+fn judgement(kind: ProgramKind, direction: Direction) -> String {
+    match kind {
+        ProgramKind::Normal => direction.to_string(),
+        ProgramKind::Translated | ProgramKind::Forward | ProgramKind::PreDnat | ProgramKind::Untracked => {
+            format!("{kind} {direction}")
+        }
+    }
 }
 
 pub(super) fn reason(side: &Side<'_>) -> String {
@@ -126,6 +141,21 @@ pub(super) fn reason(side: &Side<'_>) -> String {
         Reason::NoProfile => write!(text, "as no policy and no profile decides"),
         Reason::EndpointDown => write!(text, "as it is administratively down"),
         Reason::Outside => write!(text, "as it is no workload: no policy applies to it"),
+        Reason::Host => write!(text, "as it is a host: its host endpoints decide, if it has any on the way"),
+        Reason::Undecided => write!(text, "as none of its rules decides, and what follows has to"),
+        Reason::Failsafe => write!(text, "as it is a failsafe port, which no policy closes"),
+        Reason::SpoofedSource => write!(text, "as the source is not an address of the workload"),
+        Reason::NoEndpoint => write!(text, "as no workload is known on the interface"),
+        Reason::ConntrackInvalid => {
+            write!(text, "as it is invalid to connection tracking: no connection begins with such a packet")
+        }
+        Reason::IpipFromWorkload => write!(text, "as a workload may not send IP in IP"),
+        Reason::VxlanFromWorkload => write!(text, "as a workload may not send VXLAN"),
+        Reason::ForeignIpip => write!(text, "as IP in IP comes from no host of the cluster"),
+        Reason::ForeignVxlan => write!(text, "as VXLAN comes from no host of the cluster"),
+        Reason::ServiceLoop => write!(text, "as it is a service's address that no service proxy has translated"),
+        Reason::NeighbourDiscovery => write!(text, "as it is neighbour discovery of a workload and its host"),
+        Reason::HostToWorkload => write!(text, "as a host may speak to its own workloads, whatever policy says"),
         Reason::EndpointToHost => write!(text, "by DefaultEndpointToHostAction, as it is the workload's own host"),
         Reason::SameWorkload => write!(text, "as the packet never leaves the workload"),
         Reason::Incomplete => match (&side.policy, side.profile, side.set) {

@@ -4,15 +4,15 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use caracal_calc_graph::Locality;
-use caracal_config::EndpointToHostAction;
 use caracal_datastore::admit::{Admitted, admit};
 use caracal_datastore::convert::{Converted, Settings, convert};
 use caracal_datastore::manifest::read_documents;
 use caracal_datastore::{ConfigEvent, FileSource, Report, Sink, Source as _};
 use caracal_model::{Event, Stamp};
-use caracal_program::EndpointToHost;
 use serde_json::Value;
+use smol_str::SmolStr;
 
+use super::node::NodeSettings;
 use super::written::{Manifests, Name};
 use super::{Cluster, Question, yaml};
 use crate::configuration::Configuration;
@@ -47,9 +47,10 @@ impl World {
         let mut settings = Configuration::load(config_file, None)?.convert_settings();
         loop {
             let mut source = FileSource::open(directory, settings.clone())?;
+            let configuration = Configuration::load(config_file, None)?;
             let mut world = Self {
-                calculator: Calculator::new(Locality::Everywhere, Configuration::load(config_file, None)?),
-                cluster: Cluster::new(),
+                cluster: Cluster::new(NodeSettings::from(&configuration.settings())),
+                calculator: Calculator::new(Locality::Everywhere, configuration),
                 configs: Vec::new(),
                 config_file: config_file.map(Path::to_owned),
                 settings,
@@ -72,23 +73,21 @@ impl World {
         &self.cluster
     }
 
-    /// Makes ready for a question: what becomes of what a workload sends to its
-    /// own host is a matter of that node's configuration.
+    /// Makes ready for a question: what is asked of packets beside policy is a
+    /// matter of each node's configuration.
     pub(super) fn prepare(&mut self, question: &Question) -> anyhow::Result<()> {
         let Ok((from, to, _)) = self.cluster.resolve(question) else { return Ok(()) };
-        let (Some(source), None) = (from.workload, to.workload) else { return Ok(()) };
-        let Some(node) = self.cluster.own_host(source, to.address).map(str::to_owned) else { return Ok(()) };
-        let mut configuration = Configuration::load(self.config_file.as_deref(), Some(&node))?;
-        for event in &self.configs {
-            configuration.on_event(event.clone());
+        let nodes = [from, to].map(|end| end.host.or_else(|| self.cluster.node(end.workload?)));
+        let unknown = nodes.into_iter().flatten().filter(|node| !self.cluster.knows_settings_of(node));
+        let unknown: Vec<SmolStr> = unknown.map(SmolStr::from).collect();
+        for node in unknown {
+            let mut configuration = Configuration::load(self.config_file.as_deref(), Some(&node))?;
+            for event in &self.configs {
+                configuration.on_event(event.clone());
+            }
+            configuration.set_node_labels(self.cluster.facts.node_labels(&node));
+            self.cluster.set_node_settings(node, NodeSettings::from(&configuration.settings()));
         }
-        configuration.set_node_labels(self.cluster.facts.node_labels(&node));
-        let action = match configuration.settings().endpoint_to_host_action {
-            EndpointToHostAction::Drop => EndpointToHost::Drop,
-            EndpointToHostAction::Return => EndpointToHost::Return,
-            EndpointToHostAction::Accept => EndpointToHost::Accept,
-        };
-        self.cluster.set_to_host(node.into(), action);
         Ok(())
     }
 

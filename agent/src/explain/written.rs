@@ -63,6 +63,11 @@ impl Name {
         }
     }
 
+    /// What the author calls a host endpoint.
+    pub(super) fn of_host(name: &str) -> Self {
+        Self { kind: ResourceKind::HostEndpoint, namespace: SmolStr::default(), name: name.into() }
+    }
+
     /// What the author of a profile wrote.
     fn of_profile(profile: &str) -> Self {
         let of = |kind, namespace: &str, name: &str| Self { kind, namespace: namespace.into(), name: name.into() };
@@ -111,7 +116,7 @@ pub(super) struct Manifest {
 }
 
 /// The manifests of everything that decides about packets: policies, tiers,
-/// profiles, and the namespaces and service accounts that are profiles.
+/// profiles, the namespaces and service accounts that are profiles, host endpoints.
 #[derive(Debug, Default)]
 pub(super) struct Manifests {
     root: Option<std::path::PathBuf>,
@@ -263,5 +268,6 @@ fn decides(kind: ResourceKind) -> bool {
             | ResourceKind::Profile
             | ResourceKind::Namespace
             | ResourceKind::ServiceAccount
+            | ResourceKind::HostEndpoint
     )
 }

@@ -2,12 +2,12 @@
 
 use caracal_datastore::manifest::ResourceKind;
 use caracal_model::DEFAULT_TIER;
-use caracal_program::{Direction, PolicyId};
+use caracal_program::{Direction, PolicyId, ProgramKind};
 use serde_json::{Value, json};
 use smol_str::SmolStr;
 
 use super::rule::{self, Near, Style};
-use super::{Denial, Denied};
+use super::{Denial, Denied, Judge};
 use crate::explain::Service;
 use crate::explain::cluster::Cluster;
 use crate::explain::pick::Pick;
@@ -27,8 +27,17 @@ pub(super) struct Draft {
 
 /// Each draft is some objects that together let the packet pass.
 pub(super) fn drafts(denial: &Denial, cluster: &Cluster) -> Vec<Vec<Draft>> {
-    let Some((workload, pick)) = &denial.near.workload else { return Vec::new() };
-    let desk = Desk { denial, cluster, workload, pick };
+    let (name, pick, scope) = match &denial.judge {
+        Judge::Workload(_) => {
+            let Some((workload, pick)) = &denial.near.workload else { return Vec::new() };
+            (workload.clone(), pick.clone(), Scope::Namespace)
+        }
+        Judge::Host(id, kind) => {
+            let Some(pick) = Pick::of_host(&id.0, &cluster.facts) else { return Vec::new() };
+            (id.0.clone(), pick, Scope::Hosts(*kind))
+        }
+    };
+    let desk = Desk { denial, cluster, name, pick, scope };
     let mut drafts: Vec<Vec<Draft>> = match &denial.reason {
         Denied::Rule(policy, index) => {
             let patches = desk.each_style(|style| desk.patch(policy, *index, style));
@@ -46,9 +55,19 @@ pub(super) fn drafts(denial: &Denial, cluster: &Cluster) -> Vec<Vec<Draft>> {
 struct Desk<'a> {
     denial: &'a Denial,
     cluster: &'a Cluster,
-    /// `NAMESPACE/NAME` of the end whose policy denies.
-    workload: &'a SmolStr,
-    pick: &'a Pick,
+    /// What has the policy that denies: `NAMESPACE/NAME` of a workload, or a host endpoint's name.
+    name: SmolStr,
+    pick: Pick,
+    scope: Scope,
+}
+
+/// What a new policy of Calico is about.
+#[derive(Clone, Copy)]
+enum Scope {
+    /// A workload, from within its namespace.
+    Namespace,
+    /// A host endpoint, when packets are judged so.
+    Hosts(ProgramKind),
 }
 
 impl Desk<'_> {
@@ -124,14 +143,32 @@ impl Desk<'_> {
     /// One of Calico's policies.
     fn policy(&self, tier: &str, style: Style, rest: Rest) -> Draft {
         let namespace = &self.pick.namespace;
-        let mut rules = vec![rule::calico(self.denial, style, Near::OfPolicy, Some(namespace))];
+        let rule = match self.scope {
+            Scope::Namespace => rule::calico(self.denial, style, Near::OfPolicy, Some(namespace)),
+            Scope::Hosts(_) => rule::calico(self.denial, style, Near::Named, None),
+        };
+        let mut rules = vec![rule];
         match rest {
             Rest::Unsaid => {}
             Rest::Passes => rules.push(json!({"action": "Pass"})),
         }
         let (list, direction) = (list_of(self.denial.direction), self.direction());
-        let spec = json!({"tier": tier, "selector": self.pick.calico(), "types": [direction], list: rules});
-        self.new_object(ResourceKind::NetworkPolicy, namespace, spec)
+        let mut spec = json!({"tier": tier, "selector": self.pick.calico(), "types": [direction], list: rules});
+        match self.scope {
+            Scope::Namespace => self.new_object(ResourceKind::NetworkPolicy, namespace, spec),
+            Scope::Hosts(kind) => {
+                let flags = match kind {
+                    ProgramKind::Normal | ProgramKind::Translated => &[][..],
+                    ProgramKind::Forward => &["applyOnForward"],
+                    ProgramKind::PreDnat => &["applyOnForward", "preDNAT"],
+                    ProgramKind::Untracked => &["applyOnForward", "doNotTrack"],
+                };
+                for flag in flags {
+                    spec[flag] = true.into();
+                }
+                self.new_object(ResourceKind::GlobalNetworkPolicy, "", spec)
+            }
+        }
     }
 
     /// A ClusterNetworkPolicy right before one that denies, or before one of the
@@ -153,7 +190,7 @@ impl Desk<'_> {
         }
         let rule = rule::cluster(self.denial)?;
         let subject = json!({"pods": {
-            "namespaceSelector": rule::namespace_selector(self.pick),
+            "namespaceSelector": rule::namespace_selector(&self.pick),
             "podSelector": self.pick.kubernetes(),
         }});
         let list = list_of(self.denial.direction);
@@ -201,7 +238,7 @@ impl Desk<'_> {
             Some((workload, _)) => short(workload).to_owned(),
             None => self.denial.far.address.to_string(),
         };
-        let near = short(self.workload);
+        let near = short(&self.name);
         let ends = match self.denial.direction {
             Direction::Egress => format!("{near}-to-{far}"),
             Direction::Ingress => format!("{near}-from-{far}"),

@@ -3,8 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use caracal_net::{Family, Protocol};
-use caracal_program::{Direction, Packet, Transport, Verdict, WorkloadId, evaluate_endpoint};
+use caracal_program::{Direction, Packet, ProgramKind, Transport, Verdict, WorkloadId};
 
+use super::Judge;
 use crate::explain::cluster::Cluster;
 
 /// How many other workloads are looked at. What is drafted is narrow by its
@@ -12,16 +13,20 @@ use crate::explain::cluster::Cluster;
 const NEIGHBOURS: usize = 64;
 
 /// Packets at endpoints.
-pub(super) struct Probes(Vec<(WorkloadId, Direction, Packet)>);
+pub(super) struct Probes(Vec<(Judge, Direction, Packet)>);
 
 impl Probes {
     /// Packets that differ from one at an endpoint in one or two things.
-    pub(super) fn around(cluster: &Cluster, near: &WorkloadId, direction: Direction, packet: &Packet) -> Self {
+    pub(super) fn around(cluster: &Cluster, judge: &Judge, direction: Direction, packet: &Packet) -> Self {
         let family = packet.family();
+        let near = match judge {
+            Judge::Workload(near) => Some(near),
+            Judge::Host(..) => None,
+        };
         let others: Vec<(WorkloadId, IpAddr)> = cluster
             .store()
             .workloads()
-            .filter(|endpoint| endpoint.id != *near)
+            .filter(|endpoint| Some(&endpoint.id) != near)
             .filter_map(|endpoint| {
                 let address = endpoint.addresses.iter().find(|address| Family::of(**address) == family)?;
                 Some((endpoint.id.clone(), *address))
@@ -43,37 +48,63 @@ impl Probes {
         };
         let same = (packet.protocol(), packet.transport());
         let mut probes = Vec::new();
-        let mut add = |id: &WorkloadId, packet: Option<Packet>| {
-            probes.extend(packet.map(|packet| (id.clone(), direction, packet)));
+        let mut add = |judge: Judge, packet: Option<Packet>| {
+            probes.extend(packet.map(|packet| (judge, direction, packet)));
         };
+        let workload = |id: &WorkloadId| Judge::Workload(id.clone());
         for header in other_headers(packet) {
-            add(near, between(near_address, far_address, header));
+            add(judge.clone(), between(near_address, far_address, header));
             for (id, address) in others.iter().take(4) {
-                add(id, between(*address, far_address, header));
-                add(near, between(near_address, *address, header));
+                add(workload(id), between(*address, far_address, header));
+                add(judge.clone(), between(near_address, *address, header));
             }
         }
         for far in neighbours(far_address) {
-            add(near, between(near_address, far, same));
+            add(judge.clone(), between(near_address, far, same));
+        }
+        if let Judge::Host(..) = judge {
+            // It judges for many ends.
+            for near in neighbours(near_address) {
+                add(judge.clone(), between(near, far_address, same));
+            }
         }
         for (i, (id, address)) in others.iter().enumerate() {
-            add(near, between(near_address, *address, same));
-            add(id, between(*address, far_address, same));
+            add(judge.clone(), between(near_address, *address, same));
+            add(workload(id), between(*address, far_address, same));
             if let Some((_, other)) = others.get(i + 1) {
-                add(id, between(*address, *other, same));
+                add(workload(id), between(*address, *other, same));
             }
+        }
+        if let Judge::Host(..) = judge {
+            probes.extend(hosts_around(cluster, judge, packet));
         }
         Self(probes)
     }
 
     /// What the cluster says to each.
     pub(super) fn verdicts(&self, cluster: &Cluster) -> Vec<Option<Verdict>> {
-        let judge = |(id, direction, packet): &(WorkloadId, Direction, Packet)| {
-            let endpoint = cluster.store().workload(id)?;
-            Some(evaluate_endpoint(endpoint, *direction, cluster.store(), packet).verdict)
-        };
-        self.0.iter().map(judge).collect()
+        self.0.iter().map(|(judge, direction, packet)| judge.verdict(cluster, *direction, packet)).collect()
     }
+}
+
+/// Packets beside one at each other program of each host endpoint.
+fn hosts_around(cluster: &Cluster, but: &Judge, packet: &Packet) -> Vec<(Judge, Direction, Packet)> {
+    let mut beside: Vec<Packet> = other_headers(packet)
+        .into_iter()
+        .filter_map(|(protocol, transport)| Packet::new(packet.src(), packet.dst(), protocol, transport).ok())
+        .collect();
+    let same = (packet.protocol(), packet.transport());
+    for src in neighbours(packet.src()) {
+        beside.extend(Packet::new(src, packet.dst(), same.0, same.1).ok());
+    }
+    let kinds = [ProgramKind::Normal, ProgramKind::Forward, ProgramKind::PreDnat, ProgramKind::Untracked];
+    let judges = cluster.store().hosts().take(NEIGHBOURS).flat_map(|endpoint| {
+        kinds
+            .into_iter()
+            .flat_map(move |kind| Direction::ALL.map(|direction| (Judge::Host(endpoint.id.clone(), kind), direction)))
+    });
+    let judges = judges.filter(|(judge, _)| judge != but);
+    judges.flat_map(|(judge, direction)| beside.iter().map(move |packet| (judge.clone(), direction, *packet))).collect()
 }
 
 /// Other ports and protocols.

@@ -7,14 +7,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use caracal_datastore::manifest::read_documents;
-use caracal_program::{Direction, Packet, PolicyProgram, ProgramKey, Verdict, WorkloadId, evaluate_endpoint};
+use caracal_net::Protocol;
+use caracal_program::{Direction, HostId, PolicyProgram, Program, ProgramKey, Verdict, WorkloadId};
 use serde_json::Value;
 
 use super::super::cluster::End;
 use super::super::edit::{How, Proposal, propose};
 use super::super::world::Change;
 use super::super::written::Name;
-use super::super::{JudgeError, Party, Question, SOURCE_PORT, World};
+use super::super::{JudgeError, Party, Question, SOURCE_PORT, Service, World};
 use super::random::{OUTSIDE, Random, RandomCluster, SERVICES, cluster};
 use super::world;
 
@@ -44,7 +45,16 @@ fn random_question(random: &mut Random, addresses: &[String]) -> Question {
         to: to.parse().expect("an address"),
         service: service.parse().expect("a service"),
         source_port: SOURCE_PORT,
+        interface: None,
     }
+}
+
+/// Makes ready for packets between all nodes.
+fn prepare(world: &mut World) {
+    let [from, to] = ["node:node0", "node:node1"].map(|node| node.parse().expect("a node"));
+    let question =
+        Question { from, to, service: Service::Icmp(Protocol::ICMP, None), source_port: SOURCE_PORT, interface: None };
+    world.prepare(&question).expect("the configuration is good");
 }
 
 fn verdict(world: &World, question: &Question) -> Result<Verdict, JudgeError> {
@@ -67,40 +77,39 @@ fn denied(random: &mut Random, world: &World, addresses: &[String], count: usize
     found
 }
 
-/// Whose policy judges a packet on its way out and on its way in, if anybody's.
-type Judges = [(Option<WorkloadId>, Direction); 2];
+/// Whose programs may have a say.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Judge {
+    Workload(WorkloadId, Direction),
+    Host(HostId),
+}
 
-/// A denied packet, and what each side says to it.
+/// A denied packet, and who has a say about it.
 struct Denied {
     question: Question,
-    packet: Packet,
-    judges: Judges,
-    verdicts: [Verdict; 2],
+    judges: Vec<Judge>,
 }
 
 impl Denied {
     fn new(world: &World, question: Question) -> Self {
-        let (from, to, packet) = world.cluster().resolve(&question).expect("the packet can exist");
-        let id = |end: End<'_>| end.workload.map(|endpoint| endpoint.id.clone());
-        let judges = [(id(from), Direction::Egress), (id(to), Direction::Ingress)];
-        let verdicts = judges.each_ref().map(|judge| side(world, judge, &packet));
-        Self { question, packet, judges, verdicts }
+        let cluster = world.cluster();
+        let (from, to, _) = cluster.resolve(&question).expect("the packet can exist");
+        let workload =
+            |end: End<'_>, direction| end.workload.map(|endpoint| Judge::Workload(endpoint.id.clone(), direction));
+        let nodes: Vec<&str> =
+            [from, to].into_iter().filter_map(|end| end.host.or_else(|| cluster.node(end.workload?))).collect();
+        let hosts = nodes.iter().flat_map(|node| cluster.facts.hosts_of(node));
+        let hosts = hosts.map(|(name, _)| Judge::Host(HostId(name.clone())));
+        let workloads = [workload(from, Direction::Egress), workload(to, Direction::Ingress)];
+        let judges = workloads.into_iter().flatten().chain(hosts).collect();
+        Self { question, judges }
     }
 
-    /// Whether it passes after a change that touched some judges: the others decide as before.
-    fn passes(&self, world: &World, touched: &BTreeSet<(&WorkloadId, Direction)>) -> bool {
-        self.judges.iter().zip(self.verdicts).all(|(judge, before)| {
-            let is_touched = matches!(judge, (Some(id), direction) if touched.contains(&(id, *direction)));
-            Verdict::Allow == if is_touched { side(world, judge, &self.packet) } else { before }
-        })
+    /// Whether it passes after a change that touched some judges: it is denied as
+    /// before if none of them is its.
+    fn passes(&self, world: &World, touched: &BTreeSet<&Judge>) -> bool {
+        self.judges.iter().any(|judge| touched.contains(judge)) && verdict(world, &self.question) == Ok(Verdict::Allow)
     }
-}
-
-fn side(world: &World, (id, direction): &(Option<WorkloadId>, Direction), packet: &Packet) -> Verdict {
-    let Some(id) = id else { return Verdict::Allow };
-    let store = world.cluster().store();
-    let endpoint = store.workload(id).expect("no change takes an endpoint away");
-    evaluate_endpoint(endpoint, *direction, store, packet).verdict
 }
 
 /// The objects as they are after the edits, read from the edits' own text.
@@ -147,51 +156,64 @@ fn patched(mut value: Value, patch: &Value) -> Value {
 fn is_asked(world: &World, asked: &Question, other: &Question) -> bool {
     let end = |party: &Party| match party {
         Party::Address(address) => world.cluster().owner(*address).cloned().ok_or(*address),
-        Party::Workload(_) => unreachable!("packets are asked about by address"),
+        Party::Workload(_) | Party::WorkloadAt(..) | Party::Node(_) => {
+            unreachable!("packets are asked about by address")
+        }
     };
     end(&asked.from) == end(&other.from) && end(&asked.to) == end(&other.to) && asked.service == other.service
 }
 
-/// What decides at an endpoint in a direction.
-type Deciders = (ProgramKey, Vec<Option<Arc<PolicyProgram>>>);
+/// Programs, and the policies that they name.
+type Deciders = Vec<(ProgramKey, Vec<Option<Arc<PolicyProgram>>>)>;
 
-fn deciders(world: &World) -> Vec<(WorkloadId, Direction, Deciders)> {
+fn deciders(world: &World) -> Vec<(Judge, Deciders)> {
     let store = world.cluster().store();
-    let of = |endpoint: &Arc<caracal_program::WorkloadEndpoint>, direction| {
-        let program = endpoint.program(direction);
+    let of = |program: &Arc<Program>| {
         let policies = program.tiers().iter().flat_map(|tier| tier.enforced());
-        (endpoint.id.clone(), direction, (program.key(), policies.map(|id| store.policy(id).cloned()).collect()))
+        (program.key(), policies.map(|id| store.policy(id).cloned()).collect())
     };
-    store.workloads().flat_map(|endpoint| Direction::ALL.map(|direction| of(endpoint, direction))).collect()
+    let workloads = store.workloads().flat_map(|endpoint| {
+        Direction::ALL
+            .map(|direction| (Judge::Workload(endpoint.id.clone(), direction), vec![of(endpoint.program(direction))]))
+    });
+    let hosts =
+        store.hosts().map(|endpoint| (Judge::Host(endpoint.id.clone()), endpoint.programs.all().map(of).collect()));
+    workloads.chain(hosts).collect()
 }
 
 /// What came of the packets of one cluster.
 #[derive(Debug, Default)]
 struct Tally {
     asked: usize,
+    /// Those that only host endpoints deny.
+    by_hosts: usize,
     passed: usize,
     failures: String,
 }
 
 fn check_cluster(seed: u64, tally: &mut Tally) {
     let mut random = Random::new(seed);
-    let RandomCluster { manifests, addresses } = cluster(&mut random);
+    let RandomCluster { manifests, addresses } = cluster(&mut random, seed);
     let mut world = world(&manifests);
+    prepare(&mut world);
     let others = denied(&mut random, &world, &addresses, OTHERS);
     let others: Vec<Denied> = others.into_iter().map(|question| Denied::new(&world, question)).collect();
     let before = deciders(&world);
     for Denied { question: asked, .. } in others.iter().take(ASKED) {
         tally.asked += 1;
+        let answer = world.cluster().judge(asked).expect("the packet can exist");
+        tally.by_hosts +=
+            usize::from((answer.egress.verdict, answer.ingress.verdict) == (Verdict::Allow, Verdict::Allow));
         let proposal = propose(&mut world, asked).expect("an answer").expect("it is denied");
         let changes = applied(&world, &proposal);
         let (passes, opened) = world
             .with(&changes, |world| {
                 let after = deciders(world);
-                let touched: BTreeSet<(&WorkloadId, Direction)> = before
+                let touched: BTreeSet<&Judge> = before
                     .iter()
                     .zip(&after)
                     .filter(|(before, after)| before != after)
-                    .map(|((id, direction, _), _)| (id, *direction))
+                    .map(|((judge, _), _)| judge)
                     .collect();
                 let opened: Vec<&Question> = others
                     .iter()
@@ -227,13 +249,15 @@ fn ten_thousand_edits_open_what_was_asked_and_nothing_else() {
     std::thread::scope(|scope| {
         let running: Vec<_> = (0..threads).map(|first| scope.spawn(move || check(first))).collect();
         for thread in running {
-            let Tally { asked, passed, failures } = thread.join().expect("the checks of a thread hold");
+            let Tally { asked, by_hosts, passed, failures } = thread.join().expect("the checks of a thread hold");
             sum.asked += asked;
+            sum.by_hosts += by_hosts;
             sum.passed += passed;
             sum.failures += &failures;
         }
     });
-    let Tally { asked, passed, failures } = sum;
+    let Tally { asked, by_hosts, passed, failures } = sum;
+    assert!(by_hosts > asked / 10, "only {by_hosts} of {asked} are a matter of host endpoints");
     assert!(asked >= ASKED * 100 * usize::try_from(soak()).expect("a factor"), "only {asked} packets are denied");
     let (whole, hundredths) = (passed * 100 / asked, passed * 10_000 / asked % 100);
     assert!(passed * 100 >= asked * 99, "only {passed} of {asked} pass, {whole}.{hundredths:02} %:\n{failures}");
@@ -246,8 +270,9 @@ fn an_edit_that_is_written_down_lets_the_packet_pass() {
     let mut written = 0;
     for seed in 1000..1030 {
         let mut random = Random::new(seed);
-        let RandomCluster { manifests, addresses } = cluster(&mut random);
+        let RandomCluster { manifests, addresses } = cluster(&mut random, seed);
         let mut before = world(&manifests);
+        prepare(&mut before);
         for asked in denied(&mut random, &before, &addresses, 4) {
             let Some(proposal @ Proposal::Edits(_)) = propose(&mut before, &asked).expect("an answer") else {
                 continue;
@@ -259,7 +284,8 @@ fn an_edit_that_is_written_down_lets_the_packet_pass() {
                 std::fs::write(dir.path().join(format!("edit-{i}.yaml")), text).expect("a file");
             }
             std::fs::write(dir.path().join("shop.yaml"), &manifests).expect("a file");
-            let after = World::read(dir.path(), None).expect("manifests");
+            let mut after = World::read(dir.path(), None).expect("manifests");
+            prepare(&mut after);
             assert_eq!(
                 verdict(&after, &asked),
                 Ok(Verdict::Allow),

@@ -47,8 +47,9 @@ pub(super) struct RandomCluster {
     pub(super) addresses: Vec<String>,
 }
 
-/// Twelve pods, replicas among them, and about fourteen policies.
-pub(super) fn cluster(random: &mut Random) -> RandomCluster {
+/// Twelve pods, replicas among them, on two nodes, and about fourteen policies. Every other
+/// cluster has host endpoints with policies of their own.
+pub(super) fn cluster(random: &mut Random, seed: u64) -> RandomCluster {
     let mut out = String::new();
     let mut addresses = Vec::new();
     for (i, namespace) in NAMESPACES.iter().enumerate() {
@@ -105,7 +106,79 @@ pub(super) fn cluster(random: &mut Random) -> RandomCluster {
         )
         .expect("text");
     }
+    if seed % 2 == 1 {
+        hosts(random, &mut out);
+        // Their own addresses are about as many as those of pods.
+        for _ in 0..4 {
+            addresses.extend(NODES.map(str::to_owned));
+        }
+    }
     RandomCluster { manifests: out, addresses }
+}
+
+/// The addresses of the nodes.
+const NODES: [&str; 2] = ["192.168.0.10", "192.168.0.11"];
+
+/// Two nodes: one with an endpoint of one interface and maybe one of all others,
+/// the other with one of all.
+fn hosts(random: &mut Random, out: &mut String) {
+    for (i, address) in NODES.iter().enumerate() {
+        write!(
+            out,
+            "---\napiVersion: v1\nkind: Node\nmetadata: {{name: node{i}}}\n\
+             status: {{addresses: [{{type: InternalIP, address: {address}}}]}}\n"
+        )
+        .expect("text");
+    }
+    out.push_str(
+        "---\napiVersion: projectcalico.org/v3\nkind: FelixConfiguration\nmetadata: {name: default}\n\
+         spec: {defaultEndpointToHostAction: Return}\n",
+    );
+    let mut host = |name: &str, labels: &str, spec: &str| {
+        write!(
+            out,
+            "---\napiVersion: projectcalico.org/v3\nkind: HostEndpoint\nmetadata: {{name: {name}, labels: {{{labels}}}}}\nspec: {{{spec}}}\n"
+        )
+        .expect("text");
+    };
+    host("n0-eth0", "host: n0", &format!("node: node0, interfaceName: eth0, expectedIPs: [{}]", NODES[0]));
+    if random.once_in(2) {
+        host("n0-all", "host: n0, role: r1", "node: node0, interfaceName: '*'");
+    }
+    let labels = random.pick(&["host: n1", "host: n1, app: web", ""]);
+    host("n1-all", labels, "node: node1, interfaceName: '*'");
+    for i in 0..4 + random.below(5) {
+        out.push_str("---\n");
+        out.push_str(&host_policy(random, i));
+    }
+}
+
+fn host_policy(random: &mut Random, i: usize) -> String {
+    let tier = random.pick(&["default", "default", "strict", "lax"]);
+    let selector = random.pick(&["has(host)", "host == 'n0'", "host == 'n1'", "all()"]);
+    let (flags, types) = random.pick(&[
+        ("", "[Ingress, Egress]"),
+        ("applyOnForward: true", "[Ingress, Egress]"),
+        ("applyOnForward: true", "[Ingress]"),
+        ("applyOnForward: true, preDNAT: true", "[Ingress]"),
+        ("applyOnForward: true, doNotTrack: true", "[Ingress, Egress]"),
+    ]);
+    let rules = |random: &mut Random| {
+        let rules: Vec<String> = (0..random.below(4)).map(|_| calico_rule(random)).collect();
+        format!("[{}]", rules.join(", "))
+    };
+    let (ingress, egress) = (rules(random), rules(random));
+    let lists = if types.contains("Egress") {
+        format!("ingress: {ingress}, egress: {egress}")
+    } else {
+        format!("ingress: {ingress}")
+    };
+    let flags = if flags.is_empty() { String::new() } else { format!(", {flags}") };
+    format!(
+        "apiVersion: projectcalico.org/v3\nkind: GlobalNetworkPolicy\nmetadata: {{name: h{i}}}\n\
+         spec: {{tier: {tier}, order: {}, selector: \"{selector}\", types: {types}, {lists}{flags}}}\n",
+        random.below(4) * 500
+    )
 }
 
 fn policy(random: &mut Random, i: usize) -> String {

@@ -1,0 +1,157 @@
+//! The datastore as the last question found it, for the next one.
+//!
+//! Reading and calculating a whole cluster costs seconds, and questions come
+//! several at a time. What was read is kept for a while, and serves as long as no
+//! file has another name, size, inode or time than when it was read.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::{Explained, JudgeError, Question, World, report};
+
+/// How long a reading is kept after the last question.
+pub const KEPT_FOR: Duration = Duration::from_secs(60);
+
+/// How deep folders are looked into; cyclic links end here.
+const DEPTH: usize = 32;
+
+/// A reading of a datastore that serves several questions.
+#[derive(Clone, Default)]
+pub struct Kept(Arc<Mutex<Option<Reading>>>);
+
+struct Reading {
+    world: World,
+    prints: Prints,
+    used: Instant,
+}
+
+/// What tells a file from what it was: inode, size, times of content and inode in nanoseconds.
+type Print = (u64, u64, i64, i64);
+type Prints = BTreeMap<PathBuf, Print>;
+
+impl std::fmt::Debug for Kept {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Kept").finish_non_exhaustive()
+    }
+}
+
+impl Kept {
+    /// Answers a question from the manifests below a directory, which are read if
+    /// they are not what was read last.
+    ///
+    /// # Errors
+    /// If the datastore cannot be read, or the question has no answer.
+    pub fn explain(
+        &self,
+        directory: &Path,
+        config_file: Option<&Path>,
+        question: &Question,
+    ) -> anyhow::Result<Explained> {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Before anything is read: what changes meanwhile is read again next time.
+        let mut prints = Prints::new();
+        for path in [Some(directory), config_file].into_iter().flatten() {
+            take_prints(path, DEPTH, &mut prints);
+        }
+        let mut reading = match held.take() {
+            Some(reading) if reading.prints == prints => reading,
+            _ => Reading { world: World::read(directory, config_file)?, prints, used: Instant::now() },
+        };
+        let explained = report::report(&mut reading.world, question);
+        // What failed within a calculation may have left half of it behind.
+        if explained.as_ref().err().is_none_or(|error| error.is::<JudgeError>()) {
+            reading.used = Instant::now();
+            *held = Some(reading);
+        }
+        explained
+    }
+
+    /// Lets go of what no question has used for [`KEPT_FOR`].
+    pub fn forget_unused(&self) {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if held.as_ref().is_some_and(|reading| reading.used.elapsed() >= KEPT_FOR) {
+            *held = None;
+        }
+    }
+
+    #[cfg(test)]
+    fn is_empty(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_none()
+    }
+}
+
+/// What cannot be looked at has no print, like what is not there.
+fn take_prints(path: &Path, depth: usize, prints: &mut Prints) {
+    let Ok(meta) = fs::metadata(path) else { return };
+    let nanos = |seconds: i64, nanos: i64| seconds.saturating_mul(1_000_000_000).saturating_add(nanos);
+    let times = (nanos(meta.mtime(), meta.mtime_nsec()), nanos(meta.ctime(), meta.ctime_nsec()));
+    prints.insert(path.to_owned(), (meta.ino(), meta.size(), times.0, times.1));
+    if !meta.is_dir() || depth == 0 {
+        return;
+    }
+    for entry in fs::read_dir(path).into_iter().flatten().flatten() {
+        take_prints(&entry.path(), depth - 1, prints);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pod(name: &str, address: &str) -> String {
+        format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{namespace: shop, name: {name}}}\n\
+             spec: {{nodeName: node1, containers: [{{name: c, image: i}}]}}\n\
+             status: {{phase: Running, podIPs: [{{ip: {address}}}]}}\n"
+        )
+    }
+
+    /// The addresses that the answer names, or the error.
+    fn ask(kept: &Kept, directory: &Path) -> String {
+        let question = r#"{"from": "shop/a", "to": "shop/b", "port": "80/tcp"}"#;
+        let question = Question::from_line(question).expect("a question");
+        let text =
+            kept.explain(directory, None, &question).map_or_else(|error| error.to_string(), |answer| answer.text);
+        text.lines().next().unwrap_or_default().to_owned()
+    }
+
+    #[test]
+    fn an_answer_is_of_the_datastore_as_it_is() {
+        let kept = Kept::default();
+        let directory = tempfile::tempdir().expect("a directory");
+        let write = |file: &str, text: &str| fs::write(directory.path().join(file), text).expect("a file");
+        write("a.yaml", &pod("a", "10.0.0.1"));
+        let none = ask(&kept, directory.path());
+        assert!(none.contains("there is no workload shop/b"), "{none}");
+        fs::create_dir(directory.path().join("sub")).expect("a folder");
+        write("sub/b.yaml", &pod("b", "10.0.0.2"));
+        assert_eq!(ask(&kept, directory.path()), "DENY  shop/a (10.0.0.1) -> shop/b (10.0.0.2)  80/tcp");
+        assert_eq!(ask(&kept, directory.path()), "DENY  shop/a (10.0.0.1) -> shop/b (10.0.0.2)  80/tcp");
+        write("a.yaml", &pod("a", "10.0.0.3"));
+        assert_eq!(ask(&kept, directory.path()), "DENY  shop/a (10.0.0.3) -> shop/b (10.0.0.2)  80/tcp");
+        assert!(!kept.is_empty());
+        kept.forget_unused();
+        assert!(!kept.is_empty(), "it was just used");
+    }
+
+    /// Questions leave nothing behind for the next one.
+    #[test]
+    fn a_reading_that_is_kept_answers_as_a_fresh_one() {
+        let directory = tempfile::tempdir().expect("a directory");
+        fs::write(directory.path().join("shop.yaml"), super::super::tests::SHOP).expect("a file");
+        let kept = Kept::default();
+        for _ in 0..3 {
+            for (from, to) in [("shop/web", "shop/db"), ("shop/api", "shop/db"), ("shop/web", "203.0.113.1")] {
+                let line = format!(r#"{{"from": "{from}", "to": "{to}", "port": "5432/tcp"}}"#);
+                let question = Question::from_line(&line).expect("a question");
+                let fresh = super::super::explain(directory.path(), None, &question).expect("an answer");
+                let again = kept.explain(directory.path(), None, &question).expect("an answer");
+                assert_eq!(again.json, fresh.json);
+            }
+        }
+    }
+}
