@@ -1,12 +1,14 @@
 //! Packets of pods to their own node: the pod's egress policy decides, then
-//! `DefaultEndpointToHostAction`, changed while the agent runs.
+//! `DefaultEndpointToHostAction`, changed while the agent runs. Packets of the node to
+//! its pods pass. The reference evaluator says the same.
 
 use std::net::IpAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use caracal_fv_tests::agent::Process;
-use caracal_fv_tests::cluster::{Cluster, NODE_V4, NODE_V6};
+use caracal_fv_tests::cluster::{Cluster, NODE, NODE_V4, NODE_V6};
+use caracal_fv_tests::oracle::explain::{Question, batch};
 use caracal_fv_tests::pod::pod;
 use caracal_fv_tests::probe::{Probe, Prober, tcp, udp};
 
@@ -20,6 +22,13 @@ apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy
 metadata: {name: no-egress, namespace: default}
 spec: {podSelector: {}, policyTypes: [Egress]}
+";
+
+const NO_INGRESS: &str = r"
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: no-ingress, namespace: default}
+spec: {podSelector: {}, policyTypes: [Ingress]}
 ";
 
 /// What may reach whom on every port and family of the two.
@@ -54,6 +63,25 @@ fn check(from: &Prober, pairs: &[(IpAddr, IpAddr)], want: Reach, state: &str) ->
     }
 }
 
+/// What the reference evaluator says of every port of every address.
+fn explained(cluster: &Cluster, pairs: &[(IpAddr, IpAddr)], want: Reach, state: &str) -> anyhow::Result<()> {
+    let questions = pairs.iter().flat_map(|(from, to)| {
+        ["80/tcp", "53/udp"].map(|port| Question { from: from.to_string(), to: to.to_string(), port: port.to_owned() })
+    });
+    let questions: Vec<_> = questions.collect();
+    let want = if want == Reach::All { "allow" } else { "deny" };
+    let wrong: Vec<_> = batch(cluster.manifests(), &questions)?.into_iter().filter(|answer| answer != want).collect();
+    assert!(wrong.is_empty(), "{state}: should be {want}: {wrong:?}");
+    Ok(())
+}
+
+fn node_manifest() -> String {
+    format!(
+        "apiVersion: v1\nkind: Node\nmetadata: {{name: {NODE}}}\n\
+         status: {{addresses: [{{type: InternalIP, address: {NODE_V4}}}, {{type: InternalIP, address: \"{NODE_V6}\"}}]}}\n"
+    )
+}
+
 fn felix(action: &str) -> String {
     format!(
         "apiVersion: projectcalico.org/v3\nkind: FelixConfiguration\nmetadata: {{name: default}}\n\
@@ -65,6 +93,7 @@ fn felix(action: &str) -> String {
 fn a_pod_reaches_its_node_as_policy_and_then_the_action_say() -> anyhow::Result<()> {
     let mut cluster = Cluster::new()?;
     cluster.namespace("default", &[])?;
+    cluster.write("node.yaml", &node_manifest())?;
     cluster.start_pod(pod(POD, &[]))?;
     cluster.make_ready(POD)?;
     let host = Prober::start(&cluster.node, "node", &cluster.ports)?;
@@ -80,9 +109,17 @@ fn a_pod_reaches_its_node_as_policy_and_then_the_action_say() -> anyhow::Result<
     for (action, open) in [("Return", Reach::All), ("Drop", Reach::None), ("Accept", Reach::All)] {
         cluster.write("felix.yaml", &felix(action))?;
         check(client.prober(), &to_node, open, action)?;
-        cluster.write("policy.yaml", NO_EGRESS)?;
-        check(client.prober(), &to_node, Reach::None, &format!("{action}, no egress"))?;
-        check(&host, &from_node, Reach::All, &format!("node to pod, {action}, no egress"))?;
+        explained(&cluster, &to_node, open, action)?;
+        for (policy, policies) in
+            [("no egress", NO_EGRESS.to_owned()), ("no traffic", format!("{NO_EGRESS}---{NO_INGRESS}"))]
+        {
+            let state = format!("{action}, {policy}");
+            cluster.write("policy.yaml", &policies)?;
+            check(client.prober(), &to_node, Reach::None, &state)?;
+            check(&host, &from_node, Reach::All, &format!("node to pod, {state}"))?;
+            explained(&cluster, &to_node, Reach::None, &state)?;
+            explained(&cluster, &from_node, Reach::All, &format!("node to pod, {state}"))?;
+        }
         cluster.remove("policy.yaml")?;
         check(client.prober(), &to_node, open, &format!("{action}, policy gone"))?;
     }
