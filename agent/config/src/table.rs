@@ -34,8 +34,9 @@ const LOGS: Disposition = Ignored("messages go to standard error only; LogSeveri
 const NO_ROUTE_SWITCH: Disposition = Refused("this build programs the routes of local workloads in any case");
 const NO_FLOATING_IPS: Disposition = Refused("this build does not translate floating IPs to workloads");
 const NO_NODE_SOURCE: Disposition = Refused("this build gives the routes of workloads no preferred source address");
-const NO_GOLDMANE: Disposition =
-    Refused("this build pushes flow records nowhere; it keeps them, as FlowLogsLocalReporter has it, for `caracal flows`");
+const NO_GOLDMANE: Disposition = Refused(
+    "this build pushes flow records nowhere; it keeps them, as FlowLogsLocalReporter has it, for `caracal flows`",
+);
 const NO_AMBIENT: Disposition = Refused("this build does not lead traffic into Istio's ambient mesh");
 const NO_FLOW_TABLE: Disposition = Refused("this build sets up no flow table; every packet goes through its rules");
 const NO_AWS: Disposition = Refused("this build does not speak to the cloud's API");
