@@ -185,7 +185,9 @@ impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
             return None;
         }
         debug!(interface = %name, "a host endpoint may stand for another interface now");
-        let applied = self.put_in_force(&[change]);
+        let changes = [change];
+        self.revocation.note(now, &self.store, &changes, &BTreeSet::new());
+        let applied = self.put_in_force(&changes);
         self.settle_driver(now, applied);
         self.news()
     }
@@ -498,7 +500,7 @@ impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
     }
 
     fn review(&mut self, now: Instant) {
-        if let Err(error) = self.revocation.step(now, &self.store, &self.settings, &mut self.host) {
+        if let Err(error) = self.revocation.step(now, &self.store, (&self.settings, &self.interfaces), &mut self.host) {
             warn!(%error, "cannot look through the connections; trying again");
             self.numbers.failed(Task::Review);
         }

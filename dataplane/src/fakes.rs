@@ -96,6 +96,7 @@ impl World {
         let flow = |(source, destination): &(&str, &str)| Flow {
             source: addr(source),
             destination: addr(destination),
+            called: None,
             protocol: Protocol::UDP,
             key: FlowKey::Ports { source: 1000, destination: 53 },
             revoked: false,
@@ -343,6 +344,18 @@ pub(crate) fn profiled(workload: &str, interface: &str, address: &str, profile: 
         endpoint.profile_ids = vec![profile.to_owned()];
     }
     message
+}
+
+/// A message of a host endpoint that has a profile.
+pub(crate) fn host_endpoint(id: &str, interface: &str, expected: &[&str], profile: &str) -> felix::ToDataplane {
+    let endpoint = felix::HostEndpoint {
+        name: interface.to_owned(),
+        profile_ids: vec![profile.to_owned()],
+        expected_ipv4_addrs: expected.iter().map(|addr| (*addr).to_owned()).collect(),
+        ..felix::HostEndpoint::default()
+    };
+    let id = Some(felix::HostEndpointId { endpoint_id: id.to_owned() });
+    message(Payload::HostEndpointUpdate(felix::HostEndpointUpdate { id, endpoint: Some(endpoint) }))
 }
 
 /// A message of a profile that does the same with all packets of both directions.

@@ -38,6 +38,11 @@ impl Interfaces {
         self.there.get(name).copied().unwrap_or(LinkState::Gone)
     }
 
+    /// The interfaces that carry packets, by name.
+    pub fn up(&self) -> impl Iterator<Item = &SmolStr> {
+        self.there.iter().filter(|(_, state)| matches!(state, LinkState::Up(_))).map(|(name, _)| name)
+    }
+
     /// The name of an interface that is there.
     #[must_use]
     pub fn name(&self, index: IfIndex) -> Option<&SmolStr> {

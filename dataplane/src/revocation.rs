@@ -17,13 +17,15 @@ use std::time::{Duration, Instant};
 
 use caracal_config::{EndpointToHostAction, Settings};
 use caracal_program::{
-    Bench, Change, Effects, EndpointToHost, Measurement, Packet, PolicyStore, Touched, Transport, Verdict,
-    WorkloadEndpoint, WorkloadId,
+    Bench, Change, Effects, EndpointToHost, Failsafes, Measurement, Packet, PolicyStore, Suspects, Terms, Touched,
+    Transport, Verdict, WorkloadEndpoint, WorkloadId,
 };
 use caracal_sys::clock::thread_time;
+use smol_str::SmolStr;
 use tracing::info;
 
 use crate::host::{Flow, FlowKey, Host, Judgement, Progress, Tally};
+use crate::interfaces::Interfaces;
 use crate::retry::Backoff;
 
 /// How long one slice of a review may take.
@@ -63,7 +65,7 @@ fn pause_after(review: Duration) -> Duration {
 #[derive(Clone, Debug, Default)]
 struct Docket {
     /// Endpoints that may deny what they allowed, or the other way round.
-    suspects: BTreeSet<WorkloadId>,
+    suspects: Suspects,
     /// Addresses that lost their owner. Their connections were forgotten before
     /// the change was in force; packets since then may have made new entries.
     departed: BTreeSet<IpAddr>,
@@ -80,7 +82,7 @@ impl Docket {
 struct Loosened {
     touched: Touched,
     /// Endpoints that are not as they were.
-    endpoints: BTreeSet<WorkloadId>,
+    endpoints: Suspects,
 }
 
 impl Loosened {
@@ -89,10 +91,10 @@ impl Loosened {
     }
 
     /// The endpoints that may allow what they denied.
-    fn suspects(self, store: &PolicyStore) -> BTreeSet<WorkloadId> {
-        let mut effects = Effects::of(store, &self.touched);
-        let looser = store.workloads().filter(|endpoint| effects.on(endpoint).loosens);
-        looser.map(|endpoint| endpoint.id.clone()).chain(self.endpoints).collect()
+    fn suspects(self, store: &PolicyStore) -> Suspects {
+        let mut suspects = Effects::of(store, &self.touched).suspects(|effect| effect.loosens);
+        suspects.add(self.endpoints);
+        suspects
     }
 }
 
@@ -130,7 +132,7 @@ pub(crate) struct Revocation {
     cut: Option<usize>,
     loosened: Loosened,
     /// The endpoints whose cut connections are being looked through.
-    restoring: Option<BTreeSet<WorkloadId>>,
+    restoring: Option<Suspects>,
     restoration_due: Option<Instant>,
     restoring_backoff: Backoff,
     /// How many connections bore the label when they were last looked through.
@@ -170,9 +172,9 @@ impl Revocation {
                     };
                     if suspicious {
                         if self.cut != Some(0) {
-                            self.loosened.endpoints.insert(id.clone());
+                            self.loosened.endpoints.workloads.insert(id.clone());
                         }
-                        self.docket.suspects.insert(id.clone());
+                        self.docket.suspects.workloads.insert(id.clone());
                     }
                 }
                 Change::Nothing
@@ -217,37 +219,31 @@ impl Revocation {
         &mut self,
         now: Instant,
         store: &PolicyStore,
-        settings: &Settings,
+        (settings, interfaces): (&Settings, &Interfaces),
         host: &mut impl Host,
     ) -> io::Result<()> {
         let is_due = |due: Option<Instant>| due.is_some_and(|due| due <= now);
-        let restored = if is_due(self.restoration_due) { self.restore(now, store, settings, host) } else { Ok(()) };
-        let reviewed = if is_due(self.due) { self.review(now, store, settings, host) } else { Ok(()) };
+        let court = Court::new(store, settings, interfaces);
+        let restored = if is_due(self.restoration_due) { self.restore(now, &court, host) } else { Ok(()) };
+        let reviewed = if is_due(self.due) { self.review(now, &court, host) } else { Ok(()) };
         self.cut = host.cut_connections();
         self.schedule_restoration(now);
         restored.and(reviewed)
     }
 
     /// Looks through some of the connections that were cut.
-    fn restore(
-        &mut self,
-        now: Instant,
-        store: &PolicyStore,
-        settings: &Settings,
-        host: &mut impl Host,
-    ) -> io::Result<()> {
+    fn restore(&mut self, now: Instant, court: &Court<'_>, host: &mut impl Host) -> io::Result<()> {
         self.restoration_due = None;
         let suspects = match self.restoring.take() {
             Some(suspects) => suspects,
-            None => std::mem::take(&mut self.loosened).suspects(store),
+            None => std::mem::take(&mut self.loosened).suspects(court.store),
         };
-        if !settings.revoke_established || suspects.is_empty() {
+        if !court.settings.revoke_established || suspects.is_empty() {
             return Ok(());
         }
         let outcome = {
-            let bench = Bench::new(store, &suspects, to_host(settings));
-            let nobody = BTreeSet::new();
-            let mut allows = |flow: &Flow| judge(flow, &bench, &nobody, settings) == Judgement::Restore;
+            let (bench, nobody) = (court.bench(&suspects), BTreeSet::new());
+            let mut allows = |flow: &Flow| court.judge(flow, &bench, &nobody) == Judgement::Restore;
             host.reconsider_connections(SLICE, &mut allows)
         };
         match outcome {
@@ -266,7 +262,7 @@ impl Revocation {
                 Ok(())
             }
             Err(error) => {
-                self.loosened.endpoints.extend(suspects);
+                self.loosened.endpoints.add(suspects);
                 self.restoring_backoff.failed(now);
                 self.restoration_due = self.restoring_backoff.due();
                 Err(error)
@@ -275,25 +271,19 @@ impl Revocation {
     }
 
     /// Looks through some of all connections.
-    fn review(
-        &mut self,
-        now: Instant,
-        store: &PolicyStore,
-        settings: &Settings,
-        host: &mut impl Host,
-    ) -> io::Result<()> {
+    fn review(&mut self, now: Instant, court: &Court<'_>, host: &mut impl Host) -> io::Result<()> {
         let begun = thread_time();
         let mut running = match self.running.take() {
             Some(running) => running,
-            None => Running { docket: self.open(store), spent: Duration::ZERO },
+            None => Running { docket: self.open(court.store), spent: Duration::ZERO },
         };
-        if !settings.revoke_established || running.docket.is_empty() {
+        if !court.settings.revoke_established || running.docket.is_empty() {
             self.due = None;
             return Ok(());
         }
         let outcome = {
-            let bench = Bench::new(store, &running.docket.suspects, to_host(settings));
-            let mut judge = |flow: &Flow| judge(flow, &bench, &running.docket.departed, settings);
+            let bench = court.bench(&running.docket.suspects);
+            let mut judge = |flow: &Flow| court.judge(flow, &bench, &running.docket.departed);
             host.review_connections(SLICE, &mut judge)
         };
         running.spent += thread_time().saturating_sub(begun);
@@ -308,7 +298,7 @@ impl Revocation {
                 Ok(())
             }
             Err(error) => {
-                self.docket.suspects.append(&mut running.docket.suspects);
+                self.docket.suspects.add(running.docket.suspects);
                 self.docket.departed.append(&mut running.docket.departed);
                 self.backoff.failed(now);
                 self.due = self.backoff.due();
@@ -320,13 +310,10 @@ impl Revocation {
     /// What was noted, as a docket for the next review.
     fn open(&mut self, store: &PolicyStore) -> Docket {
         let (mut docket, touched) = (std::mem::take(&mut self.docket), std::mem::take(&mut self.touched));
-        let mut effects = Effects::of(store, &touched);
-        for endpoint in store.workloads() {
-            let effect = effects.on(endpoint);
-            if effect.tightens || (effect.loosens && self.cut.is_none()) {
-                docket.suspects.insert(endpoint.id.clone());
-            }
-        }
+        let is_unknown = self.cut.is_none();
+        let suspects =
+            Effects::of(store, &touched).suspects(|effect| effect.tightens || (effect.loosens && is_unknown));
+        docket.suspects.add(suspects);
         if self.cut.is_none() {
             // This review restores what there is to restore.
             self.loosened = Loosened::default();
@@ -396,27 +383,62 @@ fn differ(before: &WorkloadEndpoint, after: &WorkloadEndpoint) -> bool {
     decides(before) != decides(after) || before.addresses != after.addresses || before.interface != after.interface
 }
 
-fn judge(flow: &Flow, bench: &Bench<'_>, departed: &BTreeSet<IpAddr>, settings: &Settings) -> Judgement {
-    let gone = |addr: &IpAddr| departed.contains(addr) && !bench.is_owned(addr);
-    if gone(&flow.source) || gone(&flow.destination) {
-        return Judgement::Forget;
+/// What connections are judged by.
+struct Court<'a> {
+    store: &'a PolicyStore,
+    settings: &'a Settings,
+    failsafes: Failsafes,
+    workload_prefixes: Vec<SmolStr>,
+    interfaces: Vec<SmolStr>,
+}
+
+impl<'a> Court<'a> {
+    fn new(store: &'a PolicyStore, settings: &'a Settings, interfaces: &Interfaces) -> Self {
+        Self {
+            store,
+            settings,
+            failsafes: Failsafes::new(&settings.failsafe_inbound, &settings.failsafe_outbound),
+            workload_prefixes: settings.interface_prefixes.iter().map(SmolStr::from).collect(),
+            interfaces: interfaces.up().cloned().collect(),
+        }
     }
-    if flow.related || (flow.source.is_ipv6() && !settings.ipv6) {
-        return Judgement::Leave;
+
+    fn bench(&self, suspects: &Suspects) -> Bench<'_> {
+        let Self { store, settings, failsafes, workload_prefixes, interfaces } = self;
+        Bench::new(store, suspects, Terms { to_host: to_host(settings), failsafes, workload_prefixes, interfaces })
     }
-    let transport = match flow.key {
-        FlowKey::Ports { source: src, destination: dst } => Transport::Ports { src, dst },
-        FlowKey::Icmp { icmp_type, code } => Transport::Icmp { icmp_type, code },
-        FlowKey::Opaque => Transport::Opaque,
-    };
-    // What is translated between the families is no packet of one policy.
-    let Ok(packet) = Packet::new(flow.source, flow.destination, flow.protocol, transport) else {
-        return Judgement::Leave;
-    };
-    match bench.verdict(&packet) {
-        Some(Verdict::Deny) => Judgement::Cut,
-        Some(Verdict::Allow) => Judgement::Restore,
-        None => Judgement::Leave,
+
+    fn judge(&self, flow: &Flow, bench: &Bench<'_>, departed: &BTreeSet<IpAddr>) -> Judgement {
+        let gone = |addr: &IpAddr| departed.contains(addr) && !bench.is_owned(addr);
+        if gone(&flow.source) || gone(&flow.destination) {
+            return Judgement::Forget;
+        }
+        if flow.related || (flow.source.is_ipv6() && !self.settings.ipv6) {
+            return Judgement::Leave;
+        }
+        let transport = match flow.key {
+            FlowKey::Ports { source: src, destination: dst } => Transport::Ports { src, dst },
+            FlowKey::Icmp { icmp_type, code } => Transport::Icmp { icmp_type, code },
+            FlowKey::Opaque => Transport::Opaque,
+        };
+        let called = flow.called.map(|called| {
+            let transport = match transport {
+                Transport::Ports { src, .. } => Transport::Ports { src, dst: called.port() },
+                Transport::Icmp { .. } | Transport::Opaque => transport,
+            };
+            Packet::new(flow.source, called.ip(), flow.protocol, transport)
+        });
+        // What is translated between the families is no packet of one policy.
+        let (Ok(packet), Ok(called)) =
+            (Packet::new(flow.source, flow.destination, flow.protocol, transport), called.transpose())
+        else {
+            return Judgement::Leave;
+        };
+        match bench.verdict(&packet, called.as_ref()) {
+            Some(Verdict::Deny) => Judgement::Cut,
+            Some(Verdict::Allow) => Judgement::Restore,
+            None => Judgement::Leave,
+        }
     }
 }
 

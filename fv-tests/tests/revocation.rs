@@ -12,6 +12,7 @@ use caracal_fv_tests::agent::Process;
 use caracal_fv_tests::cluster::{Cluster, NODE_V4, NODE_V6, Peer};
 use caracal_fv_tests::matrix::agree;
 use caracal_fv_tests::pod::pod;
+use caracal_fv_tests::policies::ONLY_FRIENDS;
 use caracal_fv_tests::reference::Evaluator;
 use caracal_sys::conntrack::{Flow, FlowKey, Judgement, Progress, Review};
 use caracal_sys::netns::NetNs;
@@ -36,15 +37,6 @@ const AT_ONCE: Duration = Duration::from_millis(100);
 
 /// Connections of each kind that go on.
 const LIVE: usize = 20;
-
-const ONLY_FRIENDS: &str = r"
-apiVersion: networking.k8s.io/v1
-kind: NetworkPolicy
-metadata: {name: only-friends, namespace: default}
-spec:
-  podSelector: {matchLabels: {role: server}}
-  ingress: [{from: [{podSelector: {matchLabels: {friend: 'yes'}}}]}]
-";
 
 const NO_WAY_OUT: &str = r"
 apiVersion: networking.k8s.io/v1

@@ -5,18 +5,18 @@
 //! a look at policy. When policy changes, [`Touched`] keeps what
 //! changed, [`Effects`] tells which endpoints may
 //! deny what they allowed, or allow what they denied; [`Bench`] judges the
-//! connections of these, by the reference evaluator.
+//! connections of these [`Suspects`], by the reference evaluator.
+
+mod bench;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
-
-use rustc_hash::{FxHashMap, FxHashSet};
-use smallvec::SmallVec;
 
 use crate::{
-    Action, Change, Direction, EndpointToHost, Packet, PolicyId, PolicyStore, ProfileName, Program, ProgramKey, Rule,
-    SetId, Verdict, WorkloadEndpoint, WorkloadId, evaluate_endpoint, evaluate_to_host,
+    Action, Change, Direction, PolicyId, PolicyStore, ProfileName, Program, ProgramKey, Rule, SetId, WorkloadEndpoint,
+    WorkloadId,
 };
+
+pub use bench::{Bench, Terms};
 
 /// What a change may do to verdicts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,12 +53,14 @@ pub struct Touched {
     sets: BTreeMap<SetId, Effect>,
     policies: BTreeSet<PolicyId>,
     profiles: BTreeSet<ProfileName>,
+    /// Host endpoints themselves, or the interfaces that they stand for.
+    hosts: bool,
     everything: bool,
 }
 
 impl Touched {
-    /// Takes the changes of one revision. What they say of endpoints themselves
-    /// is for the caller to compare.
+    /// Takes the changes of one revision. What they say of workload endpoints
+    /// themselves is for the caller to compare.
     pub fn take(&mut self, changes: &[Change]) {
         for change in changes {
             match change {
@@ -71,12 +73,8 @@ impl Touched {
                 // Before the in-sync nothing is known whole, and what the kernel
                 // allowed then was by rules of an earlier run.
                 Change::Config | Change::InSync => self.everything = true,
-                Change::Nothing
-                | Change::Endpoint { .. }
-                | Change::HostEndpoint(_)
-                | Change::HostAddresses
-                | Change::IpPool(_)
-                | Change::Cluster => {}
+                Change::HostEndpoint(_) | Change::HostAddresses => self.hosts = true,
+                Change::Nothing | Change::Endpoint { .. } | Change::IpPool(_) | Change::Cluster => {}
             }
         }
     }
@@ -89,11 +87,35 @@ impl Touched {
     /// Whether no verdict can have changed.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        !self.everything && self.sets.is_empty() && self.policies.is_empty() && self.profiles.is_empty()
+        let Self { sets, policies, profiles, hosts, everything } = self;
+        !hosts && !everything && sets.is_empty() && policies.is_empty() && profiles.is_empty()
     }
 }
 
-/// What changes may have done to the verdicts of local workload endpoints.
+/// Whose connections are to be judged.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Suspects {
+    /// Workload endpoints.
+    pub workloads: BTreeSet<WorkloadId>,
+    /// Host endpoints: they may stand in the way of any connection.
+    pub hosts: bool,
+}
+
+impl Suspects {
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        !self.hosts && self.workloads.is_empty()
+    }
+
+    /// Adds others to them.
+    pub fn add(&mut self, mut others: Self) {
+        self.workloads.append(&mut others.workloads);
+        self.hosts |= others.hosts;
+    }
+}
+
+/// What changes may have done to the verdicts of this host's endpoints.
 #[derive(Debug)]
 pub struct Effects<'a> {
     store: &'a PolicyStore,
@@ -120,6 +142,27 @@ impl<'a> Effects<'a> {
             .into_iter()
             .map(|direction| self.on_program(endpoint.program(direction)))
             .fold(Effect::NONE, Effect::and)
+    }
+
+    /// What became of the verdicts of host endpoints, all in all.
+    pub fn on_hosts(&mut self) -> Effect {
+        if self.touched.everything || self.touched.hosts {
+            return Effect::ANY;
+        }
+        if self.touched.is_empty() {
+            return Effect::NONE;
+        }
+        let store = self.store;
+        let programs = store.hosts().flat_map(|endpoint| endpoint.programs.all());
+        programs.map(|program| self.on_program(program)).fold(Effect::NONE, Effect::and)
+    }
+
+    /// The endpoints with an effect on their verdicts that the caller looks for.
+    pub fn suspects(&mut self, wanted: impl Fn(Effect) -> bool) -> Suspects {
+        let store = self.store;
+        let workloads = store.workloads().filter(|endpoint| wanted(self.on(endpoint)));
+        let workloads = workloads.map(|endpoint| endpoint.id.clone()).collect();
+        Suspects { workloads, hosts: wanted(self.on_hosts()) }
     }
 
     fn on_program(&mut self, program: &Program) -> Effect {
@@ -166,67 +209,6 @@ impl<'a> Effects<'a> {
             Action::Pass => Effect::ANY,
             Action::Log => Effect::NONE,
         }
-    }
-}
-
-/// Judges the connections of some endpoints.
-#[derive(Debug)]
-pub struct Bench<'a> {
-    store: &'a PolicyStore,
-    /// The active endpoints by their addresses. More than one may have an address
-    /// for a moment.
-    owners: FxHashMap<IpAddr, SmallVec<[&'a WorkloadEndpoint; 1]>>,
-    suspects: &'a BTreeSet<WorkloadId>,
-    /// The host's own addresses.
-    host: FxHashSet<IpAddr>,
-    to_host: EndpointToHost,
-}
-
-impl<'a> Bench<'a> {
-    /// Judges the connections of `suspects`, by the state of the store. `to_host`
-    /// is what becomes of a workload's packets to its own host.
-    #[must_use]
-    pub fn new(store: &'a PolicyStore, suspects: &'a BTreeSet<WorkloadId>, to_host: EndpointToHost) -> Self {
-        let mut owners: FxHashMap<IpAddr, SmallVec<[&'a WorkloadEndpoint; 1]>> = FxHashMap::default();
-        for endpoint in store.workloads().filter(|endpoint| store.is_active(endpoint)) {
-            for addr in &endpoint.addresses {
-                owners.entry(*addr).or_default().push(endpoint);
-            }
-        }
-        Self { store, owners, suspects, host: store.host_addresses().collect(), to_host }
-    }
-
-    /// Whether a workload has the address.
-    #[must_use]
-    pub fn is_owned(&self, addr: &IpAddr) -> bool {
-        self.owners.contains_key(addr)
-    }
-
-    /// What policy says now of a connection that began with this packet, as the
-    /// forward and input hooks see it; `None` if it is of none of the suspects.
-    #[must_use]
-    pub fn verdict(&self, packet: &Packet) -> Option<Verdict> {
-        let (src, dst) = (packet.src(), packet.dst());
-        let owners = |addr: &IpAddr| self.owners.get(addr).map_or(&[][..], SmallVec::as_slice);
-        let (senders, receivers) = (owners(&src), owners(&dst));
-        if !senders.iter().chain(receivers).any(|endpoint| self.suspects.contains(&endpoint.id)) {
-            return None;
-        }
-        let leaves = |endpoint: &&WorkloadEndpoint| match self.host.contains(&dst) {
-            true => evaluate_to_host(endpoint, self.store, packet, self.to_host).verdict,
-            false => evaluate_endpoint(endpoint, Direction::Egress, self.store, packet).verdict,
-        };
-        let enters = |endpoint: &&WorkloadEndpoint| match self.host.contains(&src) {
-            // A host reaches its own workloads whatever their policy.
-            true => Verdict::Allow,
-            false => evaluate_endpoint(endpoint, Direction::Ingress, self.store, packet).verdict,
-        };
-        let passes = |verdicts: &mut dyn Iterator<Item = Verdict>| {
-            let mut verdicts = verdicts.peekable();
-            verdicts.peek().is_none() || verdicts.any(|verdict| verdict == Verdict::Allow)
-        };
-        let passes = passes(&mut senders.iter().map(leaves)) && passes(&mut receivers.iter().map(enters));
-        Some(if passes { Verdict::Allow } else { Verdict::Deny })
     }
 }
 

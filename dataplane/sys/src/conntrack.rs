@@ -133,31 +133,37 @@ fn flush(deleting: &mut NetlinkSocket, deletions: &mut Writer, tally: &mut Delet
     })
 }
 
-/// What identifies a listed entry.
+/// What a listed entry says, as far as anybody asks.
 struct Entry<'a> {
     family: u8,
     original: Attr<'a>,
     reply: Attr<'a>,
     zone: Option<Attr<'a>>,
     id: Option<Attr<'a>>,
+    labels: Option<Attr<'a>>,
+    /// The original tuple of the connection that called for it.
+    master: Option<Attr<'a>>,
 }
 
 impl<'a> Entry<'a> {
     fn of(message: &Message<'a>) -> Result<Option<Self>, Malformed> {
         let (family, attrs) = message.netfilter()?;
-        let (mut original, mut reply, mut zone, mut id) = (None, None, None, None);
+        let (mut original, mut reply, mut zone, mut id, mut labels, mut master) = (None, None, None, None, None, None);
         for attr in attrs {
             let attr = attr?;
-            match attr.kind {
-                CTA_TUPLE_ORIG => original = Some(attr),
-                CTA_TUPLE_REPLY => reply = Some(attr),
-                CTA_ZONE => zone = Some(attr),
-                CTA_ID => id = Some(attr),
-                _ => {}
-            }
+            let place = match attr.kind {
+                CTA_TUPLE_ORIG => &mut original,
+                CTA_TUPLE_REPLY => &mut reply,
+                CTA_ZONE => &mut zone,
+                CTA_ID => &mut id,
+                CTA_LABELS => &mut labels,
+                CTA_TUPLE_MASTER => &mut master,
+                _ => continue,
+            };
+            *place = Some(attr);
         }
         let both = original.zip(reply);
-        Ok(both.map(|(original, reply)| Self { family, original, reply, zone, id }))
+        Ok(both.map(|(original, reply)| Self { family, original, reply, zone, id, labels, master }))
     }
 
     fn touches(&self, addrs: &BTreeSet<IpAddr>) -> Result<bool, Malformed> {

@@ -1,5 +1,8 @@
+use smol_str::SmolStr;
+
 use super::*;
 use crate::messages::{message, packet, store};
+use crate::{EndpointToHost, Failsafes, Packet, Verdict};
 
 const TIGHTENS: Effect = Effect { tightens: true, loosens: false };
 const LOOSENS: Effect = Effect { tightens: false, loosens: true };
@@ -34,6 +37,17 @@ fn world(rule: &str) -> PolicyStore {
 
 fn id(workload: &str) -> WorkloadId {
     WorkloadId { orchestrator: "".into(), workload: workload.into(), endpoint: "".into() }
+}
+
+fn suspects(workloads: &[&str]) -> Suspects {
+    Suspects { workloads: workloads.iter().map(|workload| id(workload)).collect(), hosts: false }
+}
+
+/// What policy says of a connection of suspects where there is one uplink.
+fn verdict(store: &PolicyStore, suspects: &Suspects, to_host: EndpointToHost, packet: &Packet) -> Option<Verdict> {
+    let (failsafes, interfaces) = (Failsafes::default(), ["lo", "eth0", "cali0", "cali1"].map(SmolStr::from));
+    let terms = Terms { to_host, failsafes: &failsafes, workload_prefixes: &["cali".into()], interfaces: &interfaces };
+    Bench::new(store, suspects, terms).verdict(packet, None)
 }
 
 /// What a message does to the verdicts of `w` and of `other`.
@@ -100,8 +114,7 @@ fn connections_of_suspects_are_judged_on_both_ends() {
         ("w", Drop, "10.0.0.1 > 192.0.2.1 udp 1000 > 53", Some(Deny)),
         ("w", Accept, "10.0.0.1 > 192.0.2.1 udp 1000 > 53", Some(Allow)),
     ] {
-        let suspects = BTreeSet::from([id(suspect)]);
-        assert_eq!(Bench::new(&store, &suspects, to_host).verdict(&packet(text)), wanted, "{suspect} {text}");
+        assert_eq!(verdict(&store, &suspects(&[suspect]), to_host, &packet(text)), wanted, "{suspect} {text}");
     }
 }
 
@@ -111,9 +124,110 @@ fn nothing_of_an_endpoint_that_is_down_passes() {
     let down = r#"{"workloadEndpointUpdate": {"id": {"workloadId": "w"}, "endpoint": {"state": "down",
         "name": "cali0", "ipv4Nets": ["10.0.0.1/32"], "profileIds": ["open"]}}}"#;
     store.apply(&message(down)).expect("an understood message");
-    let suspects = BTreeSet::from([id("w")]);
-    let bench = Bench::new(&store, &suspects, EndpointToHost::Accept);
     for text in ["10.0.0.1 > 10.0.0.9 udp 1 > 2", "10.0.0.9 > 10.0.0.1 udp 1 > 2", "10.0.0.1 > 192.0.2.1 udp 1 > 2"] {
-        assert_eq!(bench.verdict(&packet(text)), Some(Verdict::Deny), "{text}");
+        let verdict = verdict(&store, &suspects(&["w"]), EndpointToHost::Accept, &packet(text));
+        assert_eq!(verdict, Some(Verdict::Deny), "{text}");
     }
+}
+
+/// A host endpoint with a policy, or one that may do everything.
+fn host_endpoint(id: &str, interface: &str, policy: &str) -> String {
+    let fields = match policy {
+        "" => r#""profileIds": ["open"]"#.to_owned(),
+        name => {
+            let policies = format!(r#"[{{"kind": "GlobalNetworkPolicy", "name": "{name}"}}]"#);
+            let tiers = format!(r#"[{{"name": "t", "defaultAction": "Deny", "ingressPolicies": {policies}}}]"#);
+            format!(r#""tiers": {tiers}, "forwardTiers": {tiers}"#)
+        }
+    };
+    format!(
+        r#"{{"hostEndpointUpdate": {{"id": {{"endpointId": "{id}"}}, "endpoint": {{"name": "{interface}", {fields}}}}}}}"#
+    )
+}
+
+/// One workload, `w` (10.0.0.1), that may do everything, a host with the address
+/// 192.0.2.1, and a policy `web` that allows port 80 inwards.
+fn guarded(endpoints: &[&str]) -> PolicyStore {
+    let mut store = world(r#"{"action": "allow"}"#);
+    let web = r#"{"activePolicyUpdate": {"id": {"kind": "GlobalNetworkPolicy", "name": "web"}, "policy": {"inboundRules": [
+        {"action": "allow", "protocol": {"name": "tcp"}, "dstPorts": [{"first": 80, "last": 80}]}]}}}"#;
+    for json in [web].iter().chain(endpoints) {
+        store.apply(&message(json)).expect("an understood message");
+    }
+    store
+}
+
+#[test]
+fn a_host_denies_what_it_denies_on_every_interface() {
+    use Verdict::{Allow, Deny};
+    let all = host_endpoint("all", "*", "web");
+    let uplink = host_endpoint("uplink", "eth0", "web");
+    let open = host_endpoint("open", "eth1", "");
+    let failsafes = Failsafes::new(&["tcp:22".parse().expect("a port")], &["udp:53".parse().expect("a port")]);
+    let check = |endpoints: &[&str], interfaces: &[&str], cases: &[(&str, Verdict)]| {
+        let store = guarded(endpoints);
+        let interfaces: Vec<SmolStr> = interfaces.iter().copied().map(SmolStr::from).collect();
+        let to_host = EndpointToHost::Accept;
+        let terms =
+            Terms { to_host, failsafes: &failsafes, workload_prefixes: &["cali".into()], interfaces: &interfaces };
+        let suspects = Suspects { hosts: true, ..Suspects::default() };
+        for (text, wanted) in cases {
+            let verdict = Bench::new(&store, &suspects, terms).verdict(&packet(text), None);
+            assert_eq!(verdict, Some(*wanted), "{endpoints:?} {interfaces:?} {text}");
+        }
+    };
+    let (one, two) = (&["lo", "eth0", "cali0"][..], &["lo", "eth0", "eth1", "cali0"][..]);
+    let inwards = [
+        ("192.0.2.9 > 192.0.2.1 tcp 1000 > 80", Allow),
+        ("192.0.2.9 > 192.0.2.1 tcp 1000 > 81", Deny),
+        ("192.0.2.9 > 192.0.2.1 tcp 1000 > 22", Allow),
+        // Policy of a workload decides here, and it is the host's own end.
+        ("10.0.0.1 > 192.0.2.1 tcp 1000 > 81", Allow),
+        ("192.0.2.1 > 10.0.0.1 tcp 1000 > 81", Allow),
+    ];
+    let outwards = [("192.0.2.1 > 192.0.2.9 tcp 1000 > 443", Deny), ("192.0.2.1 > 192.0.2.9 udp 1000 > 53", Allow)];
+    let forwarded = [
+        ("192.0.2.9 > 10.0.0.1 tcp 1000 > 81", Deny),
+        ("192.0.2.9 > 10.0.0.1 tcp 1000 > 80", Allow),
+        ("192.0.2.9 > 198.51.100.9 tcp 1000 > 81", Deny),
+    ];
+    let itself =
+        |verdict| [("192.0.2.1 > 192.0.2.1 tcp 1000 > 81", verdict), ("127.0.0.1 > 127.0.0.1 tcp 1 > 81", verdict)];
+    for (endpoints, interfaces) in [(&[&*all][..], one), (&[&*all], two), (&[&*uplink], one), (&[&*uplink, &*all], two)]
+    {
+        check(endpoints, interfaces, &inwards);
+        check(endpoints, interfaces, &forwarded);
+    }
+    for cases in [&inwards[..], &outwards, &forwarded] {
+        let unsure: Vec<_> = cases.iter().map(|(text, _)| (*text, Allow)).collect();
+        check(&[&uplink], two, &unsure);
+        check(&[&uplink, &open], two, &unsure);
+        check(&[&uplink], &["lo"], &unsure);
+        check(&[], two, &unsure);
+    }
+    check(&[&all], two, &outwards);
+    check(&[&all], one, &itself(Deny));
+    check(&[&uplink], one, &itself(Allow));
+    check(&[&all], one, &[("fe80::1 > fe80::2 tcp 1000 > 81", Allow), ("192.0.2.1 > 224.0.0.9 udp 1 > 9", Allow)]);
+}
+
+#[test]
+fn what_becomes_of_host_endpoints() {
+    let hosts = |changes: &[&str]| {
+        let mut store = guarded(&[&host_endpoint("all", "*", "web")]);
+        let changes: Vec<Change> =
+            changes.iter().map(|json| store.apply(&message(json)).expect("an understood message")).collect();
+        let mut touched = Touched::default();
+        touched.take(&changes);
+        Effects::of(&store, &touched).suspects(|effect| effect != Effect::NONE)
+    };
+    let expected = |hosts| Suspects { hosts, ..Suspects::default() };
+    assert_eq!(hosts(&[]), expected(false));
+    assert_eq!(hosts(&[&host_endpoint("all", "*", "")]), expected(true));
+    assert_eq!(hosts(&[r#"{"hostEndpointRemove": {"id": {"endpointId": "all"}}}"#]), expected(true));
+    let web = r#"{"activePolicyRemove": {"id": {"kind": "GlobalNetworkPolicy", "name": "web"}}}"#;
+    assert_eq!(hosts(&[web]), expected(true));
+    let mut touched = Touched::default();
+    touched.take(&[Change::HostAddresses]);
+    assert!(!touched.is_empty());
 }

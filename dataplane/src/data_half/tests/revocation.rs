@@ -1,7 +1,7 @@
 //! Which connections are reviewed when, and what becomes of them.
 
 use super::*;
-use crate::fakes::{profile, profiled};
+use crate::fakes::{host_endpoint, profile, profiled};
 
 const A: &str = "10.0.0.1";
 const B: &str = "10.0.0.2";
@@ -37,6 +37,66 @@ fn a_change_has_the_connections_of_its_endpoints_reviewed_and_no_others() {
     assert_eq!(judged(&mut rig), [""; 0], "once");
     rig.delta(&[profiled("a", "cali0", A, "open")]);
     assert_eq!(judged(&mut rig), [format!("Restore {A} > {B}"), format!("Restore {OUT} > {A}")]);
+}
+
+/// A host that has its address on its only uplink, and connections of it.
+fn host_rig(messages: &[felix::ToDataplane]) -> Rig {
+    let mut rig = Rig::start();
+    for name in ["lo", "eth0", "cali0"] {
+        rig.link(name, up(1));
+    }
+    rig.half.addresses(rig.now, &"eth0".into(), BTreeSet::from([HOST.parse().expect("an address")]));
+    let workload = profiled("a", "cali0", A, "open");
+    let messages: Vec<_> =
+        [profile("open", "allow"), workload].iter().chain(messages).cloned().chain([in_sync()]).collect();
+    rig.snapshot(&messages);
+    rig.wait(SECOND);
+    rig.world.connect(&[(OUT, HOST), (A, HOST), (HOST, A), (HOST, OUT), (OUT, A)]);
+    rig.world.calls();
+    rig
+}
+
+#[test]
+fn a_host_endpoint_that_denies_has_the_connections_of_the_host_cut() {
+    // Port 53 is a failsafe port outwards.
+    let cut = [format!("Cut {OUT} > {HOST}")];
+    let restored = [format!("Restore {OUT} > {HOST}")];
+    for on in
+        [host_endpoint("h", "eth0", &[], "p"), host_endpoint("h", "*", &[], "p"), host_endpoint("h", "", &[HOST], "p")]
+    {
+        let mut rig = host_rig(&[profile("p", "allow"), on]);
+        rig.delta(&[profile("p", "deny")]);
+        assert_eq!(judged(&mut rig), cut);
+        rig.delta(&[profile("p", "allow")]);
+        assert_eq!(judged_within(&mut rig, AT_ONCE), restored);
+    }
+}
+
+#[test]
+fn a_host_endpoint_that_comes_goes_or_moves_has_its_connections_judged() {
+    let mut rig = host_rig(&[profile("p", "deny")]);
+    let about = |verb: &str| [format!("{verb} {OUT} > {HOST}")];
+    rig.delta(&[host_endpoint("h", "eth0", &[], "p")]);
+    assert_eq!(judged(&mut rig), about("Cut"));
+    rig.delta(&[host_endpoint("h", "eth7", &[], "p")]);
+    assert_eq!(judged(&mut rig), about("Restore"));
+    rig.delta(&[host_endpoint("h", "", &["192.0.2.77"], "p")]);
+    assert_eq!(judged(&mut rig), [""; 0]);
+    let addresses = [HOST, "192.0.2.77"].map(|addr| addr.parse().expect("an address"));
+    rig.half.addresses(rig.now, &"eth0".into(), addresses.into());
+    assert_eq!(judged(&mut rig), about("Cut"));
+}
+
+#[test]
+fn what_may_have_come_in_by_another_interface_is_left_alone() {
+    let mut rig = host_rig(&[profile("p", "allow"), host_endpoint("h", "eth0", &[], "p")]);
+    rig.link("eth1", up(7));
+    rig.delta(&[profile("p", "deny")]);
+    assert_eq!(judged(&mut rig), [""; 0]);
+    rig.link("eth1", down(7));
+    rig.delta(&[profile("p", "allow")]);
+    rig.delta(&[profile("p", "deny")]);
+    assert_eq!(judged(&mut rig), [format!("Cut {OUT} > {HOST}")]);
 }
 
 #[test]

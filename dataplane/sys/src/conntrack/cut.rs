@@ -83,7 +83,7 @@ mod tests {
     fn flow() -> Flow {
         let addr = std::net::Ipv4Addr::LOCALHOST.into();
         let (protocol, key) = (Protocol::UDP, FlowKey::Opaque);
-        Flow { source: addr, destination: addr, protocol, key, revoked: true, related: false }
+        Flow { source: addr, destination: addr, called: None, protocol, key, revoked: true, related: false }
     }
 
     fn review(cut: &mut CutConnections, tuples: impl IntoIterator<Item = u32>) {

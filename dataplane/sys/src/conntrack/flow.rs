@@ -5,10 +5,9 @@ use std::net::{IpAddr, SocketAddr};
 use caracal_net::{Port, Protocol};
 
 use super::{
-    CTA_IP_V4_DST, CTA_IP_V4_SRC, CTA_IP_V6_DST, CTA_IP_V6_SRC, CTA_LABELS, CTA_TUPLE_IP, CTA_TUPLE_MASTER,
-    CTA_TUPLE_ORIG, REVOKED, address,
+    CTA_IP_V4_DST, CTA_IP_V4_SRC, CTA_IP_V6_DST, CTA_IP_V6_SRC, CTA_TUPLE_IP, CTA_TUPLE_ORIG, Entry, REVOKED, address,
 };
-use crate::wire::{Attr, Malformed, Message};
+use crate::wire::{Attr, Malformed};
 
 /// `enum ctattr_tuple`.
 const CTA_TUPLE_PROTO: u16 = 2;
@@ -29,6 +28,9 @@ pub struct Flow {
     pub source: IpAddr,
     /// Who answers.
     pub destination: IpAddr,
+    /// Whom it called, if DNAT has somebody else answer; with port 0 for a
+    /// protocol without ports.
+    pub called: Option<SocketAddr>,
     /// The protocol.
     pub protocol: Protocol,
     /// What else tells it from others.
@@ -97,6 +99,16 @@ impl Tuple {
         }
         Ok(tuple)
     }
+
+    /// To whom its packets go.
+    fn called(&self) -> Option<SocketAddr> {
+        self.destination.map(|addr| SocketAddr::new(addr, self.destination_port.unwrap_or_default()))
+    }
+
+    /// Of whom its packets are.
+    fn answers(&self) -> Option<SocketAddr> {
+        self.source.map(|addr| SocketAddr::new(addr, self.source_port.unwrap_or_default()))
+    }
 }
 
 /// The original destination of an entry that is nested in another message, with
@@ -105,8 +117,7 @@ pub(crate) fn called(entry: Attr<'_>) -> Result<Option<SocketAddr>, Malformed> {
     for attr in entry.nested() {
         let attr = attr?;
         if attr.kind == CTA_TUPLE_ORIG {
-            let tuple = Tuple::of(attr)?;
-            return Ok(tuple.destination.map(|to| SocketAddr::new(to, tuple.destination_port.unwrap_or_default())));
+            return Ok(Tuple::of(attr)?.called());
         }
     }
     Ok(None)
@@ -114,8 +125,8 @@ pub(crate) fn called(entry: Attr<'_>) -> Result<Option<SocketAddr>, Malformed> {
 
 impl Flow {
     /// Reads a listed entry; `None` if it is of no family that has addresses, or of protocol 0.
-    pub(super) fn of(message: &Message<'_>, original: Attr<'_>, reply: Attr<'_>) -> Result<Option<Self>, Malformed> {
-        let (original, reply) = (Tuple::of(original)?, Tuple::of(reply)?);
+    pub(super) fn of(entry: &Entry<'_>) -> Result<Option<Self>, Malformed> {
+        let (original, reply) = (Tuple::of(entry.original)?, Tuple::of(entry.reply)?);
         let (Some(source), Some(destination)) = (original.source, reply.source) else { return Ok(None) };
         let Ok(protocol) = Protocol::from_number(original.protocol.into()) else { return Ok(None) };
         let key = match (original.source_port, reply.source_port, original.icmp_type, original.icmp_code) {
@@ -123,16 +134,11 @@ impl Flow {
             (_, _, Some(icmp_type), Some(code)) => FlowKey::Icmp { icmp_type, code },
             _ => FlowKey::Opaque,
         };
-        let (mut revoked, mut related) = (false, false);
-        let (_, attrs) = message.netfilter()?;
-        for attr in attrs {
-            let attr = attr?;
-            match attr.kind {
-                CTA_TUPLE_MASTER => related = true,
-                CTA_LABELS => revoked = attr.payload.iter().zip(REVOKED).any(|(held, bit)| held & bit != 0),
-                _ => {}
-            }
-        }
-        Ok(Some(Self { source, destination, protocol, key, revoked, related }))
+        let is_translated = original.called() != reply.answers();
+        let called = if is_translated { original.called() } else { None };
+        let labels = entry.labels.map_or(&[][..], |labels| labels.payload);
+        let revoked = labels.iter().zip(REVOKED).any(|(held, bit)| held & bit != 0);
+        let related = entry.master.is_some();
+        Ok(Some(Self { source, destination, called, protocol, key, revoked, related }))
     }
 }

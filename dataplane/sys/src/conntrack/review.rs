@@ -203,7 +203,7 @@ impl Review {
                 if entry.zone.is_some() {
                     return Ok(());
                 }
-                let Some(flow) = Flow::of(message, entry.original, entry.reply)? else { return Ok(()) };
+                let Some(flow) = Flow::of(&entry)? else { return Ok(()) };
                 tally.seen += 1;
                 tally.labelled += usize::from(flow.revoked);
                 let seq = labelling.next_seq();

@@ -142,6 +142,7 @@ fn a_connection_is_told_as_policy_saw_it() {
         let [flow] = seen.as_slice() else { panic!("{seen:?}") };
         assert_eq!((flow.source, flow.destination), (addr("10.0.0.1"), addr("10.0.0.2")));
         assert!(matches!(flow.key, FlowKey::Ports { destination: 5353, .. }), "{flow:?}");
+        assert_eq!(flow.called, Some(SocketAddr::new(addr("10.0.0.9"), 53)));
     });
 }
 

@@ -1,0 +1,195 @@
+//! What policy says now of connections that are established.
+//!
+//! Connection tracking tells of no interface. A workload is known by its address,
+//! and so is its interface; a connection of anybody else may have come in or left
+//! by any interface that is not a workload's. Host endpoints deny a connection
+//! only if they deny it whatever its interfaces: what they may have let pass is
+//! not cut.
+
+use std::net::IpAddr;
+
+use rustc_hash::{FxHashMap, FxHashSet};
+use smallvec::SmallVec;
+use smol_str::SmolStr;
+
+use super::Suspects;
+use crate::{
+    Direction, EndpointToHost, Failsafes, HostView, Packet, Passage, PolicyStore, Verdict, Way, WorkloadEndpoint,
+    evaluate_endpoint, evaluate_to_host,
+};
+
+/// The interface of what a host sends to itself.
+const LOOPBACK: &str = "lo";
+
+/// What beside policy decides about connections.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms<'a> {
+    /// What becomes of a workload's packets to its own host.
+    pub to_host: EndpointToHost,
+    /// Ports that no policy of a host endpoint closes.
+    pub failsafes: &'a Failsafes,
+    /// How the names of workload interfaces begin.
+    pub workload_prefixes: &'a [SmolStr],
+    /// The interfaces that carry packets.
+    pub interfaces: &'a [SmolStr],
+}
+
+/// Judges the connections of some endpoints.
+#[derive(Debug)]
+pub struct Bench<'a> {
+    store: &'a PolicyStore,
+    owners: FxHashMap<IpAddr, Owners<'a>>,
+    /// Those of the active endpoints that use addresses of others.
+    spoofers: Vec<&'a WorkloadEndpoint>,
+    hosts: HostView<'a>,
+    are_hosts_suspect: bool,
+    /// The host's own addresses.
+    own: FxHashSet<IpAddr>,
+    /// Where the packets of strangers come in and leave.
+    uplinks: Vec<&'a str>,
+    to_host: EndpointToHost,
+}
+
+/// The active endpoints of an address. There may be more than one for a moment.
+#[derive(Debug, Default)]
+struct Owners<'a> {
+    endpoints: SmallVec<[&'a WorkloadEndpoint; 1]>,
+    /// Whether one of them is a suspect.
+    are_suspect: bool,
+}
+
+/// Where an end of a connection is.
+enum Place<'a> {
+    /// On this host.
+    Here,
+    /// Behind one of these interfaces.
+    Behind(SmallVec<[&'a str; 4]>),
+}
+
+impl<'a> Bench<'a> {
+    /// Judges the connections of `suspects`, by the state of the store.
+    #[must_use]
+    pub fn new(store: &'a PolicyStore, suspects: &Suspects, terms: Terms<'a>) -> Self {
+        let Terms { to_host, failsafes, workload_prefixes, interfaces } = terms;
+        let mut owners: FxHashMap<IpAddr, Owners<'a>> = FxHashMap::default();
+        let mut spoofers = Vec::new();
+        for endpoint in store.workloads().filter(|endpoint| store.is_active(endpoint)) {
+            let is_suspect = suspects.workloads.contains(&endpoint.id);
+            for addr in &endpoint.addresses {
+                let owners = owners.entry(*addr).or_default();
+                owners.endpoints.push(endpoint);
+                owners.are_suspect |= is_suspect;
+            }
+            if !endpoint.spoofable.is_empty() {
+                spoofers.push(&**endpoint);
+            }
+        }
+        let is_workload = |name: &str| workload_prefixes.iter().any(|prefix| name.starts_with(prefix.as_str()));
+        let uplinks = interfaces.iter().map(SmolStr::as_str).filter(|name| *name != LOOPBACK && !is_workload(name));
+        Self {
+            store,
+            owners,
+            spoofers,
+            hosts: HostView { store, failsafes, workload_prefixes },
+            are_hosts_suspect: suspects.hosts,
+            own: store.host_addresses().collect(),
+            uplinks: uplinks.collect(),
+            to_host,
+        }
+    }
+
+    /// Whether a workload has the address.
+    #[must_use]
+    pub fn is_owned(&self, addr: &IpAddr) -> bool {
+        self.owners.contains_key(addr)
+    }
+
+    /// What policy says now of a connection that began with this packet, as the
+    /// forward and input hooks see it. `None` if no suspect has a say, or if
+    /// somebody else denies it: it is what it was. `called` is the packet before
+    /// DNAT, if DNAT gave it another destination.
+    #[must_use]
+    pub fn verdict(&self, packet: &Packet, called: Option<&Packet>) -> Option<Verdict> {
+        let nobody = Owners::default();
+        let owners = |addr: &IpAddr| self.owners.get(addr).unwrap_or(&nobody);
+        let (senders, receivers) = (owners(&packet.src()), owners(&packet.dst()));
+        let are_suspect = senders.are_suspect || receivers.are_suspect;
+        if !(are_suspect || self.are_hosts_suspect) {
+            return None;
+        }
+        let is_allowed = self.workloads_allow(packet, senders, receivers);
+        if are_suspect && !is_allowed {
+            return Some(Verdict::Deny);
+        }
+        match self.hosts_deny(packet, called, senders, receivers) {
+            true => self.are_hosts_suspect.then_some(Verdict::Deny),
+            false => is_allowed.then_some(Verdict::Allow),
+        }
+    }
+
+    fn workloads_allow(&self, packet: &Packet, senders: &Owners<'_>, receivers: &Owners<'_>) -> bool {
+        let leaves = |endpoint: &&WorkloadEndpoint| match self.own.contains(&packet.dst()) {
+            true => evaluate_to_host(endpoint, self.store, packet, self.to_host).verdict,
+            false => evaluate_endpoint(endpoint, Direction::Egress, self.store, packet).verdict,
+        };
+        let enters = |endpoint: &&WorkloadEndpoint| match self.own.contains(&packet.src()) {
+            // A host reaches its own workloads whatever their policy.
+            true => Verdict::Allow,
+            false => evaluate_endpoint(endpoint, Direction::Ingress, self.store, packet).verdict,
+        };
+        let passes = |verdicts: &mut dyn Iterator<Item = Verdict>| {
+            let mut verdicts = verdicts.peekable();
+            verdicts.peek().is_none() || verdicts.any(|verdict| verdict == Verdict::Allow)
+        };
+        passes(&mut senders.endpoints.iter().map(leaves)) && passes(&mut receivers.endpoints.iter().map(enters))
+    }
+
+    /// Whether host endpoints deny a connection on every way that it may go.
+    fn hosts_deny(
+        &self,
+        packet: &Packet,
+        called: Option<&Packet>,
+        senders: &Owners<'a>,
+        receivers: &Owners<'a>,
+    ) -> bool {
+        if self.store.hosts().len() == 0 || [packet.src(), packet.dst()].into_iter().any(is_everywhere) {
+            return false;
+        }
+        let denied = |way: Way<'_>| {
+            let passage = Passage { way, original: called.unwrap_or(packet), translated: called.map(|_| packet) };
+            self.hosts.evaluate(&passage).verdict == Verdict::Deny
+        };
+        let all = |places: &[&str], denied: &dyn Fn(&str) -> bool| {
+            !places.is_empty() && places.iter().all(|place| denied(place))
+        };
+        match (self.place(packet.src(), senders), self.place(packet.dst(), receivers)) {
+            (Place::Here, Place::Here) => {
+                denied(Way::FromHost { to: LOOPBACK }) || denied(Way::ToHost { from: LOOPBACK })
+            }
+            (Place::Here, Place::Behind(to)) => all(&to, &|to| denied(Way::FromHost { to })),
+            (Place::Behind(from), Place::Here) => all(&from, &|from| denied(Way::ToHost { from })),
+            (Place::Behind(from), Place::Behind(to)) => {
+                all(&from, &|from| all(&to, &|to| denied(Way::Through { from, to })))
+            }
+        }
+    }
+
+    fn place(&self, addr: IpAddr, owners: &Owners<'a>) -> Place<'a> {
+        if addr.is_loopback() || self.own.contains(&addr) {
+            return Place::Here;
+        }
+        let strangers = if owners.endpoints.is_empty() { &self.uplinks[..] } else { &[] };
+        let uses = |endpoint: &&&WorkloadEndpoint| endpoint.spoofable.iter().any(|net| net.contains(addr));
+        let workloads = owners.endpoints.iter().chain(self.spoofers.iter().filter(uses));
+        Place::Behind(strangers.iter().copied().chain(workloads.map(|endpoint| endpoint.interface.as_str())).collect())
+    }
+}
+
+/// Whether an address says nothing of where its packets are.
+fn is_everywhere(addr: IpAddr) -> bool {
+    let is_of_a_link = match addr {
+        IpAddr::V4(_) => false,
+        IpAddr::V6(addr) => addr.is_unicast_link_local(),
+    };
+    is_of_a_link || addr.is_unspecified() || addr.is_multicast()
+}
