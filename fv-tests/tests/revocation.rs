@@ -47,6 +47,27 @@ spec:
   policyTypes: [Egress]
 ";
 
+/// Ports of this host that its policy allows, and that are open whatever its
+/// policy says; one of others that is.
+const ALLOWED: u16 = 4100;
+const FAILSAFE_HERE: u16 = 22;
+const FAILSAFE_THERE: u16 = 6443;
+
+/// What host endpoints let in and out.
+fn host_policy(rules: &str) -> String {
+    format!(
+        "apiVersion: projectcalico.org/v3\nkind: GlobalNetworkPolicy\nmetadata: {{name: host}}\n\
+         spec: {{selector: role == 'host', types: [Ingress, Egress], {rules}}}\n"
+    )
+}
+
+fn host_endpoint(interface: &str) -> String {
+    format!(
+        "apiVersion: projectcalico.org/v3\nkind: HostEndpoint\nmetadata: {{name: hep, labels: {{role: host}}}}\n\
+         spec: {{node: node1, interfaceName: {interface}}}\n"
+    )
+}
+
 const TO_HOST: &str = r"
 apiVersion: projectcalico.org/v3
 kind: FelixConfiguration
@@ -83,9 +104,13 @@ struct Connection {
 
 impl Connection {
     fn open(client: &Peer, server: &NetNs, to: IpAddr) -> anyhow::Result<Self> {
-        let listener = server.run(|| TcpListener::bind(SocketAddr::new(to, 0)))??;
+        Self::between(&client.namespace, server, SocketAddr::new(to, 0))
+    }
+
+    fn between(client: &NetNs, server: &NetNs, at: SocketAddr) -> anyhow::Result<Self> {
+        let listener = server.run(|| TcpListener::bind(at))??;
         let at = listener.local_addr()?;
-        let client = client.namespace.run(|| TcpStream::connect_timeout(&at, PATIENCE))??;
+        let client = client.run(|| TcpStream::connect_timeout(&at, PATIENCE))??;
         let (server, _) = listener.accept()?;
         for end in [&client, &server] {
             end.set_nodelay(true)?;
@@ -336,6 +361,44 @@ fn what_leaves_a_workload_is_cut_towards_the_world_and_towards_its_host() -> any
     }
     for connection in &mut kept {
         connection.talks().context("an allowed connection")?;
+    }
+    agent.stop()
+}
+
+#[test]
+fn what_host_endpoints_deny_now_is_cut_and_failsafe_ports_are_not() -> anyhow::Result<()> {
+    let (cluster, agent) = cluster()?;
+    let (outside, friend) = (&cluster.peers["outside"], &cluster.peers["default/friend"]);
+    let (node, own) = (&cluster.node, [NODE_V4.into(), NODE_V6.into()]);
+    let open = |client: &NetNs, server: &NetNs, to: &[IpAddr], ports: &[u16]| -> anyhow::Result<Vec<Connection>> {
+        let ends = to.iter().flat_map(|addr| ports.iter().map(|port| SocketAddr::new(*addr, *port)));
+        ends.map(|at| Connection::between(client, server, at)).collect()
+    };
+    for interface in ["'*'", "uplink"] {
+        cluster.write("host-policy.yaml", &host_policy("ingress: [{action: Allow}], egress: [{action: Allow}]"))?;
+        cluster.write("host-endpoint.yaml", &host_endpoint(interface))?;
+        let mut cut = open(&outside.namespace, node, &own, &[PORT, PORT + 1])?;
+        cut.extend(open(node, &outside.namespace, &outside.addrs, &[PORT, PORT + 1])?);
+        let mut kept = open(&outside.namespace, node, &own, &[ALLOWED, FAILSAFE_HERE])?;
+        kept.extend(open(node, &outside.namespace, &outside.addrs, &[FAILSAFE_THERE])?);
+        kept.extend(open(&friend.namespace, node, &own, &[PORT])?);
+        kept.extend(open(node, &friend.namespace, &friend.addrs, &[PORT])?);
+
+        let allowed = format!("ingress: [{{action: Allow, protocol: TCP, destination: {{ports: [{ALLOWED}]}}}}]");
+        cluster.write("host-policy.yaml", &host_policy(&allowed))?;
+        labelled(node, cut.len(), Instant::now())?;
+        for (n, Connection { client, server }) in cut.iter_mut().enumerate() {
+            match n % 2 {
+                0 => Connection::is_cut(client, server),
+                _ => Connection::is_cut(server, client),
+            }
+            .with_context(|| format!("denied connection {n} on {interface}"))?;
+        }
+        for (n, connection) in kept.iter_mut().enumerate() {
+            connection.talks().with_context(|| format!("allowed connection {n} on {interface}"))?;
+        }
+        cluster.remove("host-endpoint.yaml")?;
+        labelled(node, 0, Instant::now())?;
     }
     agent.stop()
 }

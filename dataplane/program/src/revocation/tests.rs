@@ -212,6 +212,22 @@ fn a_host_denies_what_it_denies_on_every_interface() {
 }
 
 #[test]
+fn policy_before_dnat_judges_what_was_called() {
+    let store = guarded(&[&host_endpoint("all", "*", "web").replace("forwardTiers", "preDnatTiers")]);
+    let (failsafes, interfaces) = (Failsafes::default(), ["eth0".into()]);
+    let to_host = EndpointToHost::Accept;
+    let terms = Terms { to_host, failsafes: &failsafes, workload_prefixes: &["cali".into()], interfaces: &interfaces };
+    let suspects = Suspects { hosts: true, ..Suspects::default() };
+    let bench = Bench::new(&store, &suspects, terms);
+    let answered = packet("192.0.2.9 > 10.0.0.1 tcp 1000 > 8080");
+    for (port, wanted) in [(80, Verdict::Allow), (8080, Verdict::Deny)] {
+        let called = packet(&format!("192.0.2.9 > 192.0.2.1 tcp 1000 > {port}"));
+        assert_eq!(bench.verdict(&answered, Some(&called)), Some(wanted), "{port}");
+    }
+    assert_eq!(bench.verdict(&answered, None), Some(Verdict::Deny));
+}
+
+#[test]
 fn what_becomes_of_host_endpoints() {
     let hosts = |changes: &[&str]| {
         let mut store = guarded(&[&host_endpoint("all", "*", "web")]);
