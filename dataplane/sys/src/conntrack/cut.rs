@@ -1,6 +1,6 @@
 //! The connections that bear the label, as far as they are known.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use super::Flow;
@@ -27,6 +27,8 @@ pub(super) struct CutConnections {
 #[derive(Debug)]
 struct Known {
     flow: Flow,
+    /// The original tuple of the connection that called for it, if one did.
+    master: Option<Box<[u8]>>,
     /// The last review that met it.
     review: u32,
 }
@@ -39,8 +41,8 @@ impl CutConnections {
     }
 
     /// The review met a connection that bears the label now.
-    pub(super) fn met(&mut self, tuple: &[u8], flow: Flow) {
-        let known = Known { flow, review: self.review };
+    pub(super) fn met(&mut self, tuple: &[u8], master: Option<&[u8]>, flow: Flow) {
+        let known = Known { flow, master: master.map(Box::from), review: self.review };
         if let Some(held) = self.known.get_mut(tuple) {
             *held = known;
         } else if self.known.len() < LIMIT {
@@ -53,6 +55,18 @@ impl CutConnections {
     /// A connection is there no longer, or without the label.
     pub(super) fn lost(&mut self, tuple: &[u8]) {
         self.known.remove(tuple);
+    }
+
+    /// Whether it is known that a connection bears the label.
+    pub(super) fn has(&self, tuple: &[u8]) -> bool {
+        self.known.contains_key(tuple)
+    }
+
+    /// The connections that some of them called for.
+    pub(super) fn related_to(&self, masters: &BTreeSet<Box<[u8]>>) -> Vec<(Box<[u8]>, Flow)> {
+        let goes_along = |known: &Known| known.master.as_ref().is_some_and(|master| masters.contains(master));
+        let related = self.known.iter().filter(|(_, known)| goes_along(known));
+        related.map(|(tuple, known)| (tuple.clone(), known.flow)).collect()
     }
 
     /// The review reached every connection: those that it did not meet have ended.
@@ -89,7 +103,7 @@ mod tests {
     fn review(cut: &mut CutConnections, tuples: impl IntoIterator<Item = u32>) {
         cut.begin();
         for tuple in tuples {
-            cut.met(&tuple.to_be_bytes(), flow());
+            cut.met(&tuple.to_be_bytes(), None, flow());
         }
         cut.end();
     }

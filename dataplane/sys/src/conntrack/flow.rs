@@ -37,8 +37,8 @@ pub struct Flow {
     pub key: FlowKey,
     /// Whether it bears the label [`REVOKED`].
     pub revoked: bool,
-    /// Whether another connection called for it: it passes with that one,
-    /// whatever policy says of itself.
+    /// Whether another connection called for it: it passes with that one, and is
+    /// cut with it, whatever policy says of itself.
     pub related: bool,
 }
 

@@ -1,13 +1,16 @@
 //! Looking through the connections, and labelling those that policy denies now.
+//!
+//! A connection that another one called for (the data of an FTP session) goes the
+//! way of that one: policy says nothing of itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::time::{Duration, Instant};
 
 use netlink_sys::protocols::NETLINK_NETFILTER;
 use nix::errno::Errno;
 
-use super::cut::CutConnections;
+use super::cut::{CutConnections, LIMIT};
 use super::{BATCH, CT_GET, CT_NEW, CTA_LABELS, CTA_LABELS_MASK, CTA_TUPLE_ORIG, Entry, Flow, REVOKED, flags};
 use crate::netlink::{End, NetlinkSocket, Unanswered};
 use crate::wire::{Head, Writer};
@@ -65,6 +68,11 @@ pub struct Review {
     labelling: NetlinkSocket,
     running: Option<Tally>,
     cut: CutConnections,
+    /// Connections that others called for, of the listing so far: whether these are
+    /// cut is known at its end.
+    related: Vec<Related>,
+    /// The original tuples of those that lost the label since the listing began.
+    restored: BTreeSet<Box<[u8]>>,
     reconsidering: Option<Reconsidered>,
     requests: Writer,
     /// The requests that may be refused, with what to do then.
@@ -77,6 +85,16 @@ struct Reconsidered {
     /// The tuple of the last of them.
     last: Option<Box<[u8]>>,
     tally: Tally,
+}
+
+/// A connection that another one called for.
+#[derive(Debug)]
+struct Related {
+    tuple: Box<[u8]>,
+    master: Box<[u8]>,
+    flow: Flow,
+    /// What deletes its entry.
+    deletion: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -98,6 +116,8 @@ impl Review {
             labelling: NetlinkSocket::open(NETLINK_NETFILTER)?,
             running: None,
             cut: CutConnections::default(),
+            related: Vec::new(),
+            restored: BTreeSet::new(),
             reconsidering: None,
             requests: Writer::default(),
             asked: BTreeMap::new(),
@@ -105,7 +125,8 @@ impl Review {
     }
 
     /// Goes on with the review, or begins one, for about as long as `budget`; does
-    /// what `judge` says of each connection. A connection that began meanwhile may
+    /// what `judge` says of each connection, and with one that it leaves and that
+    /// another one called for what became of that one. A connection that began meanwhile may
     /// be missed: the rules of its time judged it.
     ///
     /// # Errors
@@ -115,6 +136,8 @@ impl Review {
         let outcome = self.advance(budget, judge);
         if !matches!(outcome, Ok(Progress::Ahead)) {
             self.running = None;
+            self.related.clear();
+            self.restored.clear();
             self.requests.clear();
             self.asked.clear();
         }
@@ -150,7 +173,7 @@ impl Review {
         let Reconsidered { mut last, mut tally } =
             self.reconsidering.take().unwrap_or(Reconsidered { last: None, tally: Tally::default() });
         loop {
-            let mut restored: Vec<Box<[u8]>> = Vec::new();
+            let mut restored: BTreeSet<Box<[u8]>> = BTreeSet::new();
             let Self { labelling, requests, asked, cut, .. } = self;
             let mut seen = 0;
             let mut latest = None;
@@ -161,8 +184,15 @@ impl Review {
                     let seq = labelling.next_seq();
                     asked.insert(seq, Asked::Restore);
                     label(family_of(flow), tuple, &[0; 16], requests, seq);
-                    restored.push(tuple.into());
+                    restored.insert(tuple.into());
                 }
+            }
+            let along = if restored.is_empty() { Vec::new() } else { cut.related_to(&restored) };
+            for (tuple, flow) in along {
+                let seq = labelling.next_seq();
+                asked.insert(seq, Asked::Restore);
+                label(family_of(&flow), &tuple, &[0; 16], requests, seq);
+                restored.insert(tuple);
             }
             let end = seen < AT_ONCE;
             last = latest.map(Box::from);
@@ -194,7 +224,7 @@ impl Review {
             }
         };
         loop {
-            let Self { listing, labelling, requests, asked, cut, .. } = self;
+            let Self { listing, labelling, requests, asked, cut, related, restored, .. } = self;
             let end = listing.page(|message| {
                 if message.head.kind != CT_NEW {
                     return Ok(());
@@ -209,20 +239,33 @@ impl Review {
                 let seq = labelling.next_seq();
                 let (tuple, judgement) = (entry.original.payload, judge(&flow));
                 match (flow.revoked, judgement) {
-                    (_, Judgement::Cut) | (true, Judgement::Leave) => cut.met(tuple, Flow { revoked: true, ..flow }),
+                    (_, Judgement::Cut) | (true, Judgement::Leave) => {
+                        cut.met(tuple, entry.master.map(|master| master.payload), Flow { revoked: true, ..flow });
+                    }
                     (true, Judgement::Restore | Judgement::Forget) => cut.lost(tuple),
                     (false, Judgement::Leave | Judgement::Restore | Judgement::Forget) => {}
                 }
+                let deletion = || {
+                    let mut deletion = Writer::default();
+                    entry.delete(&mut deletion, seq);
+                    deletion.bytes().to_vec()
+                };
+                if judgement == Judgement::Leave
+                    && related.len() < LIMIT
+                    && let Some(master) = entry.master
+                {
+                    let (tuple, master) = (tuple.into(), master.payload.into());
+                    related.push(Related { tuple, master, flow, deletion: deletion() });
+                }
                 match judgement {
                     Judgement::Cut if !flow.revoked => {
-                        let mut deletion = Writer::default();
-                        entry.delete(&mut deletion, seq);
-                        asked.insert(seq, Asked::Cut(deletion.bytes().to_vec()));
+                        asked.insert(seq, Asked::Cut(deletion()));
                         label(entry.family, tuple, &REVOKED, requests, seq);
                         tally.cut += 1;
                         tally.labelled += 1;
                     }
                     Judgement::Restore if flow.revoked => {
+                        restored.insert(tuple.into());
                         asked.insert(seq, Asked::Restore);
                         label(entry.family, tuple, &[0; 16], requests, seq);
                         tally.restored += 1;
@@ -238,6 +281,9 @@ impl Review {
                 }
                 Ok::<(), Unanswered>(())
             })?;
+            if end == End::Reached {
+                self.follow(&mut tally);
+            }
             if end == End::Reached || self.requests.len() >= BATCH || began.elapsed() >= budget {
                 self.flush(&mut tally)?;
             }
@@ -248,6 +294,27 @@ impl Review {
             if began.elapsed() >= budget {
                 self.running = Some(tally);
                 return Ok(Progress::Ahead);
+            }
+        }
+    }
+
+    /// Does with what others called for as was done with these.
+    fn follow(&mut self, tally: &mut Tally) {
+        let Self { labelling, requests, asked, cut, related, restored, .. } = self;
+        for Related { tuple, master, flow, deletion } in related.drain(..) {
+            let seq = labelling.next_seq();
+            if !flow.revoked && cut.has(&master) {
+                asked.insert(seq, Asked::Cut(deletion));
+                label(family_of(&flow), &tuple, &REVOKED, requests, seq);
+                cut.met(&tuple, Some(&master), Flow { revoked: true, ..flow });
+                tally.cut += 1;
+                tally.labelled += 1;
+            } else if flow.revoked && restored.contains(&master) {
+                asked.insert(seq, Asked::Restore);
+                label(family_of(&flow), &tuple, &[0; 16], requests, seq);
+                cut.lost(&tuple);
+                tally.restored += 1;
+                tally.labelled -= 1;
             }
         }
     }

@@ -194,3 +194,38 @@ fn many_that_were_cut_are_looked_through_in_many_steps() {
         assert_eq!((labelled(), review.known_cut()), (texts(&[]), Some(0)));
     });
 }
+
+#[test]
+fn what_a_connection_called_for_is_cut_and_restored_with_it() {
+    tracking(|| {
+        label_entries();
+        run("nft add ct helper inet t tftp { type \"tftp\" protocol udp; }");
+        run("nft add chain inet t output { type filter hook output priority 0; }");
+        run("nft add rule inet t output udp dport 69 ct helper set tftp");
+        let bind = |at: &str, port| UdpSocket::bind(SocketAddr::new(addr(at), port)).expect("an address of this host");
+        let (client, data) = (bind("10.0.0.1", 5000), bind("10.0.0.2", 7000));
+        client.send_to(b"\0\x01file\0octet\0", SocketAddr::new(addr("10.0.0.2"), 69)).expect("a request to read");
+        data.send_to(b"data", SocketAddr::new(addr("10.0.0.1"), 5000)).expect("sent");
+        flow("10.0.0.3", "10.0.0.4");
+
+        let mut review = Review::open().expect("sockets");
+        let mut step = |judgement: Judgement| {
+            let mut judge = |flow: &Flow| match flow.source == addr("10.0.0.1") {
+                true => judgement,
+                false => Judgement::Leave,
+            };
+            match review.step(LONG, &mut judge).expect("the table can be read") {
+                Progress::Done(Tally { cut, restored, .. }) => ((cut, restored), labelled()),
+                Progress::Ahead => panic!("a short table is read in one step"),
+            }
+        };
+        let both = texts(&["10.0.0.1", "10.0.0.2"]);
+        assert_eq!(step(Judgement::Cut), ((2, 0), both.clone()));
+        assert_eq!(step(Judgement::Leave), ((0, 0), both.clone()));
+        assert_eq!(step(Judgement::Restore), ((0, 2), texts(&[])));
+        assert_eq!(step(Judgement::Cut), ((2, 0), both));
+        let outcome = review.reconsider(LONG, &mut |flow| flow.source == addr("10.0.0.1"));
+        let Ok(Progress::Done(tally)) = outcome else { panic!("{outcome:?}") };
+        assert_eq!((tally.restored, tally.labelled, labelled()), (2, 0, texts(&[])));
+    });
+}
