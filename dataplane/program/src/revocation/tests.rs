@@ -213,7 +213,9 @@ fn a_host_denies_what_it_denies_on_every_interface() {
 
 #[test]
 fn policy_before_dnat_judges_what_was_called() {
-    let store = guarded(&[&host_endpoint("all", "*", "web").replace("forwardTiers", "preDnatTiers")]);
+    let closed = r#"{"activePolicyUpdate": {"id": {"kind": "GlobalNetworkPolicy", "name": "closed"}, "policy": {"inboundRules": [
+        {"action": "deny", "protocol": {"name": "tcp"}, "dstPorts": [{"first": 8080, "last": 8080}]}]}}}"#;
+    let store = guarded(&[closed, &host_endpoint("all", "*", "closed").replace("forwardTiers", "preDnatTiers")]);
     let (failsafes, interfaces) = (Failsafes::default(), ["eth0".into()]);
     let to_host = EndpointToHost::Accept;
     let terms = Terms { to_host, failsafes: &failsafes, workload_prefixes: &["cali".into()], interfaces: &interfaces };
