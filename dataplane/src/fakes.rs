@@ -181,6 +181,10 @@ impl Host for FakeHost {
         self.0.call(format!("neighbour {addr} dev {interface} {mac}")).map(drop)
     }
 
+    fn introduce_gateway(&mut self, interface: IfIndex, workload: IpAddr) -> io::Result<()> {
+        self.0.call(format!("introduce {workload} dev {interface}")).map(drop)
+    }
+
     fn forget_connections(&mut self, addrs: &[IpAddr]) -> io::Result<usize> {
         let addrs: Vec<String> = addrs.iter().map(ToString::to_string).collect();
         self.0.call(format!("forget {}", addrs.join(" "))).map(|_| addrs.len())

@@ -53,6 +53,13 @@ pub trait Host: Send {
     /// When the interface is gone or the kernel refuses.
     fn set_neighbour(&mut self, interface: IfIndex, addr: IpAddr, mac: Mac) -> io::Result<()>;
 
+    /// Tells a workload where its gateway is. One that has asked in vain before
+    /// would ask again after a second only.
+    ///
+    /// # Errors
+    /// When nothing can be sent; the workload then learns it when it asks.
+    fn introduce_gateway(&mut self, interface: IfIndex, workload: IpAddr) -> io::Result<()>;
+
     /// Deletes the connection tracking entries of which an address is an end,
     /// in one pass over the table.
     ///

@@ -1,12 +1,13 @@
 //! The host's own network state, in the kernel.
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use caracal_net::{Family, IfIndex};
 use caracal_program::{Lifeline, Mac};
 use caracal_sys::IfName;
+use caracal_sys::arp::{ArpRequest, ArpSocket};
 use caracal_sys::conntrack::{ConntrackSocket, Review};
 use caracal_sys::route::RouteSocket;
 use caracal_sys::sysctl;
@@ -15,6 +16,11 @@ use crate::flows::FlowListener;
 use crate::host::{Flow, Host, Judgement, Progress, Route, SourceCheck};
 use crate::lifelines;
 
+/// The IPv4 gateway of a workload. Calico's CNI plugin gives it to every pod
+/// (`cni-plugin/pkg/dataplane/linux/dataplane_linux.go`); no host has it, each
+/// answers for it by proxy ARP.
+const GATEWAY: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
+
 /// The host that is the network namespace of the thread that opened it; to be
 /// used on threads of that namespace only.
 #[derive(Debug)]
@@ -22,6 +28,8 @@ pub struct KernelHost {
     routes: RouteSocket,
     connections: ConntrackSocket,
     review: Review,
+    /// Opened when it is needed: it takes a capability more than the others.
+    arp: Option<ArpSocket>,
 }
 
 impl KernelHost {
@@ -30,7 +38,8 @@ impl KernelHost {
     /// # Errors
     /// When the system has no room for other sockets.
     pub fn open() -> io::Result<Self> {
-        Ok(Self { routes: RouteSocket::open()?, connections: ConntrackSocket::open()?, review: Review::open()? })
+        let (routes, connections) = (RouteSocket::open()?, ConntrackSocket::open()?);
+        Ok(Self { routes, connections, review: Review::open()?, arp: None })
     }
 }
 
@@ -58,6 +67,22 @@ impl Host for KernelHost {
 
     fn set_neighbour(&mut self, interface: IfIndex, addr: IpAddr, mac: Mac) -> io::Result<()> {
         self.routes.set_neighbour(interface, addr, mac.0)
+    }
+
+    /// Whoever is asked for its own address notes down where the asker is, whether
+    /// it had asked for it before or not (RFC 826; RFC 4861, 7.2.3).
+    fn introduce_gateway(&mut self, interface: IfIndex, workload: IpAddr) -> io::Result<()> {
+        let target = match workload {
+            IpAddr::V4(addr) => addr,
+            // The kernel asks from its link-local address, which is the IPv6 gateway.
+            IpAddr::V6(_) => return self.routes.ask_for_neighbour(interface, workload),
+        };
+        let arp = match &mut self.arp {
+            Some(arp) => arp,
+            closed @ None => closed.insert(ArpSocket::open()?),
+        };
+        let sender = (GATEWAY, self.routes.mac(interface)?);
+        arp.request(interface, &ArpRequest { sender, target })
     }
 
     fn forget_connections(&mut self, addrs: &[IpAddr]) -> io::Result<usize> {

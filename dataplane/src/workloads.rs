@@ -3,7 +3,8 @@
 //! What is wanted follows from the active endpoint of each interface; it is put
 //! in force when the interface is up, and again when it comes back. Felix's
 //! rules: one route per address on link, owned by protocol; other routes on a
-//! workload's interface go after a grace period (`RemoveExternalRoutes`).
+//! workload's interface go after a grace period (`RemoveExternalRoutes`). Beyond
+//! them, a workload that comes into service is told where its gateway is.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -14,7 +15,7 @@ use caracal_config::Settings;
 use caracal_net::{Cidr, Family, IfIndex};
 use caracal_program::{AdminState, Mac, Measurement, WorkloadEndpoint, WorkloadId};
 use smol_str::SmolStr;
-use tracing::warn;
+use tracing::{debug, warn};
 
 use crate::host::{Host, Route, SourceCheck};
 use crate::interfaces::{Interfaces, LinkState};
@@ -254,6 +255,7 @@ impl Workloads {
         let check = wanted.map_or(SourceCheck::AsDefault, |wanted| wanted.check);
         let neighbours: Vec<_> = wanted.map(|wanted| wanted.neighbours().collect()).unwrap_or_default();
         let mut standing = self.standing.remove(interface).unwrap_or_default();
+        let mut served = Vec::new();
         let mut failure = None;
         let mut step = |what, done: io::Result<()>| match done {
             Ok(()) => true,
@@ -269,6 +271,7 @@ impl Workloads {
         for route in routes.difference(&standing.clone()) {
             if step("cannot write a route", host.replace_route(route)) {
                 standing.insert(*route);
+                served.push(route.destination.addr());
             }
         }
         for route in standing.clone().difference(&routes) {
@@ -278,6 +281,11 @@ impl Workloads {
         }
         for (addr, mac) in neighbours {
             step("cannot write a neighbour entry", host.set_neighbour(index, addr, mac));
+        }
+        for addr in served {
+            if let Err(error) = host.introduce_gateway(index, addr) {
+                debug!(%interface, %addr, %error, "cannot tell a workload of its gateway; it learns it when it asks");
+            }
         }
         if !standing.is_empty() {
             self.standing.insert(interface.clone(), standing);

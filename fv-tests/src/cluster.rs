@@ -162,8 +162,7 @@ impl Cluster {
     }
 
     /// Waits until a pod's interface carries packets, and lets the node answer for its gateway at once, as
-    /// Calico's CNI plugin does before it reports the interface. (The agent does so too, once it knows the pod; a pod that has asked in vain before
-    /// asks again after a second only.)
+    /// Calico's CNI plugin does before it reports the interface. (The agent does so too, once it knows the pod.)
     pub fn make_ready(&self, name: &str) -> anyhow::Result<()> {
         let spec = self.specs.get(name).with_context(|| format!("no pod {name}"))?;
         let interface = interface_name(&spec.namespace, &spec.name);

@@ -123,6 +123,15 @@ fn route(verb: &str, addr: &str, index: u32) -> String {
     format!("{verb} {addr}/{len} dev {index} proto 3 metric 1024")
 }
 
+fn introduction(addr: &str, index: u32) -> String {
+    format!("introduce {addr} dev {index}")
+}
+
+/// What it takes to serve an IPv4 address on `cali1`.
+fn served(addr: &str, index: u32) -> [String; 3] {
+    ["prepare cali1 IPv4".to_owned(), route("add", addr, index), introduction(addr, index)]
+}
+
 #[test]
 fn a_start_takes_over_what_the_kernel_holds() {
     let mut rig = Rig::start();
@@ -179,6 +188,8 @@ fn an_endpoint_gets_rules_then_sysctls_and_routes() {
         "prepare cali1 IPv6".to_owned(),
         route("add", "10.0.0.1", 5),
         route("add", "fd00::1", 5),
+        introduction("10.0.0.1", 5),
+        introduction("fd00::1", 5),
     ];
     assert_eq!(rig.world.calls(), calls);
     assert_eq!(rig.delta(&[no_endpoint("a")]), told(&[("a", Removed)]));
@@ -200,7 +211,7 @@ fn an_interface_may_come_after_its_endpoint() {
     assert_eq!(rig.link("cali1", down(5)), None);
     assert_eq!(rig.world.calls(), [""; 0]);
     assert_eq!(rig.link("cali1", up(5)), Some(told(&[("a", Programmed)])));
-    assert_eq!(rig.world.calls(), ["prepare cali1 IPv4".to_owned(), route("add", "10.0.0.1", 5)]);
+    assert_eq!(rig.world.calls(), served("10.0.0.1", 5));
     assert_eq!(rig.link("cali1", up(5)), None);
     assert_eq!(rig.link("eth0", up(6)), None);
     assert_eq!(rig.world.calls(), [""; 0], "no news, no work");
@@ -215,7 +226,7 @@ fn routes_are_written_again_when_an_interface_comes_back() {
         assert_eq!(rig.link("cali1", away), Some(told(&[("a", WaitingForInterface)])));
         assert_eq!(rig.world.calls(), [""; 0], "the kernel took the routes away itself");
         assert_eq!(rig.link("cali1", up(index)), Some(told(&[("a", Programmed)])));
-        assert_eq!(rig.world.calls(), ["prepare cali1 IPv4".to_owned(), route("add", "10.0.0.1", index)]);
+        assert_eq!(rig.world.calls(), served("10.0.0.1", index));
     }
 }
 
@@ -225,7 +236,8 @@ fn an_interface_that_was_replaced_unseen_gets_its_routes() {
     rig.link("cali1", up(5));
     rig.world.calls();
     assert_eq!(rig.link("cali1", up(6)), None, "the endpoint is doing as before");
-    let calls = ["prepare cali1 IPv4".to_owned(), route("add", "10.0.0.1", 6), route("del", "10.0.0.1", 5)];
+    let [prepared, added, introduced] = served("10.0.0.1", 6);
+    let calls = [prepared, added, route("del", "10.0.0.1", 5), introduced];
     assert_eq!(rig.world.calls(), calls);
 }
 
@@ -243,6 +255,7 @@ fn an_address_moves_to_another_endpoint_in_one_revision() {
         route("del", "10.0.0.1", 5),
         "prepare cali2 IPv4".to_owned(),
         route("add", "10.0.0.1", 6),
+        introduction("10.0.0.1", 6),
     ];
     assert_eq!(rig.world.calls(), calls);
 }
@@ -271,6 +284,7 @@ fn of_two_endpoints_on_one_interface_the_lower_id_has_it_until_it_goes() {
         "prepare cali1 IPv4".to_owned(),
         route("add", "10.0.0.2", 5),
         route("del", "10.0.0.1", 5),
+        introduction("10.0.0.2", 5),
     ];
     assert_eq!(rig.world.calls(), calls);
 }
@@ -287,6 +301,7 @@ fn new_settings_are_followed_at_once() {
         "add 10.0.0.1/32 dev 5 proto 80 metric 7".to_owned(),
         route("del", "10.0.0.1", 5),
         route("del", "fd00::1", 5),
+        introduction("10.0.0.1", 5),
         "apply [config]".to_owned(),
     ];
     assert_eq!(rig.world.calls(), calls);
@@ -465,6 +480,7 @@ fn a_route_that_somebody_removed_is_written_again() {
         "list routes".to_owned(),
         "prepare cali1 IPv4".to_owned(),
         route("add", "10.0.0.1", 5),
+        introduction("10.0.0.1", 5),
     ];
     lost(&mut rig);
     assert_eq!(rig.wait(REFRESH), []);

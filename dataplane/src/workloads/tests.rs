@@ -96,7 +96,8 @@ fn calls_for(detail: impl Fn(&mut felix::WorkloadEndpoint)) -> Vec<String> {
         detail(update.endpoint.as_mut().expect("an endpoint"));
     }
     rig.revise(&[message]);
-    rig.world.calls().into_iter().filter(|call| !call.starts_with("add")).collect()
+    let of_each = ["add", "introduce"];
+    rig.world.calls().into_iter().filter(|call| !of_each.iter().any(|word| call.starts_with(word))).collect()
 }
 
 #[test]
@@ -110,6 +111,30 @@ fn a_neighbour_entry_is_written_where_the_mac_is_known() {
 fn sources_are_not_checked_where_others_are_allowed() {
     let calls = calls_for(|endpoint| endpoint.allow_spoofed_source_prefixes = vec!["192.0.2.0/24".to_owned()]);
     assert_eq!(calls, ["IPv4", "IPv6"].map(|family| format!("prepare cali1 {family} without source check")));
+}
+
+#[test]
+fn a_workload_is_told_of_its_gateway_when_it_comes_into_service() {
+    let mut rig = Rig::new();
+    let up = LinkState::Up(IfIndex(5));
+    let told = |rig: &Rig| -> Vec<String> {
+        rig.world.calls().into_iter().filter(|call| call.starts_with("introduce")).collect()
+    };
+    let both = ["introduce 10.0.0.1 dev 5", "introduce fd00::1 dev 5"];
+    rig.revise(&[endpoint("a", "cali1", &["10.0.0.1", "fd00::1"])]);
+    assert_eq!(told(&rig), [""; 0], "there is no interface");
+    rig.link("cali1", up);
+    assert_eq!(told(&rig), both, "the interface is up");
+    rig.revise(&[endpoint("a", "cali1", &["10.0.0.1", "fd00::1"])]);
+    assert_eq!(told(&rig), [""; 0], "nothing has changed");
+    rig.revise(&[endpoint("a", "cali1", &["10.0.0.1", "fd00::1", "10.0.0.2"])]);
+    assert_eq!(told(&rig), ["introduce 10.0.0.2 dev 5"], "one address more");
+    rig.revise(&[endpoint("a", "cali1", &["10.0.0.1", "fd00::1"])]);
+    rig.link("cali1", LinkState::Down(IfIndex(5)));
+    rig.world.breaks("introduce");
+    rig.link("cali1", up);
+    assert_eq!(told(&rig), both, "the interface is up again");
+    assert_eq!(rig.workloads.deadline(), None, "what a workload is not told it learns when it asks");
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! The kernel's edge: the only crate that may contain `unsafe`.
 
-// Only a test calls C: libnftnl, which the encoder is compared with.
+// Beside one socket address only a test needs it: for libnftnl, which the encoder is compared with.
 #![cfg_attr(not(test), deny(unsafe_code))]
 
+pub mod arp;
 pub mod clock;
 pub mod conntrack;
 mod ifname;

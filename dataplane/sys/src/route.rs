@@ -1,4 +1,4 @@
-//! Routes and neighbour entries of workloads, by `NETLINK_ROUTE`.
+//! Routes, neighbour entries and MAC addresses of workloads' interfaces, by `NETLINK_ROUTE`.
 
 use std::io;
 use std::net::IpAddr;
@@ -7,7 +7,10 @@ use caracal_net::{Cidr, Family, IfIndex};
 use netlink_packet_core::{
     NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkMessage, Parseable,
 };
-use netlink_packet_route::neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState};
+use netlink_packet_route::link::{LinkAttribute, LinkLayerType, LinkMessage};
+use netlink_packet_route::neighbour::{
+    NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
+};
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
 };
@@ -94,19 +97,46 @@ impl RouteSocket {
     /// # Errors
     /// When the interface is gone or the kernel refuses.
     pub fn set_neighbour(&mut self, interface: IfIndex, addr: IpAddr, mac: [u8; 6]) -> io::Result<()> {
-        let mut message = NeighbourMessage::default();
-        message.header.family = family(Family::of(addr));
-        message.header.ifindex = interface.0;
+        let mut message = neighbour(interface, addr);
         message.header.state = NeighbourState::Permanent;
-        message.header.kind = RouteType::Unicast;
-        message.attributes = vec![
-            NeighbourAttribute::Destination(match addr {
-                IpAddr::V4(addr) => NeighbourAddress::Inet(addr),
-                IpAddr::V6(addr) => NeighbourAddress::Inet6(addr),
-            }),
-            NeighbourAttribute::LinkLayerAddress(mac.to_vec()),
-        ];
+        message.attributes.push(NeighbourAttribute::LinkLayerAddress(mac.to_vec()));
         self.change(RouteNetlinkMessage::NewNeighbour(message), NLM_F_CREATE | NLM_F_REPLACE)
+    }
+
+    /// Has the kernel ask for a neighbour unless it knows where it is, as if a
+    /// packet went there; for IPv6 in the name of the interface's own link-local
+    /// address, and later if that may not be used yet.
+    ///
+    /// # Errors
+    /// When the interface is gone or the kernel refuses.
+    pub fn ask_for_neighbour(&mut self, interface: IfIndex, addr: IpAddr) -> io::Result<()> {
+        let mut message = neighbour(interface, addr);
+        message.header.flags = NeighbourFlags::Use;
+        self.change(RouteNetlinkMessage::NewNeighbour(message), NLM_F_CREATE)
+    }
+
+    /// The MAC address of an Ethernet interface.
+    ///
+    /// # Errors
+    /// When the interface is gone or has none.
+    pub fn mac(&mut self, interface: IfIndex) -> io::Result<[u8; 6]> {
+        let mut question = LinkMessage::default();
+        question.header.index = interface.0;
+        let question = self.request(RouteNetlinkMessage::GetLink(question), NLM_F_ACK);
+        let mut mac = None;
+        self.0.ask(&question, |answer| {
+            if answer.head.kind == libc::RTM_NEWLINK {
+                let message = LinkMessage::parse(answer.body)
+                    .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+                let ethernet = message.header.link_layer_type == LinkLayerType::Ether;
+                mac = message.attributes.iter().find_map(|attribute| match attribute {
+                    LinkAttribute::Address(addr) if ethernet => <[u8; 6]>::try_from(addr.as_slice()).ok(),
+                    _ => None,
+                });
+            }
+            Ok(())
+        })?;
+        mac.ok_or_else(|| io::Error::new(io::ErrorKind::Unsupported, "the interface has no MAC address"))
     }
 
     fn routes_of(&mut self, of: Family) -> io::Result<Vec<Route>> {
@@ -157,6 +187,18 @@ fn family(family: Family) -> AddressFamily {
         Family::V4 => AddressFamily::Inet,
         Family::V6 => AddressFamily::Inet6,
     }
+}
+
+fn neighbour(interface: IfIndex, addr: IpAddr) -> NeighbourMessage {
+    let mut message = NeighbourMessage::default();
+    message.header.family = family(Family::of(addr));
+    message.header.ifindex = interface.0;
+    message.header.kind = RouteType::Unicast;
+    message.attributes = vec![NeighbourAttribute::Destination(match addr {
+        IpAddr::V4(addr) => NeighbourAddress::Inet(addr),
+        IpAddr::V6(addr) => NeighbourAddress::Inet6(addr),
+    })];
+    message
 }
 
 fn message(route: &Route) -> RouteMessage {

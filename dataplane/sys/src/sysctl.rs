@@ -41,6 +41,8 @@ pub fn enable_forwarding(family: Family) -> io::Result<()> {
 /// Sets what a workload's interface needs, with Felix's values: the host answers
 /// for every address that the workload asks for (IPv4 at once, without the usual
 /// delay), forwards what comes in, and takes no router advertisements from it.
+/// Beyond Felix it tells the workload of its link-local address, the workload's
+/// IPv6 gateway, as soon as no other has been found to have it (RFC 4862, 5.4).
 ///
 /// # Errors
 /// When the interface is gone, is no single interface (`all`, `default`), or
@@ -70,6 +72,7 @@ pub fn prepare_interface(interface: &IfName, family: Family, check: SourceCheck)
             let conf = Path::new(NET).join("ipv6/conf").join(name);
             set(&conf.join("accept_ra"), "0")?;
             set(&conf.join("proxy_ndp"), "1")?;
+            set(&conf.join("ndisc_notify"), "1")?;
             set(&conf.join("forwarding"), "1")
         }
     }

@@ -4,6 +4,8 @@
 
 #[path = "host/connections.rs"]
 mod connections;
+#[path = "host/gateway.rs"]
+mod gateway;
 #[path = "host/links.rs"]
 mod links;
 #[path = "host/nflog.rs"]

@@ -32,6 +32,7 @@ fn a_workloads_interface_is_prepared() {
             ("ipv4/conf/w0.5/forwarding", "1"),
             ("ipv6/conf/w0.5/accept_ra", "0"),
             ("ipv6/conf/w0.5/proxy_ndp", "1"),
+            ("ipv6/conf/w0.5/ndisc_notify", "1"),
             ("ipv6/conf/w0.5/forwarding", "1"),
         ];
         for (path, value) in wanted {

@@ -66,8 +66,7 @@ fn run(scale: Scale, args: &Args) -> anyhow::Result<()> {
     let report = Report { scale, floor: floor::inotify(changes)? };
     let mut cluster = scale.cluster()?;
     let mut agent = Process::agent(&cluster)?;
-    // Until the agent has prepared the pods' interfaces, a pod asks for its gateway
-    // in vain, and again after a second only.
+    // The first change waits for the agent to be there.
     changes::of_policy(&cluster, 1)?;
 
     report.changes("policy-change", "", &changes::of_policy(&cluster, changes)?);
