@@ -67,7 +67,8 @@ Examples:
   caracal agent --datastore file:/etc/caracal/manifests
   caracal agent --datastore file:./manifests --node worker-1 --log-level debug
 
-It needs CAP_NET_ADMIN. On SIGTERM it ends and leaves its rules in the kernel; started again it adopts them.")]
+It needs CAP_NET_ADMIN, and CAP_NET_RAW to tell pods where their gateway is. On SIGTERM it ends and leaves its \
+rules in the kernel; started again it adopts them.")]
     Agent(AgentArgs),
 
     /// The half that knows the cluster: calculates, and serves the data half on a unix socket
@@ -83,8 +84,8 @@ It needs no capability. One data half at a time is served; it may come and go.")
 Examples:
   caracal dataplane --socket /run/caracal/sync.sock
 
-It needs CAP_NET_ADMIN and opens no other socket to the outside. While there is no control half, what it \
-has programmed stays in force.")]
+It needs CAP_NET_ADMIN, and CAP_NET_RAW to tell pods where their gateway is. It opens no other socket to the \
+outside. While there is no control half, what it has programmed stays in force.")]
     Dataplane(DataplaneArgs),
 
     /// Print what the control half would send to the data half, as JSON lines
