@@ -405,7 +405,8 @@ impl<'a> Court<'a> {
 
     fn bench(&self, suspects: &Suspects) -> Bench<'_> {
         let Self { store, settings, failsafes, workload_prefixes, interfaces } = self;
-        Bench::new(store, suspects, Terms { to_host: to_host(settings), failsafes, workload_prefixes, interfaces })
+        let (to_host, vxlan_port) = (to_host(settings), settings.vxlan_port);
+        Bench::new(store, suspects, Terms { to_host, failsafes, workload_prefixes, interfaces, vxlan_port })
     }
 
     fn judge(&self, flow: &Flow, bench: &Bench<'_>, departed: &BTreeSet<IpAddr>) -> Judgement {

@@ -8,14 +8,15 @@
 
 use std::net::IpAddr;
 
+use caracal_net::{Port, Protocol};
 use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
 use smol_str::SmolStr;
 
 use super::Suspects;
 use crate::{
-    Direction, EndpointToHost, Failsafes, HostView, Packet, Passage, PolicyStore, Verdict, Way, WorkloadEndpoint,
-    evaluate_endpoint, evaluate_to_host,
+    Direction, EndpointToHost, FailsafePoint, Failsafes, HostView, Packet, Passage, PolicyStore, Transport, Verdict,
+    Way, WorkloadEndpoint, evaluate_endpoint, evaluate_to_host,
 };
 
 /// The interface of what a host sends to itself.
@@ -32,6 +33,8 @@ pub struct Terms<'a> {
     pub workload_prefixes: &'a [SmolStr],
     /// The interfaces that carry packets.
     pub interfaces: &'a [SmolStr],
+    /// The UDP port of VXLAN.
+    pub vxlan_port: Port,
 }
 
 /// Judges the connections of some endpoints.
@@ -48,6 +51,7 @@ pub struct Bench<'a> {
     /// Where the packets of strangers come in and leave.
     uplinks: Vec<&'a str>,
     to_host: EndpointToHost,
+    vxlan_port: Port,
 }
 
 /// The active endpoints of an address. There may be more than one for a moment.
@@ -70,7 +74,7 @@ impl<'a> Bench<'a> {
     /// Judges the connections of `suspects`, by the state of the store.
     #[must_use]
     pub fn new(store: &'a PolicyStore, suspects: &Suspects, terms: Terms<'a>) -> Self {
-        let Terms { to_host, failsafes, workload_prefixes, interfaces } = terms;
+        let Terms { to_host, failsafes, workload_prefixes, interfaces, vxlan_port } = terms;
         let mut owners: FxHashMap<IpAddr, Owners<'a>> = FxHashMap::default();
         let mut spoofers = Vec::new();
         for endpoint in store.workloads().filter(|endpoint| store.is_active(endpoint)) {
@@ -95,6 +99,7 @@ impl<'a> Bench<'a> {
             own: store.host_addresses().collect(),
             uplinks: uplinks.collect(),
             to_host,
+            vxlan_port,
         }
     }
 
@@ -152,7 +157,8 @@ impl<'a> Bench<'a> {
         senders: &Owners<'a>,
         receivers: &Owners<'a>,
     ) -> bool {
-        if self.store.hosts().len() == 0 || [packet.src(), packet.dst()].into_iter().any(is_everywhere) {
+        let says_nothing = [packet.src(), packet.dst()].into_iter().any(is_everywhere);
+        if self.store.hosts().len() == 0 || says_nothing || self.is_tunnel(packet) {
             return false;
         }
         let denied = |way: Way<'_>| {
@@ -162,7 +168,22 @@ impl<'a> Bench<'a> {
         let all = |places: &[&str], denied: &dyn Fn(&str) -> bool| {
             !places.is_empty() && places.iter().all(|place| denied(place))
         };
-        match (self.place(packet.src(), senders), self.place(packet.dst(), receivers)) {
+        let ends = (self.place(packet.src(), senders), self.place(packet.dst(), receivers));
+        // The kernel may have met an answer first, and take it for what opened the connection.
+        let is_failsafe = |direction| {
+            let mut open = self.hosts.failsafes.rules(direction, FailsafePoint::Untracked);
+            open.any(|rule| rule.matches(packet, self.store))
+        };
+        let is_open = match &ends {
+            (Place::Here, Place::Here) => is_failsafe(Direction::Egress) || is_failsafe(Direction::Ingress),
+            (Place::Here, Place::Behind(_)) => is_failsafe(Direction::Egress),
+            (Place::Behind(_), Place::Here) => is_failsafe(Direction::Ingress),
+            (Place::Behind(_), Place::Behind(_)) => false,
+        };
+        if is_open {
+            return false;
+        }
+        match ends {
             (Place::Here, Place::Here) => {
                 denied(Way::FromHost { to: LOOPBACK }) || denied(Way::ToHost { from: LOOPBACK })
             }
@@ -171,6 +192,16 @@ impl<'a> Bench<'a> {
             (Place::Behind(from), Place::Behind(to)) => {
                 all(&from, &|from| all(&to, &|to| denied(Way::Through { from, to })))
             }
+        }
+    }
+
+    /// By tunnels the hosts of a cluster speak for their workloads: it is not for
+    /// the policy of host endpoints to end them.
+    fn is_tunnel(&self, packet: &Packet) -> bool {
+        match (packet.protocol(), packet.transport()) {
+            (Protocol::IPIP, _) => true,
+            (Protocol::UDP, Transport::Ports { dst, .. }) => dst == self.vxlan_port,
+            _ => false,
         }
     }
 

@@ -46,7 +46,13 @@ fn suspects(workloads: &[&str]) -> Suspects {
 /// What policy says of a connection of suspects where there is one uplink.
 fn verdict(store: &PolicyStore, suspects: &Suspects, to_host: EndpointToHost, packet: &Packet) -> Option<Verdict> {
     let (failsafes, interfaces) = (Failsafes::default(), ["lo", "eth0", "cali0", "cali1"].map(SmolStr::from));
-    let terms = Terms { to_host, failsafes: &failsafes, workload_prefixes: &["cali".into()], interfaces: &interfaces };
+    let terms = Terms {
+        to_host,
+        failsafes: &failsafes,
+        workload_prefixes: &["cali".into()],
+        interfaces: &interfaces,
+        vxlan_port: 4789,
+    };
     Bench::new(store, suspects, terms).verdict(packet, None)
 }
 
@@ -168,8 +174,13 @@ fn a_host_denies_what_it_denies_on_every_interface() {
         let store = guarded(endpoints);
         let interfaces: Vec<SmolStr> = interfaces.iter().copied().map(SmolStr::from).collect();
         let to_host = EndpointToHost::Accept;
-        let terms =
-            Terms { to_host, failsafes: &failsafes, workload_prefixes: &["cali".into()], interfaces: &interfaces };
+        let terms = Terms {
+            to_host,
+            failsafes: &failsafes,
+            workload_prefixes: &["cali".into()],
+            interfaces: &interfaces,
+            vxlan_port: 4789,
+        };
         let suspects = Suspects { hosts: true, ..Suspects::default() };
         for (text, wanted) in cases {
             let verdict = Bench::new(&store, &suspects, terms).verdict(&packet(text), None);
@@ -206,6 +217,17 @@ fn a_host_denies_what_it_denies_on_every_interface() {
         check(&[], two, &unsure);
     }
     check(&[&all], two, &outwards);
+    check(
+        &[&all],
+        one,
+        &[
+            ("192.0.2.1 > 192.0.2.9 tcp 22 > 1000", Allow),
+            ("192.0.2.1 > 192.0.2.9 tcp 23 > 1000", Deny),
+            ("192.0.2.9 > 192.0.2.1 4", Allow),
+            ("192.0.2.9 > 192.0.2.1 udp 1000 > 4789", Allow),
+            ("192.0.2.9 > 192.0.2.1 udp 1000 > 4790", Deny),
+        ],
+    );
     check(&[&all], one, &itself(Deny));
     check(&[&uplink], one, &itself(Allow));
     check(&[&all], one, &[("fe80::1 > fe80::2 tcp 1000 > 81", Allow), ("192.0.2.1 > 224.0.0.9 udp 1 > 9", Allow)]);
@@ -218,7 +240,13 @@ fn policy_before_dnat_judges_what_was_called() {
     let store = guarded(&[closed, &host_endpoint("all", "*", "closed").replace("forwardTiers", "preDnatTiers")]);
     let (failsafes, interfaces) = (Failsafes::default(), ["eth0".into()]);
     let to_host = EndpointToHost::Accept;
-    let terms = Terms { to_host, failsafes: &failsafes, workload_prefixes: &["cali".into()], interfaces: &interfaces };
+    let terms = Terms {
+        to_host,
+        failsafes: &failsafes,
+        workload_prefixes: &["cali".into()],
+        interfaces: &interfaces,
+        vxlan_port: 4789,
+    };
     let suspects = Suspects { hosts: true, ..Suspects::default() };
     let bench = Bench::new(&store, &suspects, terms);
     let answered = packet("192.0.2.9 > 10.0.0.1 tcp 1000 > 8080");
