@@ -172,6 +172,8 @@ pub(super) enum Reason {
     ForeignIpip,
     /// VXLAN from what is no host of the cluster.
     ForeignVxlan,
+    /// IP in IP or VXLAN between hosts of the cluster.
+    ClusterTunnel,
     /// A service's address that no service proxy has translated.
     ServiceLoop,
     /// Neighbour discovery of a workload and its host.
@@ -356,6 +358,8 @@ impl<'a> Side<'a> {
                 Guard::Vxlan => say(egress, Reason::VxlanFromWorkload),
                 Guard::ForeignIpip => say(ingress, Reason::ForeignIpip),
                 Guard::ForeignVxlan => say(ingress, Reason::ForeignVxlan),
+                Guard::ClusterTunnel(Direction::Egress) => say(egress, Reason::ClusterTunnel),
+                Guard::ClusterTunnel(Direction::Ingress) => say(ingress, Reason::ClusterTunnel),
                 Guard::ServiceLoop => say(ingress, Reason::ServiceLoop),
                 Guard::NeighbourDiscovery => {
                     say(egress, Reason::NeighbourDiscovery);
@@ -388,6 +392,7 @@ impl<'a> Side<'a> {
             | Reason::VxlanFromWorkload
             | Reason::ForeignIpip
             | Reason::ForeignVxlan
+            | Reason::ClusterTunnel
             | Reason::ServiceLoop
             | Reason::NeighbourDiscovery
             | Reason::HostToWorkload

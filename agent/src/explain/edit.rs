@@ -278,6 +278,7 @@ fn not_policy(reason: Reason, who: &super::Party) -> String {
         | Reason::Host
         | Reason::Undecided
         | Reason::Failsafe
+        | Reason::ClusterTunnel
         | Reason::NeighbourDiscovery
         | Reason::HostToWorkload
         | Reason::SameWorkload

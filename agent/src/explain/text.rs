@@ -153,6 +153,12 @@ pub(super) fn reason(side: &Side<'_>) -> String {
         Reason::VxlanFromWorkload => write!(text, "as a workload may not send VXLAN"),
         Reason::ForeignIpip => write!(text, "as IP in IP comes from no host of the cluster"),
         Reason::ForeignVxlan => write!(text, "as VXLAN comes from no host of the cluster"),
+        Reason::ClusterTunnel => {
+            write!(
+                text,
+                "as hosts of the cluster may send each other tunnelled packets, whatever their host endpoints say"
+            )
+        }
         Reason::ServiceLoop => write!(text, "as it is a service's address that no service proxy has translated"),
         Reason::NeighbourDiscovery => write!(text, "as it is neighbour discovery of a workload and its host"),
         Reason::HostToWorkload => write!(text, "as a host may speak to its own workloads, whatever policy says"),

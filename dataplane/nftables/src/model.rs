@@ -302,8 +302,8 @@ impl Model {
         for interface in work.interfaces() {
             self.compile_interface(store, &interface, &mut work);
         }
-        self.compile_hosts(&mut work);
         self.compile_network(store, &mut work);
+        self.compile_hosts(&mut work);
         let Work { mut edits, endpoints, faults_changed, hosts, .. } = work;
         let garbage = self.bin.ripe(now);
         let (chains, sets) = (std::mem::take(&mut edits.unused_chains), std::mem::take(&mut edits.unused_sets));

@@ -3,6 +3,7 @@
 mod host;
 mod node;
 mod tracking;
+mod tunnel;
 
 use crate::{
     Action, AdminState, Direction, EndOfTier, Field, Packet, PolicyId, PolicyStore, ProfileName, Program, ProgramKind,

@@ -3,7 +3,7 @@
 use super::{SHOP, line, question, report, world};
 use crate::explain::tests::answers;
 
-/// A pool with tunnels, a second node, and its address.
+/// Pools with tunnels, and a second node with its address.
 const TUNNELS: &str = r"
 ---
 apiVersion: projectcalico.org/v3
@@ -43,7 +43,7 @@ fn every_guard_is_named() {
         ("vxlanPort: 8472", "shop/web", "192.0.2.7", "4789/udp", ["allow", "profile-rule", "outside"]),
         ("", "192.0.2.7", "node:node1", "/4", ["deny", "outside", "foreign-ipip"]),
         ("", "192.0.2.7", "node:node1", "4789/udp", ["deny", "outside", "foreign-vxlan"]),
-        ("", "node:node2", "node:node1", "/4", ["allow", "host", "host"]),
+        ("", "node:node2", "node:node1", "/4", ["allow", "cluster-tunnel", "cluster-tunnel"]),
         ("", "shop/web", "192.168.0.1", "80/tcp", ["deny", "profile-rule", "endpoint-to-host"]),
         (
             "defaultEndpointToHostAction: Accept",
@@ -57,6 +57,26 @@ fn every_guard_is_named() {
         let answer = answers(&format!("{SHOP}{TUNNELS}{configuration}"), &[&line(from, to, port)]).remove(0);
         let got = [&answer["verdict"], &answer["egress"]["reason"], &answer["ingress"]["reason"]];
         assert_eq!(got.map(|value| value.as_str().unwrap_or_default()), want, "{spec} {from} {to} {port}: {answer}");
+    }
+}
+
+/// A host endpoint that allows nothing does not cut the tunnels of the cluster.
+#[test]
+fn tunnels_of_the_cluster_pass_host_endpoints() {
+    let closed = "---\napiVersion: projectcalico.org/v3\nkind: HostEndpoint\nmetadata: {name: closed}\n\
+                  spec: {node: node1, interfaceName: '*'}\n";
+    for (spec, from, to, port, verdict, reason) in [
+        ("", "node:node2", "node:node1", "/4", "allow", "cluster-tunnel"),
+        ("", "node:node1", "node:node2", "4789/udp", "allow", "cluster-tunnel"),
+        ("", "node:node2", "node:node1", "4789/udp", "allow", "cluster-tunnel"),
+        ("", "node:node2", "node:node1", "4790/udp", "deny", "host"),
+        ("vxlanPort: 8472", "node:node1", "node:node2", "4789/udp", "deny", "host"),
+    ] {
+        let configuration = if spec.is_empty() { String::new() } else { configuration(spec) };
+        let answer = answers(&format!("{SHOP}{TUNNELS}{closed}{configuration}"), &[&line(from, to, port)]).remove(0);
+        let got = [&answer["verdict"], &answer["egress"]["reason"], &answer["ingress"]["reason"]];
+        let got = got.map(|value| value.as_str().unwrap_or_default());
+        assert_eq!(got, [verdict, reason, reason], "{spec} {from} {to} {port}: {answer}");
     }
 }
 

@@ -22,6 +22,8 @@ mod live_edit;
 mod network;
 mod packets;
 mod predecessor;
+mod tracking;
+mod tunnels;
 
 fn driver() -> NftablesDriver {
     driver_with(|settings| settings.ownership = Ownership::Shared)

@@ -21,6 +21,7 @@ use crate::settings::{Encapsulated, InvalidPackets, Ipv6, Settings};
 
 pub(crate) use network::{Network, NetworkChains, network_chains};
 pub(crate) use source::sources;
+pub(crate) use tunnels::Tunnel;
 
 /// The ICMPv6 types that a workload may send to its host whatever its policy
 /// says, as in Felix: listener query, report and done (RFC 2710), router and

@@ -9,15 +9,20 @@
 //! What an untracked or pre-DNAT program allows bears the scratch bit from the
 //! prerouting hook to the filter hooks. The first base chain there, which is one
 //! of these, clears it and asks no program more.
+//!
+//! What hosts of the cluster send each other through tunnels passes before normal
+//! programs are asked, as in Felix; untracked and pre-DNAT programs judge it.
 
 use std::sync::Arc;
 
 use caracal_net::Priority;
 use caracal_program::{Direction, FailsafePoint, HostEndpoint, Program, ProgramKind};
 
-use super::base::{chain, each_workload, established};
+use super::base::{Tunnel, chain, each_workload, established};
 use super::{PassMeans, RuleList, SetObjects, Stage, lower_rules};
-use crate::ir::{Chain, CtState, Element, Hook, IfName, Match, Rule, Set, SetKind, SetSpec, Statement, Verdict, Via};
+use crate::ir::{
+    Chain, CtState, Element, Hook, IfName, Match, Rule, Set, SetKind, SetSpec, Side, Statement, Verdict, Via,
+};
 use crate::names;
 use crate::settings::{InvalidPackets, Settings};
 
@@ -161,8 +166,14 @@ pub(crate) struct HostChains {
     pub(crate) lists: Vec<Set>,
 }
 
-/// Lowers the host endpoints in force. Without any there is nothing.
-pub(crate) fn lower_hosts(table: &HostTable, sets: &impl SetObjects, settings: &Settings) -> HostChains {
+/// Lowers the host endpoints in force. Without any there is nothing. `tunnels` are
+/// those of the cluster; the sets that they look up are there already.
+pub(crate) fn lower_hosts(
+    table: &HostTable,
+    tunnels: &[Tunnel],
+    sets: &impl SetObjects,
+    settings: &Settings,
+) -> HostChains {
     let mut out = HostChains::default();
     for (direction, point) in Direction::ALL
         .iter()
@@ -188,7 +199,7 @@ pub(crate) fn lower_hosts(table: &HostTable, sets: &impl SetObjects, settings: &
         }
     }
     for point in HostPoint::ALL {
-        let Some(rules) = base_rules(point, table, settings) else { continue };
+        let Some(rules) = base_rules(point, table, tunnels, settings) else { continue };
         let (hook, priority) = point.base();
         out.chains.push(chain(names::host(point), hook, priority, rules));
         out.chains.extend(table.at(point).map(|(interface, endpoint)| stub(point, interface, endpoint, settings)));
@@ -220,7 +231,7 @@ fn has_failsafes(direction: Direction, point: FailsafePoint, settings: &Settings
 }
 
 /// The rules of a point's base chain; `None` if no packet has to come by.
-fn base_rules(point: HostPoint, table: &HostTable, settings: &Settings) -> Option<Vec<Rule>> {
+fn base_rules(point: HostPoint, table: &HostTable, tunnels: &[Tunnel], settings: &Settings) -> Option<Vec<Rule>> {
     let bit = settings.pass_mark();
     let untracked = table.concerns(HostPoint::UntrackedIngress);
     let early = untracked || table.concerns(HostPoint::PreDnat);
@@ -237,6 +248,8 @@ fn base_rules(point: HostPoint, table: &HostTable, settings: &Settings) -> Optio
     let consumed =
         |early: bool| early.then(|| allowed.clone().then(Statement::ClearMark(bit)).verdict(Verdict::Accept));
     let workloads = |via| each_workload(via, settings).map(|rule| rule.verdict(Verdict::Accept));
+    // An accept of the chain that keeps strangers out ends that chain only.
+    let tunnelled = |side| tunnels.iter().filter_map(move |tunnel| tunnel.of_hosts(side));
     let mut rules = Vec::new();
     let lead = |rules: &mut Vec<Rule>, start: Rule| {
         if !entries(point, table).is_empty() {
@@ -262,6 +275,7 @@ fn base_rules(point: HostPoint, table: &HostTable, settings: &Settings) -> Optio
             rules.extend(consumed(early));
             // Their own programs judge what workloads send to their host.
             rules.extend(workloads(Via::In));
+            rules.extend(tunnelled(Side::Src));
             lead(&mut rules, Rule::new());
         }
         HostPoint::ForwardIngress => {
@@ -278,6 +292,7 @@ fn base_rules(point: HostPoint, table: &HostTable, settings: &Settings) -> Optio
             rules.extend(consumed(untracked));
             // The host may speak to its workloads.
             rules.extend(workloads(Via::Out));
+            rules.extend(tunnelled(Side::Dst));
             rules.push(Rule::new().when(Match::Translated).verdict(Verdict::Accept));
             lead(&mut rules, Rule::new());
         }

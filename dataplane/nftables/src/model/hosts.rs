@@ -61,7 +61,7 @@ impl Model {
         if work.hosts == HostWork::None {
             return;
         }
-        let lowered = lower_hosts(&self.hosts.table, &self.sets, &self.settings);
+        let lowered = lower_hosts(&self.hosts.table, self.network.tunnels(), &self.sets, &self.settings);
         let shared: Vec<Name> = lowered.lists.iter().map(|set| set.spec.name.clone()).collect();
         for set in lowered.lists {
             self.share(set, work);

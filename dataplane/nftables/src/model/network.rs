@@ -4,11 +4,11 @@
 use caracal_net::Cidr;
 use caracal_program::{IpPool, PolicyStore};
 
-use super::work::{NetworkWork, Work};
+use super::work::{HostWork, NetworkWork, Work};
 use super::{Model, Object, Written};
 use crate::edits::ChainEdit;
 use crate::ir::{Chain, Name, Set};
-use crate::lower::{Network, NetworkChains, network_chains};
+use crate::lower::{Network, NetworkChains, Tunnel, network_chains};
 
 /// What the kernel holds of it.
 #[derive(Debug, Default)]
@@ -16,9 +16,15 @@ pub(super) struct NetworkState {
     /// Base chains, all of them.
     chains: Vec<Written>,
     sets: Vec<Set>,
+    /// What the chains of host endpoints let pass.
+    tunnels: Vec<Tunnel>,
 }
 
 impl NetworkState {
+    pub(super) fn tunnels(&self) -> &[Tunnel] {
+        &self.tunnels
+    }
+
     /// Whether a chain or set is one of these.
     pub(super) fn has(&self, name: &Name) -> bool {
         let chains = self.chains.iter().map(|(chain, _)| chain);
@@ -32,6 +38,7 @@ impl Model {
         self.refused.get(&Object::Network).map(String::as_str)
     }
 
+    /// Compiled before host endpoints, whose chains look up its sets.
     pub(super) fn compile_network(&mut self, store: &PolicyStore, work: &mut Work) {
         if work.network == NetworkWork::None {
             return;
@@ -41,7 +48,7 @@ impl Model {
         let hosts: Vec<Cidr> = store.node_addresses().map(Cidr::host).collect();
         let services: Vec<Cidr> = store.service_prefixes().collect();
         let network = Network { pools: &pools, hosts: &hosts, services: &services };
-        let NetworkChains { chains, sets } = match is_refused {
+        let NetworkChains { chains, sets, tunnels } = match is_refused {
             true => NetworkChains::default(),
             false => network_chains(&network, &self.settings),
         };
@@ -54,5 +61,9 @@ impl Model {
         let gone = gone.filter(|name| written.iter().all(|(kept, _)| kept != name));
         work.edits.chains.extend(gone.map(|name| ChainEdit::Rewrite(Chain { name, base: None, rules: Vec::new() })));
         self.network.chains = written;
+        if self.network.tunnels != tunnels {
+            self.network.tunnels = tunnels;
+            work.hosts = HostWork::Due;
+        }
     }
 }

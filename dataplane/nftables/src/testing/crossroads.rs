@@ -35,6 +35,12 @@ impl Road {
     /// From one pod to the other.
     pub(crate) const BETWEEN_PODS: Self = Self { from: Place::Pod, to: Place::Pod };
 
+    /// From the world to the router itself.
+    pub(crate) const TO_HOST: Self = Self { from: Place::Outside, to: Place::Host };
+
+    /// From the router itself to the world.
+    pub(crate) const FROM_HOST: Self = Self { from: Place::Host, to: Place::Outside };
+
     /// Every way that leads somewhere else.
     pub(crate) const ALL: [Self; 8] = [
         Self::BETWEEN_PODS,
@@ -42,9 +48,9 @@ impl Road {
         Self { from: Place::Pod, to: Place::Host },
         Self { from: Place::Outside, to: Place::Pod },
         Self { from: Place::Outside, to: Place::Outside },
-        Self { from: Place::Outside, to: Place::Host },
+        Self::TO_HOST,
         Self { from: Place::Host, to: Place::Pod },
-        Self { from: Place::Host, to: Place::Outside },
+        Self::FROM_HOST,
     ];
 
     /// By which interfaces of the router.
@@ -98,7 +104,7 @@ table inet probe {
 }";
 
 /// Sockets that send packets as they are, IPv4 and IPv6.
-type Sockets = [OwnedFd; 2];
+pub(crate) type Sockets = [OwnedFd; 2];
 
 /// A router with pods on cali0 and cali1, and the world on eth0 and eth1.
 pub(crate) struct Crossroads {
@@ -173,7 +179,7 @@ impl Crossroads {
 }
 
 /// What the kernel refuses where it is made is told to its maker.
-fn send([v4, v6]: &Sockets, to: IpAddr, bytes: &[u8]) {
+pub(crate) fn send([v4, v6]: &Sockets, to: IpAddr, bytes: &[u8]) {
     let none = MsgFlags::empty();
     let sent = match to {
         IpAddr::V4(dst) => sendto(v4.as_raw_fd(), bytes, &SockaddrIn::from(SocketAddrV4::new(dst, 0)), none),
@@ -185,7 +191,8 @@ fn send([v4, v6]: &Sockets, to: IpAddr, bytes: &[u8]) {
     }
 }
 
-fn sockets(device: &str) -> Sockets {
+/// Sockets that send by a device of this namespace.
+pub(crate) fn sockets(device: &str) -> Sockets {
     [AddressFamily::Inet, AddressFamily::Inet6].map(|family| {
         let socket = socket(family, SockType::Raw, SockFlag::empty(), SockProtocol::Raw).expect("a raw socket");
         setsockopt(&socket, BindToDevice, &device.into()).expect("the device is there");

@@ -260,7 +260,7 @@ fn raw(family: AddressFamily) -> OwnedFd {
 }
 
 /// A packet from its IP header on.
-pub(super) fn bytes(packet: &Packet, shape: Shape) -> Vec<u8> {
+pub(crate) fn bytes(packet: &Packet, shape: Shape) -> Vec<u8> {
     let body = body(packet);
     let protocol = packet.protocol().number();
     match (packet.src(), packet.dst()) {

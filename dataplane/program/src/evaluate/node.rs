@@ -12,10 +12,9 @@ use smol_str::SmolStr;
 
 use super::host::{Early, HostStep, HostView, Passage, Tracking, Walk, Way};
 use super::tracking::FirstPacket;
+use super::tunnel::Tunnel;
 use super::{Decision, EndpointToHost, Verdict, evaluate_endpoint};
-use crate::{
-    Direction, Failsafes, HostEndpoint, Packet, PolicyStore, ProgramKind, Transport, TunnelMode, WorkloadEndpoint,
-};
+use crate::{Direction, Failsafes, HostEndpoint, Packet, PolicyStore, ProgramKind, Transport, WorkloadEndpoint};
 
 /// Who has which interface of a node.
 pub trait Interfaces<'a> {
@@ -99,6 +98,9 @@ pub enum Guard {
     ForeignIpip,
     /// VXLAN for this host from somewhere that is no host of the cluster.
     ForeignVxlan,
+    /// IP in IP or VXLAN that this host gets from a host of the cluster (ingress) or
+    /// sends to one (egress): passes whatever normal policy of host endpoints says.
+    ClusterTunnel(Direction),
     /// A forwarded packet to a service's address that no service proxy has translated.
     ServiceLoop,
     /// Neighbour discovery from a workload to its host: passes whatever policy says.
@@ -109,7 +111,7 @@ pub enum Guard {
 
 impl Guard {
     /// Every guard.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::SpoofedSource,
         Self::NoEndpoint(Direction::Egress),
         Self::NoEndpoint(Direction::Ingress),
@@ -119,6 +121,8 @@ impl Guard {
         Self::Vxlan,
         Self::ForeignIpip,
         Self::ForeignVxlan,
+        Self::ClusterTunnel(Direction::Egress),
+        Self::ClusterTunnel(Direction::Ingress),
         Self::ServiceLoop,
         Self::NeighbourDiscovery,
         Self::HostToWorkload,
@@ -128,7 +132,7 @@ impl Guard {
     #[must_use]
     pub const fn verdict(self) -> Verdict {
         match self {
-            Self::NeighbourDiscovery | Self::HostToWorkload => Verdict::Allow,
+            Self::ClusterTunnel(_) | Self::NeighbourDiscovery | Self::HostToWorkload => Verdict::Allow,
             Self::SpoofedSource
             | Self::NoEndpoint(_)
             | Self::Invalid(_)
@@ -241,11 +245,22 @@ impl<'a> NodeWalk<'a, '_> {
                 let early = self.host.early(from, original)?;
                 self.take_host_steps();
                 let packet = self.later(passage);
-                self.foreign_tunnel(packet)?;
+                let tunnel = self.tunnel(packet);
+                if let Some(tunnel) = tunnel
+                    && !self.is_host(packet.src())
+                {
+                    return self.guard(match tunnel {
+                        Tunnel::Ipip => Guard::ForeignIpip,
+                        Tunnel::Vxlan => Guard::ForeignVxlan,
+                    });
+                }
                 if self.is_workload(from) {
                     return self.workload_to_host(from, packet);
                 }
                 if early == Early::Open {
+                    if tunnel.is_some() {
+                        return self.guard(Guard::ClusterTunnel(Direction::Ingress));
+                    }
                     self.host.at(from, ProgramKind::Normal, Direction::Ingress, packet)?;
                 }
             }
@@ -256,6 +271,11 @@ impl<'a> NodeWalk<'a, '_> {
                     return self.guard(Guard::HostToWorkload);
                 }
                 if early == Early::Open {
+                    // What DNAT sends elsewhere is judged where it leaves.
+                    let is_tunnel = passage.translated.is_none() && self.tunnel(original).is_some();
+                    if is_tunnel && self.is_host(original.dst()) {
+                        return self.guard(Guard::ClusterTunnel(Direction::Egress));
+                    }
                     self.host.at(to, ProgramKind::Normal, Direction::Egress, self.later(passage))?;
                 }
             }
@@ -312,27 +332,23 @@ impl<'a> NodeWalk<'a, '_> {
 
     /// The guard that refuses a packet for what it holds.
     fn refuses(&self, packet: &Packet) -> Option<Guard> {
-        let Guards { ipip, vxlan, .. } = *self.node.guards;
-        let kinds = [(Guard::Ipip, ipip, self.is_ipip(packet)), (Guard::Vxlan, vxlan, self.is_vxlan(packet))];
-        kinds.into_iter().find(|(_, what, is)| *is && *what == Guarded::Refused).map(|(guard, ..)| guard)
+        let Guards { ipip, vxlan, vxlan_port, .. } = *self.node.guards;
+        let (guard, what) = match Tunnel::of(packet, vxlan_port)? {
+            Tunnel::Ipip => (Guard::Ipip, ipip),
+            Tunnel::Vxlan => (Guard::Vxlan, vxlan),
+        };
+        (what == Guarded::Refused).then_some(guard)
     }
 
-    fn foreign_tunnel(&mut self, packet: &Packet) -> Option<()> {
-        let store = self.node.store;
-        let family = packet.family();
-        let mut pools = store.pools().map(|(_, pool)| pool).filter(|pool| pool.cidr.family() == family);
-        let guard = if self.is_ipip(packet) && pools.any(|pool| pool.ipip != TunnelMode::Never) {
-            // IP in IP is for IPv4 only.
-            (family == Family::V4).then_some(Guard::ForeignIpip)
-        } else if self.is_vxlan(packet) && pools.any(|pool| pool.vxlan != TunnelMode::Never) {
-            Some(Guard::ForeignVxlan)
-        } else {
-            None
-        };
-        match guard {
-            Some(guard) if store.node_addresses().all(|address| address != packet.src()) => self.guard(guard),
-            Some(_) | None => Some(()),
-        }
+    /// The kind of tunnel that a packet is of, if hosts of the cluster speak so.
+    fn tunnel(&self, packet: &Packet) -> Option<Tunnel> {
+        let tunnel = Tunnel::of(packet, self.node.guards.vxlan_port)?;
+        tunnel.is_used(packet.family(), self.node.store).then_some(tunnel)
+    }
+
+    /// Whether a host of the cluster has the address.
+    fn is_host(&self, address: IpAddr) -> bool {
+        self.node.store.node_addresses().any(|known| known == address)
     }
 
     fn workload(&mut self, interface: &str, direction: Direction, packet: &Packet) -> Option<()> {
@@ -363,15 +379,6 @@ impl<'a> NodeWalk<'a, '_> {
 
     fn is_workload(&self, interface: &str) -> bool {
         self.host.view.is_workload(interface)
-    }
-
-    fn is_ipip(&self, packet: &Packet) -> bool {
-        packet.protocol() == Protocol::IPIP
-    }
-
-    fn is_vxlan(&self, packet: &Packet) -> bool {
-        let to_port = matches!(packet.transport(), Transport::Ports { dst, .. } if dst == self.node.guards.vxlan_port);
-        to_port && packet.protocol() == Protocol::UDP
     }
 }
 

@@ -23,8 +23,9 @@ const REQUESTS: [u8; 4] = [8, 13, 15, 17];
 const REQUESTS_V6: [u8; 2] = [128, 139];
 
 /// The messages of ICMPv6 that are left alone: of listeners, routers and
-/// neighbours (`noct_valid_new` in `nf_conntrack_proto_icmpv6.c`).
-const LEFT_ALONE_V6: [u8; 8] = [130, 131, 132, 133, 134, 135, 136, 143];
+/// neighbours (`noct_valid_new` in `nf_conntrack_proto_icmpv6.c`). Kernels that do not
+/// know the last three, the discovery of multicast routers (RFC 4286), find them invalid.
+const LEFT_ALONE_V6: [u8; 11] = [130, 131, 132, 133, 134, 135, 136, 143, 151, 152, 153];
 
 impl FirstPacket {
     /// What a packet is taken for, if its header is whole and a TCP segment bears SYN alone.

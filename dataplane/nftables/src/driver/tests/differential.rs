@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::net::IpAddr;
 
 use caracal_net::Protocol;
-use caracal_program::{Packet, Transport};
+use caracal_program::{Packet, PolicyStore, Transport, Way};
 use caracal_proto::felix;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
@@ -111,11 +112,31 @@ fn a_probe(runner: &mut TestRunner, world: &World) -> Probe {
     let shape = if rng.random_bool(0.1) { Shape::Options } else { Shape::Plain };
     let road = if rng.random_bool(0.3) { Road::BETWEEN_PODS } else { Road::ALL[rng.random_range(0..Road::ALL.len())] };
     let tunnelled = rng.random_bool(0.05);
-    let ipip = rng.random_bool(0.5);
+    let [ipip, outwards, of_hosts] = [0.5, 0.5, 0.5].map(|often| rng.random_bool(often));
     let any = || packet().prop_filter("goes through a router", routed).new_tree(runner).expect("a packet").current();
     let packet = aimed.unwrap_or_else(any);
-    let packet = if tunnelled { tunnel(&packet, ipip) } else { packet };
-    Probe { packet, shape, road }
+    if !tunnelled {
+        return Probe { packet, shape, road };
+    }
+    let packet = tunnel(&packet, ipip);
+    let host = world.store.node_addresses().find(|host| host.is_ipv4() == packet.src().is_ipv4());
+    match host.filter(|_| of_hosts) {
+        None => Probe { packet, shape, road },
+        Some(host) if outwards => Probe { packet: between(packet.src(), host, &packet), shape, road: Road::FROM_HOST },
+        Some(host) => Probe { packet: between(host, packet.dst(), &packet), shape, road: Road::TO_HOST },
+    }
+}
+
+/// Whether the normal program of a host endpoint judges packets to or from this
+/// host on a way. Each of its ends counts, and so do its rules.
+fn has_program(store: &PolicyStore, way: Way<'_>) -> bool {
+    let is_workload = |name: &str| Settings::default().is_workload(name);
+    match way {
+        Way::ToHost { from: name } | Way::FromHost { to: name } if !is_workload(name) => {
+            store.host_on(name).or(store.host_on_others()).is_some()
+        }
+        Way::ToHost { .. } | Way::FromHost { .. } | Way::Through { .. } => false,
+    }
 }
 
 /// A packet between the same ends that holds another.
@@ -125,6 +146,11 @@ fn tunnel(packet: &Packet, ipip: bool) -> Packet {
         false => (Protocol::UDP, Transport::Ports { src: 40000, dst: Settings::default().vxlan_port }),
     };
     Packet::new(packet.src(), packet.dst(), protocol, transport).expect("one family")
+}
+
+/// The same packet between other ends.
+fn between(src: IpAddr, dst: IpAddr, packet: &Packet) -> Packet {
+    Packet::new(src, dst, packet.protocol(), packet.transport()).expect("one family")
 }
 
 /// A program and a packet about which kernel and evaluator disagree.
@@ -146,6 +172,8 @@ struct Search {
     ways: BTreeMap<String, [usize; 2]>,
     /// Packets that were refused by something beside policy.
     guards: BTreeMap<&'static str, usize>,
+    /// Tunnelled packets that passed a host endpoint without a rule of its program, by their way.
+    tunnelled: BTreeMap<String, usize>,
 }
 
 /// What refuses packets beside policy, by its comment.
@@ -160,8 +188,8 @@ const GUARDS: [&str; 6] = [
 
 impl Search {
     fn new(wrong: Wrong) -> Self {
-        let (ways, guards) = (BTreeMap::new(), BTreeMap::new());
-        Self { lab: Lab::new(), wrong, allowed: 0, denied: 0, ruled: 0, ways, guards }
+        let (ways, guards, tunnelled) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { lab: Lab::new(), wrong, allowed: 0, denied: 0, ruled: 0, ways, guards, tunnelled }
     }
 
     fn program(&mut self, told: &[Told]) -> World {
@@ -183,6 +211,9 @@ impl Search {
                     Ok(fate) => {
                         *(if fate.passes { &mut self.allowed } else { &mut self.denied }) += 1;
                         let way = format!("{:?}", probe.road.way());
+                        if fate.passes && fate.counted.is_empty() && has_program(&world.store, probe.road.way()) {
+                            *self.tunnelled.entry(way.clone()).or_default() += 1;
+                        }
                         let [passed, refused] = self.ways.entry(way).or_default();
                         *(if fate.passes { passed } else { refused }) += 1;
                         for guard in
@@ -250,13 +281,15 @@ fn kernel_and_evaluator_agree_on_verdict_and_rule() {
     if let Err(found) = search.run(pairs, seed) {
         panic!("CARACAL_DIFFERENTIAL_SEED={seed}\n{}", found.report());
     }
-    let Search { allowed, denied, ruled, ways, guards, .. } = search;
-    let figures = format!("seed {seed}: {ways:?} {guards:?}");
+    let Search { allowed, denied, ruled, ways, guards, tunnelled, .. } = search;
+    let figures = format!("seed {seed}: {ways:?} {guards:?} tunnelled {tunnelled:?}");
     writeln!(std::io::stderr(), "{figures}").expect("standard error is open");
     let both = ways.values().filter(|[passed, refused]| *passed > 0 && *refused > 0).count();
     // What this host sends to its own workloads is never refused.
     assert!(ways.len() == Road::ALL.len() && both >= Road::ALL.len() - 1, "{figures}");
     assert!(pairs < PAIRS || guards.len() == GUARDS.len(), "{figures}");
+    // In and out, past the programs of host endpoints.
+    assert!(pairs < PAIRS || tunnelled.len() == 2, "{figures}");
     // What would prove little: packets of one verdict, or that no rule meets.
     assert!(allowed > pairs / 10 && denied > pairs / 10 && ruled > pairs / 3, "{allowed} {denied} {ruled} of {pairs}");
 }

@@ -4,7 +4,8 @@
 use caracal_net::{Cidr, Family};
 use caracal_program::IpPool;
 
-use super::{nat_outgoing, service_loops, tunnels};
+use super::tunnels::{self, Tunnel};
+use super::{nat_outgoing, service_loops};
 use crate::ir::{Chain, Element, Name, Set, SetKind, SetSpec};
 use crate::lists;
 use crate::settings::{Ipv6, Settings};
@@ -26,6 +27,8 @@ pub(crate) struct NetworkChains {
     pub(crate) chains: Vec<Chain>,
     /// The sets that they look up.
     pub(crate) sets: Vec<Set>,
+    /// The tunnels by which hosts of the cluster speak.
+    pub(crate) tunnels: Vec<Tunnel>,
 }
 
 /// Lowers the network.

@@ -6,15 +6,39 @@ use caracal_program::TunnelMode;
 
 use super::chain;
 use super::network::{Network, NetworkChains, families};
-use crate::ir::{Hook, Match, Op, Rule, Side, Statement, Verdict};
+use crate::ir::{Hook, Match, Name, Op, Rule, Side, Statement, Verdict};
 use crate::names;
 use crate::settings::Settings;
 
 /// Before everything else that judges packets to this host, as in Felix.
 const PRIORITY: Priority = Priority(-2);
 
+/// A kind of tunnel by which hosts of the cluster speak, in one family.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Tunnel {
+    family: Family,
+    /// What tells its packets.
+    packets: Rule,
+    /// The set of the cluster's hosts, if one has an address of the family.
+    hosts: Option<Name>,
+    /// Why others are refused.
+    refusal: &'static str,
+}
+
+impl Tunnel {
+    /// Lets its packets pass whose source, or whose destination, is a host of the cluster.
+    pub(crate) fn of_hosts(&self, side: Side) -> Option<Rule> {
+        let hosts = Match::AddrIn(side, Op::Is, self.family, self.hosts.clone()?);
+        Some(self.packets.clone().when(hosts).verdict(Verdict::Accept))
+    }
+
+    fn of_others(&self) -> Rule {
+        let others = self.packets.clone().when(Match::Family(self.family));
+        others.then(Statement::Counter).verdict(Verdict::Drop).comment(names::comment(self.refusal))
+    }
+}
+
 pub(super) fn add(network: &Network<'_>, settings: &Settings, out: &mut NetworkChains) {
-    let mut rules = Vec::new();
     for family in families(settings) {
         let pools = || network.pools.iter().filter(|pool| pool.cidr.family() == *family);
         // IP in IP is for IPv4 only.
@@ -24,26 +48,20 @@ pub(super) fn add(network: &Network<'_>, settings: &Settings, out: &mut NetworkC
             continue;
         }
         let hosts = out.nets(names::tunnel_hosts(*family), *family, network.hosts.iter().copied());
+        let tunnel = |packets, refusal| Tunnel { family: *family, packets, hosts: hosts.clone(), refusal };
         if ipip {
-            let rule = Rule::new().when(Match::Protocol(Op::Is, Protocol::IPIP));
-            rules.extend(only_from(hosts.as_ref(), *family, &rule, "IP in IP from no host of the cluster"));
+            let packets = Rule::new().when(Match::Protocol(Op::Is, Protocol::IPIP));
+            out.tunnels.push(tunnel(packets, "IP in IP from no host of the cluster"));
         }
         if vxlan {
             let port = Match::Port(Side::Dst, Op::Is, PortRange::single(settings.vxlan_port));
-            let rule = Rule::new().when(Match::Protocol(Op::Is, Protocol::UDP)).when(port);
-            rules.extend(only_from(hosts.as_ref(), *family, &rule, "VXLAN from no host of the cluster"));
+            let packets = Rule::new().when(Match::Protocol(Op::Is, Protocol::UDP)).when(port);
+            out.tunnels.push(tunnel(packets, "VXLAN from no host of the cluster"));
         }
     }
-    if !rules.is_empty() {
-        out.chains.push(chain(names::tunnels(), Hook::Input, PRIORITY, rules));
+    if !out.tunnels.is_empty() {
+        let rules =
+            out.tunnels.iter().flat_map(|tunnel| tunnel.of_hosts(Side::Src).into_iter().chain([tunnel.of_others()]));
+        out.chains.push(chain(names::tunnels(), Hook::Input, PRIORITY, rules.collect()));
     }
-}
-
-fn only_from(hosts: Option<&crate::ir::Name>, family: Family, tunnelled: &Rule, why: &str) -> Vec<Rule> {
-    let from_host = hosts.map(|set| {
-        let from = Match::AddrIn(Side::Src, Op::Is, family, set.clone());
-        tunnelled.clone().when(from).verdict(Verdict::Accept)
-    });
-    let others = tunnelled.clone().when(Match::Family(family)).then(Statement::Counter).verdict(Verdict::Drop);
-    from_host.into_iter().chain([others.comment(names::comment(why))]).collect()
 }

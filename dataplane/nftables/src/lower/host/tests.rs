@@ -54,6 +54,32 @@ fn an_endpoint_of_every_kind() {
 }
 
 #[test]
+fn tunnels_of_the_cluster_pass_first() {
+    let mut world = World::default();
+    world.pool("10.0.0.0/8", "ipip vxlan").pool("fd00::/8", "vxlan").node("a", "192.0.2.1/24", "2001:db8::1");
+    world.host("all", "*", &[], [&[]; 4], &[]);
+    let rules = |text: &str, chain: &str| -> Vec<String> {
+        let chain = text.split("\n\n").find(|object| object.contains(&format!("chain {chain} ")));
+        let rules = chain.expect("the chain is there").lines().map(str::trim);
+        rules.filter(|rule| rule.contains("@tunnel-hosts")).map(str::to_owned).collect()
+    };
+    let mut settings = Settings::default();
+    settings.vxlan_port = 8472;
+    let text = text(&mut world, &settings);
+    for (point, side) in [(HostPoint::Input, "saddr"), (HostPoint::Output, "daddr")] {
+        let wanted = [
+            format!("meta l4proto 4 ip {side} @tunnel-hosts4 accept"),
+            format!("meta l4proto udp th dport 8472 ip {side} @tunnel-hosts4 accept"),
+            format!("meta l4proto udp th dport 8472 ip6 {side} @tunnel-hosts6 accept"),
+        ];
+        assert_eq!(rules(&text, &names::host(point)), wanted, "{text}");
+    }
+    for point in [HostPoint::ForwardIngress, HostPoint::ForwardEgress, HostPoint::Translated] {
+        assert_eq!(rules(&text, &names::host(point)), [""; 0], "{text}");
+    }
+}
+
+#[test]
 fn where_the_kernel_cannot_answer_a_packet_is_dropped() {
     let mut world = World::default();
     world.host("named", "eth0", &[], [P, P, P, P], &[]);

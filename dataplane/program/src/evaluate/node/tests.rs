@@ -20,6 +20,7 @@ const HOST: &str =
 const FROM_POD: Way<'static> = Way::Through { from: "cali0", to: "eth0" };
 const TO_OWN_HOST: Way<'static> = Way::ToHost { from: "cali0" };
 const IN: Way<'static> = Way::ToHost { from: "eth0" };
+const OUT: Way<'static> = Way::FromHost { to: "eth0" };
 
 /// What had a say, in words.
 fn judged(messages: &[&str], guards: &Guards, way: Way<'_>, text: &str) -> Vec<String> {
@@ -83,9 +84,9 @@ fn what_is_asked_beside_policy() {
         (TO_OWN_HOST, "10.65.0.2 > 192.0.2.1 4", &["ForeignIpip"]),
         (FROM_POD, "10.65.0.2 > 8.8.8.8 udp 1 > 4789", &["Vxlan"]),
         (TO_OWN_HOST, "10.65.0.2 > 192.0.2.1 udp 1 > 4789", &["ForeignVxlan"]),
-        (IN, "192.0.2.7 > 192.0.2.1 udp 1 > 4789", &[]),
+        (IN, "192.0.2.7 > 192.0.2.1 udp 1 > 4789", &["ClusterTunnel(Ingress)"]),
         (IN, "192.0.2.8 > 192.0.2.1 udp 1 > 4789", &["ForeignVxlan"]),
-        (IN, "192.0.2.7 > 192.0.2.1 4", &[]),
+        (IN, "192.0.2.7 > 192.0.2.1 4", &["ClusterTunnel(Ingress)"]),
         (IN, "192.0.2.8 > 192.0.2.1 4", &["ForeignIpip"]),
         (IN, "2001:db8::8 > 2001:db8::1 udp 1 > 4789", &[]),
         // Ways between them.
@@ -126,12 +127,24 @@ fn guards_that_are_set_otherwise() {
         assert_eq!(judged(CLUSTER, &open, way, text), wanted, "{way:?} {text}");
     }
     let with_host = [CLUSTER, &[HOST]].concat();
+    let (sends, gets) = (["ClusterTunnel(Egress)"].as_slice(), ["ClusterTunnel(Ingress)"].as_slice());
     let forwarded = ["cali0 egress Allow", "host egress Allow"].as_slice();
     for (guards, way, text, wanted) in [
         (Guards::default(), IN, "8.8.8.8 > 192.0.2.1 icmp 8/0", &["host ingress Allow"][..]),
         (Guards::default(), IN, "8.8.8.8 > 192.0.2.1 icmp 0/0", &["host ingress Deny"]),
         (open.clone(), IN, "8.8.8.8 > 192.0.2.1 icmp 0/0", &["host ingress Allow"]),
         (Guards::default(), FROM_POD, "10.65.0.2 > 8.8.8.8 icmp 8/0", forwarded),
+        (Guards::default(), OUT, "192.0.2.1 > 192.0.2.7 4", sends),
+        (Guards::default(), OUT, "192.0.2.1 > 192.0.2.8 4", &["host egress Allow"]),
+        (Guards::default(), OUT, "192.0.2.1 > 192.0.2.7 udp 1 > 4789", sends),
+        (open.clone(), OUT, "192.0.2.1 > 192.0.2.7 udp 1 > 4789", &["host egress Allow"]),
+        (open.clone(), IN, "192.0.2.7 > 192.0.2.1 udp 1 > 8472", gets),
+        (
+            Guards::default(),
+            Way::Through { from: "eth0", to: "eth1" },
+            "192.0.2.7 > 192.0.2.1 4",
+            &["host ingress Allow"],
+        ),
     ] {
         assert_eq!(judged(&with_host, &guards, way, text), wanted, "{way:?} {text}");
     }
