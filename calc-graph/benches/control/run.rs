@@ -1,4 +1,4 @@
-//! A workload under the clock and the counting allocator.
+//! A workload under the clock.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use caracal_calc_graph::{CalcGraph, Delta, Locality, Settings};
 use caracal_model::Event;
 
-use crate::ALLOCATOR;
 use crate::clock::processor_time;
 use crate::wire::Wire;
 use crate::workloads::{CONFIGURATION, HERE, Step, Workload};
@@ -17,13 +16,13 @@ pub(crate) const BATCH: usize = 64;
 
 pub(crate) struct Run {
     workload: Workload,
-    graph: CalcGraph,
+    pub(crate) graph: CalcGraph,
     wire: Wire,
     batch: Vec<Event>,
     /// Time of day and processor time since the last sample.
     pending: [Duration; 2],
     measured: bool,
-    figures: Figures,
+    pub(crate) figures: Figures,
 }
 
 /// What a run measured.
@@ -32,18 +31,14 @@ pub(crate) struct Figures {
     pub(crate) spent: Duration,
     pub(crate) messages: usize,
     pub(crate) ip_sets: usize,
-    pub(crate) policies: usize,
-    pub(crate) live_bytes: usize,
-    pub(crate) peak_bytes: usize,
     /// By kind, in the order of time.
     pub(crate) samples: BTreeMap<&'static str, Vec<Duration>>,
 }
 
 impl Run {
-    /// Does a workload.
-    pub(crate) fn of(workload: Workload) -> Figures {
-        let batch = Vec::with_capacity(BATCH);
-        let before = ALLOCATOR.allocated();
+    /// Does a workload; of what it made, the graph and the figures are left. The
+    /// room for the events that wait is the caller's.
+    pub(crate) fn of(workload: Workload, batch: Vec<Event>) -> Self {
         let mut run = Self {
             workload,
             graph: CalcGraph::new(Locality::Node(HERE.into()), Settings::default()),
@@ -56,15 +51,7 @@ impl Run {
         workload.steps(&mut |step| run.step(step));
         run.feed();
         run.wire = Wire::default();
-        let mut figures = std::mem::take(&mut run.figures);
-        let kept: usize = figures.samples.values().map(|samples| samples.capacity() * size_of::<Duration>()).sum();
-        figures.live_bytes = ALLOCATOR.allocated().saturating_sub(before + kept);
-        figures.peak_bytes = ALLOCATOR.max_allocated().saturating_sub(before);
-        figures.policies = run.graph.active_policies().len();
-        for samples in figures.samples.values_mut() {
-            samples.sort_unstable();
-        }
-        figures
+        run
     }
 
     fn step(&mut self, step: Step) {
