@@ -52,6 +52,32 @@ struct CodedValues {
     codes: [u8; CODED],
 }
 
+impl CodedValues {
+    /// The code of a value, given now if the key has had few values so far.
+    fn code_of(&mut self, texts: &mut Vec<u32>, arena: &mut KeyArena, value: &str) -> Option<u8> {
+        let Self { count, marks, codes } = self;
+        let given = usize::from(*count);
+        let mark = (hash_of(value.as_bytes()) >> 56) as u8;
+        let same = |code: u8| *arena.get(texts[usize::from(code)]) == *value.as_bytes();
+        // All at once, without a branch for each.
+        let alike = marks.iter().fold(0u8, |alike, other| alike >> 1 | u8::from(*other == mark) << (CODED - 1));
+        if alike != 0 {
+            let mut codes = (0..given).filter(|at| alike >> at & 1 == 1).map(|at| codes[at]);
+            if let Some(code) = codes.find(|code| same(*code)) {
+                return Some(code);
+            }
+        }
+        if given == CODED || texts.len() == CODES {
+            return None;
+        }
+        let code = u8::try_from(texts.len()).expect("codes fit in a byte");
+        (marks[given], codes[given]) = (mark, code);
+        *count += 1;
+        texts.push(arena.push(value.as_bytes()));
+        Some(code)
+    }
+}
+
 #[derive(Debug)]
 struct LabelSet {
     shape: ShapeIx,
@@ -65,6 +91,8 @@ struct LabelSet {
 pub(crate) struct LabelStore {
     keys: Interner<Box<str>>,
     shapes: Slots<Shape>,
+    /// The shape of the set acquired last: most sets come among others of theirs.
+    last_shape: Option<ShapeIx>,
     shape_table: IdTable,
     sets: Slots<LabelSet>,
     set_table: IdTable,
@@ -75,12 +103,22 @@ pub(crate) struct LabelStore {
 impl LabelStore {
     /// Takes a reference to the set of these labels.
     pub(crate) fn acquire(&mut self, labels: &Labels) -> LabelsIx {
-        let pairs: SmallVec<[(&str, &str); 24]> = labels.iter().collect();
-        let shape = self.shape_of(&pairs);
+        let mut pairs: SmallVec<[(&str, &str); 24]> = SmallVec::new();
+        let mut rest = self.last_shape.map(|at| &*self.shapes[at.0].text);
+        for (key, value) in labels.iter() {
+            rest = rest.and_then(|rest| strip_key(rest, key));
+            pairs.push((key, value));
+        }
+        let shape = match (self.last_shape, rest) {
+            (Some(shape), Some([])) => shape,
+            _ => self.shape_of(&pairs),
+        };
+        self.last_shape = Some(shape);
         let mut bytes = std::mem::take(&mut self.scratch);
         bytes.clear();
-        for (key, (_, value)) in pairs.into_iter().enumerate() {
-            match self.code_of(shape, key, value) {
+        let Shape { coded, values: texts, .. } = &mut self.shapes[shape.0];
+        for (coded, (_, value)) in coded.iter_mut().zip(pairs) {
+            match coded.code_of(texts, &mut self.values, value) {
                 Some(code) => bytes.push(code),
                 None => push_value(&mut bytes, value),
             }
@@ -110,28 +148,6 @@ impl LabelStore {
         LabelsIx(at)
     }
 
-    /// The code of a value, given now if the key has had few values so far.
-    fn code_of(&mut self, shape: ShapeIx, key: usize, value: &str) -> Option<u8> {
-        let Shape { coded, values, .. } = &mut self.shapes[shape.0];
-        let CodedValues { count, marks, codes } = &mut coded[key];
-        let given = usize::from(*count);
-        let mark = (hash_of(value.as_bytes()) >> 56) as u8;
-        let same = |code: u8| *self.values.get(values[usize::from(code)]) == *value.as_bytes();
-        for (other, code) in marks[..given].iter().zip(&*codes) {
-            if *other == mark && same(*code) {
-                return Some(*code);
-            }
-        }
-        if given == CODED || values.len() == CODES {
-            return None;
-        }
-        let code = u8::try_from(values.len()).expect("codes fit in a byte");
-        (marks[given], codes[given]) = (mark, code);
-        *count += 1;
-        values.push(self.values.push(value.as_bytes()));
-        Some(code)
-    }
-
     pub(crate) fn retain(&mut self, labels: LabelsIx) {
         let refs = &mut self.sets[labels.0].refs;
         *refs = refs.checked_add(1).expect("a set has fewer than 2^32 references");
@@ -158,6 +174,7 @@ impl LabelStore {
 
     fn forget_shape(&mut self, at: ShapeIx) {
         let shape = self.shapes.remove(at.0);
+        self.last_shape = self.last_shape.filter(|last| *last != at);
         self.shape_table.remove(hash_of(&*shape.text), at.0);
         for value in shape.values {
             self.values.free(value);
@@ -250,6 +267,14 @@ impl LabelStore {
         self.shape_table.insert(hash, at, || shapes.iter().map(|(at, shape)| (at, hash_of(&*shape.text))));
         ShapeIx(at)
     }
+}
+
+/// What follows this key in a shape's text, if it is the next one.
+fn strip_key<'a>(mut text: &'a [u8], key: &str) -> Option<&'a [u8]> {
+    if text.is_empty() || varint::take(&mut text) != key.len() {
+        return None;
+    }
+    text.strip_prefix(key.as_bytes())
 }
 
 /// Writes a value that has no code.

@@ -63,12 +63,9 @@ fn read_len(text: &str) -> usize {
     text.bytes().rev().fold(0, |len, digit| len << DIGIT | usize::from(digit))
 }
 
-fn write_len(blob: &mut String, len: usize) {
+fn written_len(len: usize) -> [u8; LENGTH] {
     assert!(len >> (LENGTH * DIGIT) == 0, "a label is shorter than 256 MiB");
-    for place in 0..LENGTH {
-        let digit = (len >> (place * DIGIT)) & ((1 << DIGIT) - 1);
-        blob.push(char::from(u8::try_from(digit).expect("a digit has 7 bits")));
-    }
+    std::array::from_fn(|place| (len >> (place * DIGIT)) as u8 & ((1 << DIGIT) - 1))
 }
 
 impl<K: AsRef<str>, V: AsRef<str>> FromIterator<(K, V)> for Labels {
@@ -80,17 +77,18 @@ impl<K: AsRef<str>, V: AsRef<str>> FromIterator<(K, V)> for Labels {
             sorted.sort_by(|a, b| a.0.as_ref().cmp(b.0.as_ref()));
         }
         let size = sorted.iter().map(|(k, v)| 2 * LENGTH + k.as_ref().len() + v.as_ref().len()).sum();
-        let mut blob = String::with_capacity(size);
+        let mut blob = Vec::with_capacity(size);
         for (i, (key, value)) in sorted.iter().enumerate() {
             let (key, value) = (key.as_ref(), value.as_ref());
             if sorted.get(i + 1).is_some_and(|(next, _)| next.as_ref() == key) {
                 continue;
             }
-            write_len(&mut blob, key.len());
-            write_len(&mut blob, value.len());
-            blob.push_str(key);
-            blob.push_str(value);
+            blob.extend_from_slice(&written_len(key.len()));
+            blob.extend_from_slice(&written_len(value.len()));
+            blob.extend_from_slice(key.as_bytes());
+            blob.extend_from_slice(value.as_bytes());
         }
+        let blob = String::from_utf8(blob).expect("lengths, keys and values are text");
         Self { blob: blob.into() }
     }
 }

@@ -75,7 +75,9 @@ impl ClassSpace {
         let with_labels = self.parents.iter().filter_map(|(at, parent)| Some((ProfileIx(at as u32), parent.labels()?)));
         let parents: Vec<(ProfileIx, LabelsIx)> = with_labels.filter(|(_, labels)| is_relabelled(*labels)).collect();
         for (profile, labels) in &parents {
-            split.extend(self.heirs(*profile));
+            for heir in self.heirs(*profile) {
+                split.insert(heir);
+            }
             self.detach_parent(*profile, *labels);
         }
         for (labels, _) in &former {
