@@ -66,8 +66,12 @@ fn check(spec: &Spec) {
     let renumbered = RULES + 1;
     node.check("one rule more in front: the others get another comment", [policy_update(7, &rules)], 1 + renumbered);
     let pod = NewPod::new(0, spec);
-    node.check("a pod comes: its sets, two chains of one rule, two map entries", pod.comes(spec), POD_SETS + 6);
-    node.check("a pod goes: its sets, two map entries; its chains later", pod.goes(), POD_SETS + 2);
+    node.check(
+        "a pod comes: its sets, two chains of one rule, two map entries, its addresses",
+        pod.comes(spec),
+        POD_SETS + 8,
+    );
+    node.check("a pod goes: its sets, two map entries, its addresses; its chains later", pod.goes(), POD_SETS + 4);
     let receipt = node.driver.resync(&node.store, Sweep::Keep).expect("the kernel answers");
     assert_eq!(receipt.messages, 0, "what stands is right");
 }
