@@ -18,33 +18,49 @@ use crate::selector_table::SelectorParser;
 use crate::tiers::Tiers;
 use crate::{ActivePolicy, ActiveProfile, ScannedRule};
 
+/// Whose rules; they are unpacked one at a time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum RulesOf<'a> {
+    Policy(Packed<'a>),
+    /// `None` for a profile that does not exist or is not valid: nothing passes.
+    Profile(Option<Packed<'a>>),
+}
+
+impl RulesOf<'_> {
+    fn map<T>(self, mut one: impl FnMut(Rule) -> T) -> Rules<T> {
+        match self {
+            Self::Policy(packed) => packed.map_policy_rules(one),
+            Self::Profile(Some(packed)) => packed.map_rules(one),
+            Self::Profile(None) => {
+                let mut deny = || vec![one(Rule::any(Action::Deny))];
+                Rules { inbound: deny(), outbound: deny() }
+            }
+        }
+    }
+
+    fn scan(self, parser: &mut SelectorParser, sets: &IpSets) -> Rules<ScannedRule> {
+        let mut id = |request: SetRequest<'_>| -> SmolStr { sets.id(request) };
+        self.map(|rule| scan(rule, parser, &mut id))
+    }
+}
+
 /// Takes references to the sets that rules need.
 pub(crate) fn acquire_sets(
-    rules: Rules,
+    rules: RulesOf<'_>,
     parser: &mut SelectorParser,
     sets: &mut IpSets,
     space: &mut ClassSpace,
     labels: &mut LabelStore,
 ) -> Vec<SetIx> {
     let mut needed = Vec::new();
-    for rule in rules.inbound.into_iter().chain(rules.outbound) {
+    rules.map(|rule| {
         scan(rule, parser, &mut |request: SetRequest<'_>| {
             let (at, id) = sets.acquire(space, labels, request);
             needed.push(at);
             id
         });
-    }
+    });
     needed
-}
-
-/// The rules of a profile that does not exist or is not valid: nothing passes.
-pub(crate) fn deny_both_ways() -> Rules {
-    Rules { inbound: vec![Rule::any(Action::Deny)], outbound: vec![Rule::any(Action::Deny)] }
-}
-
-/// The rules of a profile that may not exist.
-pub(crate) fn profile_rules(held: Option<Packed<'_>>) -> Rules {
-    held.map_or_else(deny_both_ways, Packed::rules)
 }
 
 /// A policy as it is told. Its sets were acquired.
@@ -56,12 +72,12 @@ pub(crate) fn policy_message(
     sets: &IpSets,
 ) -> ActivePolicy {
     let held = &policies[at];
-    let Rules { inbound, outbound } = policies.rules(at);
+    let Rules { inbound, outbound } = RulesOf::Policy(policies.packed(at)).scan(parser, sets);
     ActivePolicy {
         tier: tiers.name(held.tier).clone(),
         selector: policies.selector_text(at).into(),
-        inbound_rules: scan_all(inbound, parser, sets),
-        outbound_rules: scan_all(outbound, parser, sets),
+        inbound_rules: inbound,
+        outbound_rules: outbound,
         untracked: held.placing.untracked,
         pre_dnat: held.placing.pre_dnat,
         perf_hints: policies.hints(at).to_vec(),
@@ -70,11 +86,6 @@ pub(crate) fn policy_message(
 
 /// A profile as it is told. Its sets were acquired.
 pub(crate) fn profile_message(held: Option<Packed<'_>>, parser: &mut SelectorParser, sets: &IpSets) -> ActiveProfile {
-    let Rules { inbound, outbound } = profile_rules(held);
-    ActiveProfile { inbound_rules: scan_all(inbound, parser, sets), outbound_rules: scan_all(outbound, parser, sets) }
-}
-
-fn scan_all(rules: Vec<Rule>, parser: &mut SelectorParser, sets: &IpSets) -> Vec<ScannedRule> {
-    let mut id = |request: SetRequest<'_>| -> SmolStr { sets.id(request) };
-    rules.into_iter().map(|rule| scan(rule, parser, &mut id)).collect()
+    let Rules { inbound, outbound } = RulesOf::Profile(held).scan(parser, sets);
+    ActiveProfile { inbound_rules: inbound, outbound_rules: outbound }
 }

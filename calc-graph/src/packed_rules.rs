@@ -29,11 +29,11 @@ pub(crate) struct Packed<'a> {
     pub(crate) texts: &'a [u8],
 }
 
-/// Rules in both directions.
+/// Rules in both directions, or what was made of each.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Rules {
-    pub(crate) inbound: Vec<Rule>,
-    pub(crate) outbound: Vec<Rule>,
+pub(crate) struct Rules<T = Rule> {
+    pub(crate) inbound: Vec<T>,
+    pub(crate) outbound: Vec<T>,
 }
 
 impl<'a> Packed<'a> {
@@ -49,9 +49,14 @@ impl<'a> Packed<'a> {
 
     /// The rules of a profile.
     pub(crate) fn rules(self) -> Rules {
+        self.map_rules(|rule| rule)
+    }
+
+    /// As [`rules`](Self::rules), of which only one is unpacked at a time.
+    pub(crate) fn map_rules<T>(self, one: impl FnMut(Rule) -> T) -> Rules<T> {
         match self.form.is_empty() {
-            true => Rules::default(),
-            false => Reader::new(self.form, self.texts).rules(),
+            true => Rules { inbound: Vec::new(), outbound: Vec::new() },
+            false => Reader::new(self.form, self.texts).rules(one),
         }
     }
 
@@ -62,9 +67,14 @@ impl<'a> Packed<'a> {
 
     /// The rules of a policy.
     pub(crate) fn policy_rules(self) -> Rules {
+        self.map_policy_rules(|rule| rule)
+    }
+
+    /// As [`policy_rules`](Self::policy_rules), of which only one is unpacked at a time.
+    pub(crate) fn map_policy_rules<T>(self, one: impl FnMut(Rule) -> T) -> Rules<T> {
         let mut reader = Reader::new(self.form, self.texts);
         reader.text();
-        reader.rules()
+        reader.rules(one)
     }
 }
 
@@ -383,8 +393,9 @@ impl<'a> Reader<'a> {
         (0..length).map(|_| one(self)).collect()
     }
 
-    fn rules(&mut self) -> Rules {
-        Rules { inbound: self.list(Self::rule), outbound: self.list(Self::rule) }
+    fn rules<T>(&mut self, mut one: impl FnMut(Rule) -> T) -> Rules<T> {
+        let mut next = |reader: &mut Self| one(reader.rule());
+        Rules { inbound: self.list(&mut next), outbound: self.list(&mut next) }
     }
 
     fn rule(&mut self) -> Rule {

@@ -416,9 +416,9 @@ impl Policies {
         &self.active[&at].key
     }
 
-    /// A policy's rules.
-    pub(crate) fn rules(&self, at: PolicyIx) -> Rules {
-        packed(&self.forms, &self.arena, &self.slots[at.0]).policy_rules()
+    /// A policy's selector and rules.
+    pub(crate) fn packed(&self, at: PolicyIx) -> Packed<'_> {
+        packed(&self.forms, &self.arena, &self.slots[at.0])
     }
 
     /// The policies with a selector; all are active if it matches anything.

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use caracal_model::Stamp;
 
 use crate::Delta;
-use crate::active_rules::{acquire_sets, policy_message, profile_message, profile_rules};
+use crate::active_rules::{RulesOf, acquire_sets, policy_message, profile_message};
 use crate::graph::CalcGraph;
 use crate::ids::PolicyIx;
 use crate::ip_sets::RemovedSets;
@@ -131,12 +131,12 @@ impl CalcGraph {
     /// Takes the sets that changed policies and profiles need, before any is given back.
     fn acquire_sets(&mut self, policies: &BTreeSet<PolicyIx>, profiles: &ListedProfiles) {
         for at in policies {
-            let rules = self.policies.rules(*at);
+            let rules = RulesOf::Policy(self.policies.packed(*at));
             let sets = acquire_sets(rules, &mut self.parser, &mut self.sets, &mut self.cluster.space, &mut self.labels);
             self.policies.set_sets(*at, sets);
         }
         for at in &profiles.updated {
-            let rules = profile_rules(self.profiles.rules(*at));
+            let rules = RulesOf::Profile(self.profiles.rules(*at));
             let sets = acquire_sets(rules, &mut self.parser, &mut self.sets, &mut self.cluster.space, &mut self.labels);
             self.profiles.set_sets(*at, sets);
         }
