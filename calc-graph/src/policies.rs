@@ -10,7 +10,7 @@
 //! local endpoint or parent of one has; as of the last flush, or of its arrival.
 
 use std::cmp::Ordering;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Index, IndexMut};
 
 use caracal_model::{Kind, Policy, PolicyKey};
@@ -86,6 +86,19 @@ struct Active {
     sets: Box<[SetIx]>,
 }
 
+/// What the message of a policy is made of.
+#[derive(Debug)]
+struct Told {
+    tier: SmolStr,
+    /// The canonical text.
+    selector: SmolStr,
+    form: Box<[u8]>,
+    texts: Box<[u8]>,
+    untracked: bool,
+    pre_dnat: bool,
+    hints: Box<[SmolStr]>,
+}
+
 /// What the selection of a flush found.
 #[derive(Debug, Default)]
 pub(crate) struct Selection {
@@ -109,6 +122,9 @@ pub(crate) struct Policies {
     pending: Selection,
     /// Keys that the receiver has and that no active policy has any more.
     gone: BTreeSet<PolicyKey>,
+    /// What the receiver has of the policies that changed or went since the last
+    /// flush: they may come back as they were.
+    told: BTreeMap<PolicyKey, Told>,
     /// References to sets of policies that are active no more.
     released: Vec<SetIx>,
     /// Policies by the label that their selector requires.
@@ -255,6 +271,7 @@ impl Policies {
         }
         if message && active {
             self.pending.updated.insert(at);
+            self.keep_told(at, &old, cx.tiers);
         }
         if pair != old.pair {
             if let Some(pair) = old.pair {
@@ -292,6 +309,7 @@ impl Policies {
     pub(crate) fn remove(&mut self, cx: PolicyContext<'_>, at: PolicyIx) {
         let key = self.key(at);
         let held = self.slots.remove(at.0);
+        self.keep_told(at, &held, cx.tiers);
         self.table.remove(hash_of(self.arena.get(held.key)), at.0);
         if let Some(pair) = held.pair {
             self.of_pair.remove(pair, at);
@@ -321,6 +339,41 @@ impl Policies {
             self.arena.free(at);
         }
         self.arena.compact(self.slots.iter_mut().flat_map(|held| [&mut held.key, &mut held.texts]));
+    }
+
+    /// Notes what the receiver has of a policy that is no more as it was held, if it has it.
+    fn keep_told(&mut self, at: PolicyIx, former: &HeldPolicy, tiers: &Tiers) {
+        if !former.told {
+            return;
+        }
+        let Packed { form, texts } = packed(&self.forms, &self.arena, former);
+        self.told.entry(self.active[&at].key.clone()).or_insert_with(|| {
+            let selector = former.selector().expect("what the receiver has was awake at the last flush");
+            Told {
+                tier: tiers.name(former.tier).clone(),
+                selector: self.selectors.text(selector).into(),
+                form: form.into(),
+                texts: texts.into(),
+                untracked: former.placing.untracked,
+                pre_dnat: former.placing.pre_dnat,
+                hints: self.hints.get(&at).cloned().unwrap_or_default(),
+            }
+        });
+    }
+
+    /// Whether the receiver has an active policy as it is, though it was another
+    /// one, or gone, since the last flush.
+    pub(crate) fn is_told_as_it_is(&self, at: PolicyIx, tiers: &Tiers) -> bool {
+        let Some(Told { tier, selector, form, texts, untracked, pre_dnat, hints }) = self.told.get(self.active_key(at))
+        else {
+            return false;
+        };
+        let held = &self.slots[at.0];
+        let (had, has) = (Packed { form, texts }, self.packed(at));
+        (tier, &**selector) == (tiers.name(held.tier), self.selector_text(at))
+            && (*untracked, *pre_dnat) == (held.placing.untracked, held.placing.pre_dnat)
+            && **hints == *self.hints(at)
+            && ((had.form, had.texts) == (has.form, has.texts) || had.policy_rules() == has.policy_rules())
     }
 
     /// Forgets what only active policies have.
@@ -518,6 +571,7 @@ impl Policies {
 
     /// The keys that the receiver has to forget, sorted.
     pub(crate) fn take_gone(&mut self) -> BTreeSet<PolicyKey> {
+        self.told.clear();
         std::mem::take(&mut self.gone)
     }
 

@@ -39,8 +39,6 @@ pub(crate) struct HeldProfile {
     locals: u32,
     /// Whether the receiver has it.
     told: bool,
-    /// Whether its rules changed since the receiver got them.
-    changed: bool,
     /// The labels of the namespace or service account that the receiver has.
     told_labels: Option<LabelsIx>,
 }
@@ -66,6 +64,9 @@ pub(crate) struct Profiles {
     sets: FxHashMap<ProfileIx, Box<[SetIx]>>,
     /// Profiles whose rules, or whether they are listed, changed.
     dirty: BTreeSet<ProfileIx>,
+    /// The rules that the receiver has of profiles whose rules changed since the
+    /// last flush, each with a reference: they may change back.
+    told_rules: FxHashMap<ProfileIx, Option<RulesIx>>,
     /// Profiles whose labels changed.
     relabelled: BTreeSet<ProfileIx>,
     /// References to sets of profiles that are listed no more.
@@ -117,7 +118,6 @@ impl Profiles {
             lists: 0,
             locals: 0,
             told: false,
-            changed: false,
             told_labels: None,
         });
         let slots = &self.slots;
@@ -139,10 +139,10 @@ impl Profiles {
             former
         });
         if former != Some(rules) {
-            profile.changed = true;
             if profile.locals > 0 {
                 self.dirty.insert(at);
             }
+            self.keep_told(at, former);
         }
         if let Some(former) = former {
             self.rules.release(former.0);
@@ -160,11 +160,24 @@ impl Profiles {
         let profile = &mut self.slots[at.0];
         let Some((kind, rules)) = profile.held.take() else { return };
         self.tally.remove(kind);
-        profile.changed = true;
         if profile.locals > 0 {
             self.dirty.insert(at);
         }
+        self.keep_told(at, Some(rules));
         self.rules.release(rules.0);
+    }
+
+    /// Notes the rules that the receiver has of a profile that had these.
+    fn keep_told(&mut self, at: ProfileIx, former: Option<RulesIx>) {
+        if !self.slots[at.0].told {
+            return;
+        }
+        self.told_rules.entry(at).or_insert_with(|| {
+            if let Some(RulesIx(rules)) = former {
+                self.rules.retain(rules);
+            }
+            former
+        });
     }
 
     /// How many there are of each kind.
@@ -213,10 +226,13 @@ impl Profiles {
     /// What changed about listed profiles since the last flush.
     pub(crate) fn list(&mut self) -> ListedProfiles {
         let mut listed = ListedProfiles::default();
+        let told_rules = std::mem::take(&mut self.told_rules);
         for at in std::mem::take(&mut self.dirty) {
             let profile = &mut self.slots[at.0];
             if profile.locals > 0 {
-                if profile.changed || !profile.told {
+                let rules = profile.held.map(|(_, rules)| rules);
+                let as_told = profile.told && told_rules.get(&at).is_none_or(|told| *told == rules);
+                if !as_told {
                     listed.updated.push(at);
                 }
             } else {
@@ -226,6 +242,9 @@ impl Profiles {
                 }
                 self.drop_if_unused(at);
             }
+        }
+        for RulesIx(rules) in told_rules.into_values().flatten() {
+            self.rules.release(rules);
         }
         listed.updated.sort_unstable_by_key(|at| &self.slots[at.0].name);
         listed.removed.sort_unstable();
@@ -252,8 +271,7 @@ impl Profiles {
     }
 
     pub(crate) fn set_told(&mut self, at: ProfileIx) {
-        let profile = &mut self.slots[at.0];
-        (profile.told, profile.changed) = (true, false);
+        self.slots[at.0].told = true;
     }
 
     /// Tells the service accounts and namespaces that changed.
@@ -313,7 +331,7 @@ impl Profiles {
 
     /// Forgets a profile that neither exists nor is named, if the receiver has forgotten it.
     pub(crate) fn drop_if_unused(&mut self, at: ProfileIx) {
-        let HeldProfile { name, held, lists, locals, told, changed: _, told_labels } = &self.slots[at.0];
+        let HeldProfile { name, held, lists, locals, told, told_labels } = &self.slots[at.0];
         let named = *lists > 0 || *locals > 0 || self.sets.contains_key(&at);
         if held.is_some() || named || *told || told_labels.is_some() {
             return;

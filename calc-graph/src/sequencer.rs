@@ -151,6 +151,10 @@ impl CalcGraph {
 
     fn tell_policies(&mut self, updated: &BTreeSet<PolicyIx>, sink: &mut dyn FnMut(Delta<'_>)) {
         for at in self.policies.by_key(updated.iter().copied()) {
+            if self.policies.is_told_as_it_is(at, &self.tiers) {
+                self.policies.set_told(at);
+                continue;
+            }
             let policy = policy_message(&self.policies, at, &self.tiers, &mut self.parser, &self.sets);
             self.policies.set_told(at);
             let key = self.policies.active_key(at);

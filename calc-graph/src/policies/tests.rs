@@ -66,8 +66,6 @@ struct World {
     held: BTreeMap<u8, Policy>,
     members: BTreeMap<u32, &'static str>,
     has: BTreeMap<PolicyKey, Policy>,
-    /// Keys of policies that were others, or gone, since the last flush: they may be told again as they were.
-    touched: BTreeSet<PolicyKey>,
 }
 
 impl World {
@@ -79,15 +77,12 @@ impl World {
                 assert_eq!(known.is_some(), self.held.contains_key(&name));
                 let cx = PolicyContext { space: &mut self.space, labels: &mut self.labels, tiers: &mut self.tiers };
                 self.policies.put(cx, Kind::NetworkPolicy, known, &key(name), &policy, &selector);
-                if self.held.insert(name, policy.clone()) != Some(policy) {
-                    self.touched.insert(key(name));
-                }
+                self.held.insert(name, policy);
             }
             Step::Remove(name) => {
                 if let Some(at) = self.policies.find(&key(name)) {
                     let cx = PolicyContext { space: &mut self.space, labels: &mut self.labels, tiers: &mut self.tiers };
                     self.policies.remove(cx, at);
-                    self.touched.insert(key(name));
                 }
                 self.held.remove(&name);
             }
@@ -116,16 +111,16 @@ impl World {
         let Selection { updated, moved, .. } = self.policies.select(&mut self.space);
         for at in self.policies.by_key(updated.into_iter()) {
             let (key, policy) = (self.policies.key(at), self.policies.policy(at, &self.tiers));
+            let as_it_was = self.policies.is_told_as_it_is(at, &self.tiers);
             self.policies.set_told(at);
             let former = self.has.insert(key.clone(), policy.clone());
-            let differs = former.as_ref().is_none_or(|former| message(former) != message(&policy));
-            assert!(differs || self.touched.contains(&key), "{key:?} is told twice");
+            let same = former.as_ref().is_some_and(|former| message(former) == message(&policy));
+            assert_eq!(same, as_it_was, "{key:?}: what changed is told, and nothing else");
             assert!(former.is_some() || moved.contains(&at), "a policy that comes has a new place");
         }
         for key in self.policies.take_gone() {
             assert!(self.has.remove(&key).is_some(), "{key:?} was never told");
         }
-        self.touched.clear();
         let selected = |policy: &Policy| {
             let selector = Selector::parse(&policy.selector).expect("a selector");
             let needed = policy.perf_hints.iter().any(|hint| hint == NEEDED_ON_EVERY_NODE);

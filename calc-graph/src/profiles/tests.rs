@@ -56,8 +56,6 @@ struct World {
     has: BTreeMap<SmolStr, Vec<Action>>,
     /// Namespaces and service accounts, and the label of each.
     subjects: BTreeMap<String, Labels>,
-    /// Names of what something was done to since the last flush.
-    stirred: BTreeSet<SmolStr>,
 }
 
 impl World {
@@ -69,7 +67,6 @@ impl World {
                 let labels = self.labels.acquire(&labels(name, label));
                 self.relabel(at, Some(labels));
                 self.held.insert(name, (action, label));
-                self.stirred.insert(name.into());
             }
             Step::Remove(name) => {
                 let Some(at) = self.profiles.find(name) else { return };
@@ -77,7 +74,6 @@ impl World {
                 self.relabel(at, None);
                 self.profiles.drop_if_unused(at);
                 self.held.remove(name);
-                self.stirred.insert(name.into());
             }
             Step::Local(name, on) => {
                 let locals = self.locals.entry(name).or_default();
@@ -90,7 +86,6 @@ impl World {
                     self.profiles.remove_local(at);
                     *locals -= 1;
                 }
-                self.stirred.insert(name.into());
             }
             Step::List(name, on) => {
                 let lists = self.lists.entry(name).or_default();
@@ -135,8 +130,8 @@ impl World {
                 inbound.iter().map(|rule| rule.action).collect()
             });
             self.profiles.set_told(at);
-            assert!(self.stirred.contains(&name), "{name} is told for no reason");
-            self.has.insert(name, actions.unwrap_or_default());
+            let actions: Vec<Action> = actions.unwrap_or_default();
+            assert_ne!(self.has.insert(name, actions.clone()), Some(actions), "told twice");
         }
         for name in removed {
             assert!(self.has.remove(&name).is_some(), "{name} was never told");
@@ -149,7 +144,6 @@ impl World {
             (key, None) => assert!(subjects.remove(&key).is_some(), "{key} was never told"),
         });
         assert!(!self.profiles.is_dirty());
-        self.stirred.clear();
         let listed = self.locals.iter().filter(|(_, count)| **count > 0);
         let want: BTreeMap<SmolStr, Vec<Action>> = listed
             .map(|(name, _)| ((*name).into(), self.held.get(name).map(|(action, _)| *action).into_iter().collect()))

@@ -91,6 +91,8 @@ fn what_goes_and_comes_back_tells_nothing() {
     told.delete(web()).apply(web()).causes([]);
     told.delete(node("m", "192.0.2.1/24")).apply(node("m", "192.0.2.1/24")).causes([]);
     told.delete(service()).apply(service()).causes([]);
+    told.delete(web_policy()).apply(web_policy()).causes([]);
+    told.delete(namespace("shop", &[])).apply(namespace("shop", &[("team", "red")])).causes([]);
     told.delete(node("m", "192.0.2.1/24")).apply(node("m", "192.0.2.9/24")).causes(["node m 192.0.2.9/24"]);
     told.delete(service()).apply(cluster_service("api", &["10.96.0.2"], 80)).causes(["service api [10.96.0.2]"]);
 }
@@ -200,7 +202,24 @@ fn a_policy_comes_and_goes_with_what_it_needs() {
     told.causes([&db_set("= [10.0.0.2/32]"), "policy p", "pod shop/web [default Deny in:p out:p]"]);
     // Gone and back between flushes: the receiver's set stays.
     told.delete(web_policy()).apply(web_policy());
+    told.causes([]);
+    told.delete(web_policy()).apply(policy("p", "app == 'web'").inbound(deny().from("app == 'db'")));
     told.causes(["policy p"]);
+}
+
+#[test]
+fn rules_that_change_back_tell_nothing() {
+    let mut told = Told::new(&shop());
+    let other_policy = || policy("p", "app == 'web'").inbound(deny().from("has(app)"));
+    told.apply(other_policy()).apply(web_policy()).causes([]);
+    told.apply(other_policy()).delete(web_policy()).apply(web_policy()).causes([]);
+    let allowing = || profile("kns.other", &[], &[allow().into()], &[]);
+    let denying = || profile("kns.other", &[], &[deny().into()], &[]);
+    told.apply(allowing()).apply(pod("other/pod", &["10.0.0.8"]));
+    told.causes(["profile kns.other", "pod other/pod []"]);
+    told.apply(denying()).apply(allowing()).causes([]);
+    told.apply(denying()).delete(denying()).apply(allowing()).causes([]);
+    told.apply(allowing()).apply(denying()).causes(["profile kns.other"]);
 }
 
 #[test]
