@@ -1,6 +1,6 @@
 //! What the receiver has against what is held.
 
-use caracal_model::{Labels, Policy};
+use caracal_model::{Labels, Policy, PolicyKey};
 use proptest::prelude::*;
 use proptest::sample::select;
 
@@ -11,7 +11,7 @@ use crate::policy_lists::tests::{Listing, policy, policy_key};
 
 /// What a receiver sees of an endpoint: an object without what is for selectors
 /// only, and the keys of the policies in its four lists.
-type Seen = (String, [usize; 4]);
+type Seen = (String, [Vec<PolicyKey>; 4]);
 
 /// The policies: one of each list that endpoints with the label `a` equal to 1 may have.
 fn policies() -> [Policy; 3] {
@@ -152,14 +152,17 @@ impl World {
     /// What the receiver is to have, endpoint by endpoint.
     fn naive(&self) -> BTreeMap<String, Seen> {
         let endpoints = self.held.iter().map(|(name, (_, interface, value))| {
-            let count = |of: &[usize]| of.iter().filter(|at| self.policies[**at] && *value == "1").count();
-            let (normal, pre_dnat, forward) = (count(&[0, 2]), count(&[1]), count(&[2]));
+            let keys = |of: &[u8]| -> Vec<PolicyKey> {
+                let in_force = of.iter().filter(|at| self.policies[usize::from(**at)] && *value == "1");
+                in_force.map(|at| policy_key(*at)).collect()
+            };
+            let (normal, pre_dnat, forward) = (keys(&[0, 2]), keys(&[1]), keys(&[2]));
             match object(*name, *interface, "") {
                 LocalObject::Workload(key, endpoint) => {
-                    (format!("{key:?}"), (plain_workload(&endpoint), [normal, 0, 0, 0]))
+                    (format!("{key:?}"), (plain_workload(&endpoint), [normal, Vec::new(), Vec::new(), Vec::new()]))
                 }
                 LocalObject::Host(key, endpoint) => {
-                    (format!("{key:?}"), (plain_host(&endpoint), [normal, 0, pre_dnat, forward]))
+                    (format!("{key:?}"), (plain_host(&endpoint), [normal, Vec::new(), pre_dnat, forward]))
                 }
             }
         });
@@ -177,15 +180,17 @@ fn plain_host(endpoint: &HostEndpoint) -> String {
 
 /// The key of what is told, and what a receiver sees of it.
 fn seen(delta: &Delta<'_>) -> (String, Option<Seen>) {
-    let count = |list: &crate::PolicyList| list.iter().map(|tier| tier.ingress.len() + tier.egress.len()).sum();
+    let keys = |list: &crate::PolicyList| -> Vec<PolicyKey> {
+        list.iter().flat_map(|tier| tier.ingress.iter().chain(&tier.egress)).cloned().collect()
+    };
     match delta {
         Delta::WorkloadUpdate { key, endpoint, tiers } => {
-            (format!("{key:?}"), Some((plain_workload(endpoint), [count(tiers), 0, 0, 0])))
+            (format!("{key:?}"), Some((plain_workload(endpoint), [keys(tiers), Vec::new(), Vec::new(), Vec::new()])))
         }
         Delta::HostUpdate { key, endpoint, tiers } => {
             let HostPolicyLists { normal, untracked, pre_dnat, forward } = tiers;
-            let counts = [normal, untracked, pre_dnat, forward].map(count);
-            (format!("{key:?}"), Some((plain_host(endpoint), counts)))
+            let lists = [normal, untracked, pre_dnat, forward].map(keys);
+            (format!("{key:?}"), Some((plain_host(endpoint), lists)))
         }
         Delta::WorkloadRemove { key } => (format!("{key:?}"), None),
         Delta::HostRemove { key } => (format!("{key:?}"), None),

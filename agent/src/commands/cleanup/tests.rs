@@ -90,7 +90,7 @@ fn the_table_of_a_running_agent_is_refused() {
         let settings = caracal_nftables::Settings::default();
         let mut driver = caracal_nftables::NftablesDriver::new(settings).expect("nf_tables");
         let store = caracal_program::PolicyStore::new();
-        caracal_program::Driver::resync(&mut driver, &store, caracal_program::Sweep::Keep)
+        caracal_program::Driver::resync(&mut driver, &store, caracal_program::Sweep::Remove)
             .expect("the kernel takes it");
         let mut kernel = Kernel::open().expect("sockets");
         let found = kernel.find(&Settings::default()).expect("the kernel answers");
