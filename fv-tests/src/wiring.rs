@@ -165,16 +165,17 @@ impl Configurator {
             .with_context(|| format!("cannot route {}/{} through {name}", dst.0, dst.1))
     }
 
-    /// Adds a permanent neighbour entry.
+    /// Writes a permanent neighbour entry, in place of what the neighbour itself has told meanwhile.
     pub async fn neighbour(&self, name: &str, addr: IpAddr, mac: [u8; 6]) -> anyhow::Result<()> {
         self.handle
             .neighbours()
             .add(self.index(name)?, addr)
             .link_layer_address(&mac)
             .state(NeighbourState::Permanent)
+            .replace()
             .execute()
             .await
-            .with_context(|| format!("cannot add neighbour {addr}"))
+            .with_context(|| format!("cannot write neighbour {addr}"))
     }
 
     fn index(&self, name: &str) -> anyhow::Result<u32> {
