@@ -33,6 +33,10 @@ use crate::revision::{Assembler, Revision, RevisionError};
 use crate::revocation::Revocation;
 use crate::workloads::Workloads;
 
+/// How long the rest of a revision is waited for before established connections
+/// are looked through again: the frames of one follow each other closely.
+const COMING: Duration = Duration::from_millis(10);
+
 /// A driver that takes its settings from Felix's parameters, while it runs.
 pub trait ConfiguredDriver: Driver {
     /// Takes new settings; the next apply or resync follows them.
@@ -61,6 +65,8 @@ pub struct DataHalf<D, H> {
     departed: BTreeSet<IpAddr>,
     forgetting: Backoff,
     revocation: Revocation,
+    /// While a revision comes in, connections are not looked through before this.
+    coming: Option<Instant>,
     next_poll: Instant,
     next_audit: Option<Instant>,
     auditing: Backoff,
@@ -99,6 +105,7 @@ impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
             departed: BTreeSet::new(),
             forgetting: Backoff::default(),
             revocation: Revocation::default(),
+            coming: None,
             next_poll: now,
             next_audit: None,
             auditing: Backoff::default(),
@@ -161,6 +168,7 @@ impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
                 Ok(None)
             }
         };
+        self.coming = self.assembler.is_open().then(|| now + COMING);
         answer.inspect_err(|_| self.numbers.disorder())
     }
 
@@ -493,10 +501,11 @@ impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
 
     /// Only what the kernel enforces can be asked of established connections.
     fn review_due(&self) -> Option<Instant> {
-        match self.failure {
-            None => self.revocation.due(),
-            Some(_) => None,
+        if self.failure.is_some() {
+            return None;
         }
+        let due = self.revocation.due()?;
+        Some(self.coming.map_or(due, |until| due.max(until)))
     }
 
     fn review(&mut self, now: Instant) {

@@ -62,6 +62,12 @@ impl Assembler {
         self.held
     }
 
+    /// Whether a revision has begun and is not whole.
+    #[must_use]
+    pub const fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
     /// A revision begins. One that was open is forgotten.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use caracal_config::Settings;
 use caracal_proto::sync::{Begin, FromData, Position, ToData, begin, to_data};
@@ -20,6 +20,9 @@ use crate::reporter::Reporter;
 /// Inputs that may wait: a snapshot's frames are folded as they come, so a
 /// short queue is enough, and it makes a fast sender wait.
 const QUEUE: usize = 256;
+
+/// How long what is due may wait for inputs that are there already.
+const GRACE: Duration = Duration::from_millis(50);
 
 /// The data half could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -152,10 +155,11 @@ fn run<D: ConfiguredDriver, H: Host>(
     replies: &impl Fn(Reply),
 ) {
     let mut reporter = Reporter::new(Instant::now());
+    let mut waiting: Option<Input> = None;
     loop {
         let deadline = half.deadline().min(reporter.deadline());
         let pause = deadline.saturating_duration_since(Instant::now());
-        let answer = match queue.recv_timeout(pause) {
+        let answer = match waiting.take().map_or_else(|| queue.recv_timeout(pause), Ok) {
             Ok(Input::Frame(frame)) => {
                 if is_snapshot(&frame) {
                     reporter.forget();
@@ -177,9 +181,12 @@ fn run<D: ConfiguredDriver, H: Host>(
             Err(RecvTimeoutError::Timeout) => None,
         };
         *held.lock().unwrap_or_else(PoisonError::into_inner) = half.held();
+        waiting = queue.try_recv().ok();
         let now = Instant::now();
         let mut due = None;
-        if half.deadline() <= now {
+        // What somebody waits for goes first, for a while.
+        let grace = if waiting.is_some() { GRACE } else { Duration::ZERO };
+        if half.deadline() + grace <= now {
             reporter.stir();
             due = half.tick(now);
         }

@@ -109,6 +109,17 @@ fn an_acknowledgement_does_not_wait_for_the_review() {
 }
 
 #[test]
+fn a_revision_that_comes_in_does_not_wait_for_the_review() {
+    let mut rig = rig();
+    rig.delta(&[profile("open", "deny")]);
+    let begin = Begin { epoch: 7, kind: Kind::Delta.into(), from: rig.revision };
+    rig.frame(to_data::Frame::Begin(begin));
+    // The slice that follows a change is due after 2 ms.
+    assert_eq!(judged_within(&mut rig, 5 * AT_ONCE), [""; 0]);
+    assert_eq!(judged(&mut rig).len(), 4, "the rest of the revision may never come");
+}
+
+#[test]
 fn an_endpoint_that_is_taken_down_loses_its_connections() {
     let mut rig = rig();
     rig.delta(&[endpoint_in_state(AdminState::Down, "a", "cali0", &[A])]);

@@ -167,7 +167,7 @@ impl Review {
     }
 
     fn look_again(&mut self, budget: Duration, allows: &mut dyn FnMut(&Flow) -> bool) -> io::Result<Progress> {
-        /// Few enough for any budget.
+        /// Requests that are sent together.
         const AT_ONCE: usize = 256;
         let began = Instant::now();
         let Reconsidered { mut last, mut tally } =
@@ -177,7 +177,12 @@ impl Review {
             let Self { labelling, requests, asked, cut, .. } = self;
             let mut seen = 0;
             let mut latest = None;
-            for (tuple, flow) in cut.after(last.as_deref()).take(AT_ONCE) {
+            let mut end = true;
+            for (tuple, flow) in cut.after(last.as_deref()) {
+                if seen == AT_ONCE || (seen > 0 && began.elapsed() >= budget) {
+                    end = false;
+                    break;
+                }
                 seen += 1;
                 latest = Some(tuple);
                 if allows(flow) {
@@ -194,7 +199,6 @@ impl Review {
                 label(family_of(&flow), &tuple, &[0; 16], requests, seq);
                 restored.insert(tuple);
             }
-            let end = seen < AT_ONCE;
             last = latest.map(Box::from);
             tally.seen += seen;
             tally.restored += restored.len();

@@ -285,8 +285,10 @@ fn kernel_and_evaluator_agree_on_verdict_and_rule() {
     let figures = format!("seed {seed}: {ways:?} {guards:?} tunnelled {tunnelled:?}");
     writeln!(std::io::stderr(), "{figures}").expect("standard error is open");
     let both = ways.values().filter(|[passed, refused]| *passed > 0 && *refused > 0).count();
+    assert!(ways.len() == Road::ALL.len(), "{figures}");
+    // A run that is shorter than that of `make test`, as in the guest, meets not everything.
     // What this host sends to its own workloads is never refused.
-    assert!(ways.len() == Road::ALL.len() && both >= Road::ALL.len() - 1, "{figures}");
+    assert!(pairs < PAIRS || both >= Road::ALL.len() - 1, "{figures}");
     assert!(pairs < PAIRS || guards.len() == GUARDS.len(), "{figures}");
     // In and out, past the programs of host endpoints.
     assert!(pairs < PAIRS || tunnelled.len() == 2, "{figures}");
