@@ -146,8 +146,8 @@ fn a_table_that_sleeps_is_woken() {
 
 /// Packets are sent without a pause while tables of other layouts and ours take
 /// turns: each of them denies one packet and allows the other. What is denied never
-/// passes. Of what is allowed the one packet may be lost that is on its way through
-/// the older table at the very moment: its rules it still sees, its maps no longer.
+/// passes. Of what is allowed some packets of each moment may be lost that are on their
+/// way through the older table: its rules they still see, its maps no longer.
 #[test]
 fn no_packet_comes_between_two_layouts() {
     for (src, allowed) in [("10.0.0.3", false), ("10.0.0.1", true)] {
@@ -180,8 +180,8 @@ fn no_packet_comes_between_two_layouts() {
         let sent = sent.into_inner();
         assert!(sent > 1000, "{sent} sent");
         match allowed {
-            // Both ways there is one such moment.
-            true => assert!(sent - passed <= 2 * TAKEOVERS as u64, "{} of {sent} packets were lost", sent - passed),
+            // Microseconds each; a moment without any table would be some milliseconds.
+            true => assert!((sent - passed) * 200 <= sent, "{} of {sent} packets were lost", sent - passed),
             false => assert_eq!(passed, 0, "of {sent} packets"),
         }
     }
