@@ -86,8 +86,9 @@ pub struct DataHalf<D, H> {
 }
 
 impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
-    /// Takes over what the kernel holds: nothing is removed, unknown workload
-    /// interfaces carry nothing from here on.
+    /// Takes over what the kernel holds, and removes nothing. From here on unknown
+    /// workload interfaces carry nothing; where there are no rules of ours at all, the
+    /// driver may wait a moment for the first snapshot with that.
     pub fn start(now: Instant, driver: D, host: H, settings: Settings) -> Self {
         let workloads = Workloads::new(&settings);
         let mut half = Self {

@@ -4,13 +4,13 @@ use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::flows::FlowListener;
 use caracal_net::{Family, IfIndex};
 use caracal_program::{Lifeline, Mac};
-
 pub use caracal_sys::conntrack::{Flow, FlowKey, Judgement, Progress, Tally};
 pub use caracal_sys::route::Route;
 pub use caracal_sys::sysctl::SourceCheck;
+
+use crate::flows::FlowListener;
 
 /// Access to the host's own network state. The real one talks to the kernel;
 /// tests use one that remembers.

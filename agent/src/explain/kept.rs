@@ -4,7 +4,7 @@
 //! several at a time. What was read is kept for a while, and serves as long as no
 //! file has another name, size, inode or time than when it was read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -15,9 +15,6 @@ use super::{Explained, JudgeError, Question, World, report};
 
 /// How long a reading is kept after the last question.
 pub const KEPT_FOR: Duration = Duration::from_secs(60);
-
-/// How deep folders are looked into; cyclic links end here.
-const DEPTH: usize = 32;
 
 /// A reading of a datastore that serves several questions.
 #[derive(Clone, Default)]
@@ -53,9 +50,9 @@ impl Kept {
     ) -> anyhow::Result<Explained> {
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // Before anything is read: what changes meanwhile is read again next time.
-        let mut prints = Prints::new();
+        let (mut prints, mut entered) = (Prints::new(), HashSet::new());
         for path in [Some(directory), config_file].into_iter().flatten() {
-            take_prints(path, DEPTH, &mut prints);
+            take_prints(path, &mut entered, &mut prints);
         }
         let mut reading = match held.take() {
             Some(reading) if reading.prints == prints => reading,
@@ -84,17 +81,18 @@ impl Kept {
     }
 }
 
-/// What cannot be looked at has no print, like what is not there.
-fn take_prints(path: &Path, depth: usize, prints: &mut Prints) {
+/// What cannot be looked at has no print, like what is not there. Links may lead to
+/// where they stand, and by several ways: a folder is `entered` once, by device and inode.
+fn take_prints(path: &Path, entered: &mut HashSet<(u64, u64)>, prints: &mut Prints) {
     let Ok(meta) = fs::metadata(path) else { return };
     let nanos = |seconds: i64, nanos: i64| seconds.saturating_mul(1_000_000_000).saturating_add(nanos);
     let times = (nanos(meta.mtime(), meta.mtime_nsec()), nanos(meta.ctime(), meta.ctime_nsec()));
     prints.insert(path.to_owned(), (meta.ino(), meta.size(), times.0, times.1));
-    if !meta.is_dir() || depth == 0 {
+    if !meta.is_dir() || !entered.insert((meta.dev(), meta.ino())) {
         return;
     }
     for entry in fs::read_dir(path).into_iter().flatten().flatten() {
-        take_prints(&entry.path(), depth - 1, prints);
+        take_prints(&entry.path(), entered, prints);
     }
 }
 
@@ -136,6 +134,19 @@ mod tests {
         assert!(!kept.is_empty());
         kept.forget_unused();
         assert!(!kept.is_empty(), "it was just used");
+    }
+
+    /// Three links to where they stand are 3^40 ways, before the kernel refuses longer ones.
+    #[test]
+    fn links_that_lead_back_are_followed_once() {
+        let (kept, directory) = (Kept::default(), tempfile::tempdir().expect("a directory"));
+        for name in ["x", "y", "z"] {
+            std::os::unix::fs::symlink(".", directory.path().join(name)).expect("a link");
+        }
+        for (name, address) in [("a", "10.0.0.1"), ("b", "10.0.0.2")] {
+            fs::write(directory.path().join(format!("{name}.yaml")), pod(name, address)).expect("a file");
+        }
+        assert_eq!(ask(&kept, directory.path()), "DENY  shop/a (10.0.0.1) -> shop/b (10.0.0.2)  80/tcp");
     }
 
     /// Questions leave nothing behind for the next one.

@@ -196,19 +196,27 @@ fn the_answer_for_programs() {
     insta::assert_snapshot!("the-answer-for-programs", serde_json::to_string_pretty(&value).expect("text"));
 }
 
+/// Checks what people read, by the name of the snapshot.
+fn check_text(manifests: &str, asked: &[(&str, &str, &str, &str)]) {
+    for (name, from, to, port) in asked {
+        let answer = report::report(&mut world(manifests), &question(from, to, port));
+        insta::assert_snapshot!(*name, answer.expect("an answer").text);
+    }
+}
+
 #[test]
 fn the_answer_for_people() {
-    for (name, from, to, port) in [
-        ("denied-at-the-end-of-a-tier", "shop/web", "shop/db", "5432/tcp"),
-        ("allowed-from-outside", "192.0.2.7", "shop/db", "5432/udp"),
-        ("two-fields-wrong", "10.0.0.8", "shop/db", "53/udp"),
-        ("denied-by-a-rule", "shop/web", "203.0.113.1", "80/tcp"),
-        ("to-itself", "shop/db", "shop/db", "53/udp"),
-        ("to-the-own-host", "shop/web", "192.168.0.1", "53/udp"),
-    ] {
-        let answer = report::report(&mut world(SHOP), &question(from, to, port));
-        insta::assert_snapshot!(name, answer.expect("an answer").text);
-    }
+    check_text(
+        SHOP,
+        &[
+            ("denied-at-the-end-of-a-tier", "shop/web", "shop/db", "5432/tcp"),
+            ("allowed-from-outside", "192.0.2.7", "shop/db", "5432/udp"),
+            ("two-fields-wrong", "10.0.0.8", "shop/db", "53/udp"),
+            ("denied-by-a-rule", "shop/web", "203.0.113.1", "80/tcp"),
+            ("to-itself", "shop/db", "shop/db", "53/udp"),
+            ("to-the-own-host", "shop/web", "192.168.0.1", "53/udp"),
+        ],
+    );
 }
 
 /// Checks the staged verdict and what would decide.

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{line, question, report, world};
+use super::{check_text, line};
 use crate::explain::tests::answers;
 
 /// A gateway with an endpoint of one interface, and a worker with one of all. What the world may
@@ -205,15 +205,15 @@ fn verdicts_of_host_endpoints() {
 
 #[test]
 fn the_answer_for_people_shows_host_endpoints() {
-    for (name, from, to, port) in [
-        ("host-denied-at-the-end-of-a-tier", "203.0.113.9", "node:gateway", "80/tcp"),
-        ("host-untracked", "203.0.113.9", "node:gateway", "4433/udp"),
-        ("host-forwarded", "shop/web", "203.0.113.9", "81/tcp"),
-        ("host-closed-without-policy", "203.0.113.9", "node:worker", "80/tcp"),
-    ] {
-        let answer = report::report(&mut world(EDGE), &question(from, to, port));
-        insta::assert_snapshot!(name, answer.expect("an answer").text);
-    }
+    check_text(
+        EDGE,
+        &[
+            ("host-denied-at-the-end-of-a-tier", "203.0.113.9", "node:gateway", "80/tcp"),
+            ("host-untracked", "203.0.113.9", "node:gateway", "4433/udp"),
+            ("host-forwarded", "shop/web", "203.0.113.9", "81/tcp"),
+            ("host-closed-without-policy", "203.0.113.9", "node:worker", "80/tcp"),
+        ],
+    );
 }
 
 /// Of several interfaces the one that is meant must be known.
