@@ -158,6 +158,8 @@ pub(super) enum Reason {
     Undecided,
     /// A failsafe port of a host endpoint.
     Failsafe,
+    /// IPv6 from or to a workload, while it is not programmed.
+    NoIpv6,
     /// A sender that pretends to have another's address.
     SpoofedSource,
     /// No workload is known on the interface.
@@ -349,6 +351,8 @@ impl<'a> Side<'a> {
         let say = |side: &mut Self, reason| *side = Self::new(step.verdict(), reason);
         match step {
             NodeStep::Guard(guard) => match guard {
+                Guard::NoIpv6(Direction::Egress) => say(egress, Reason::NoIpv6),
+                Guard::NoIpv6(Direction::Ingress) => say(ingress, Reason::NoIpv6),
                 Guard::SpoofedSource => say(egress, Reason::SpoofedSource),
                 Guard::NoEndpoint(Direction::Egress) => say(egress, Reason::NoEndpoint),
                 Guard::NoEndpoint(Direction::Ingress) => say(ingress, Reason::NoEndpoint),
@@ -385,6 +389,7 @@ impl<'a> Side<'a> {
             | Reason::Host
             | Reason::Undecided
             | Reason::Failsafe
+            | Reason::NoIpv6
             | Reason::SpoofedSource
             | Reason::NoEndpoint
             | Reason::ConntrackInvalid

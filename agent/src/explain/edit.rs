@@ -250,6 +250,9 @@ fn not_policy(reason: Reason, who: &super::Party) -> String {
             "the host itself refuses what its workloads send to it; DefaultEndpointToHostAction would open it to all of them"
                 .to_owned()
         }
+        Reason::NoIpv6 => {
+            "workloads have no IPv6 while Ipv6Support is off; on, it would leave IPv6 to policy".to_owned()
+        }
         Reason::SpoofedSource => {
             format!("{who} does not send from an address of its own; its annotation cni.projectcalico.org/allowedSourcePrefixes could let it, where WorkloadSourceSpoofing is Any")
         }

@@ -1,7 +1,7 @@
 //! What the configuration of a node has to do with packets.
 
 use caracal_config::{EndpointToHostAction, ServiceLoops, Settings};
-use caracal_program::{EndpointToHost, Failsafes, Guarded, Guards};
+use caracal_program::{EndpointToHost, Failsafes, Guarded, Guards, Ipv6};
 use smol_str::SmolStr;
 
 /// What a node asks of packets beside policy.
@@ -17,6 +17,7 @@ impl From<&Settings> for NodeSettings {
     fn from(settings: &Settings) -> Self {
         let judged_if = |is_allowed: bool| if is_allowed { Guarded::Judged } else { Guarded::Refused };
         let guards = Guards {
+            ipv6: if settings.ipv6 { Ipv6::On } else { Ipv6::Off },
             invalid: judged_if(settings.disable_conntrack_invalid_check),
             ipip: judged_if(settings.ipip_from_workloads),
             vxlan: judged_if(settings.vxlan_from_workloads),

@@ -5,6 +5,7 @@ mod rate;
 
 use caracal_net::{Mark, MarkMask, Protocol, ProtocolPort};
 use caracal_program::Failsafes;
+pub use caracal_program::Ipv6;
 pub use nat::{InterfaceFilter, NatExclusions, NatOutgoing};
 pub use rate::{Rate, RateError, RatePeriod};
 use smol_str::SmolStr;
@@ -41,16 +42,6 @@ pub enum EndpointToHost {
     /// Nothing more of ours judges them. Base chains of others still do: no
     /// verdict but a drop is final across base chains.
     Accept,
-}
-
-/// Whether rules and sets for IPv6 are programmed (Felix's `Ipv6Support`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ipv6 {
-    /// They are.
-    On,
-    /// They are not: an IPv6 packet of a workload meets only rules that name
-    /// no address.
-    Off,
 }
 
 /// Whether the table belongs to this process.
@@ -134,7 +125,7 @@ pub struct Settings {
     pub endpoint_to_host: EndpointToHost,
     /// Ports that no policy of a host endpoint closes.
     pub failsafes: Failsafes,
-    /// Whether IPv6 is programmed.
+    /// Whether rules and sets for IPv6 are programmed (Felix's `Ipv6Support`).
     pub ipv6: Ipv6,
     /// Whether workloads may send IP in IP.
     pub ipip_from_workloads: Encapsulated,

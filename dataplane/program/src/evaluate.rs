@@ -311,7 +311,7 @@ const fn deny(cause: Cause<'_>) -> Decision<'_> {
 }
 
 pub use host::{HostCause, HostDecision, HostStep, HostView, Passage, Tracking, Way};
-pub use node::{Guard, Guarded, Guards, Interfaces, NodeDecision, NodeStep, NodeView};
+pub use node::{Guard, Guarded, Guards, Interfaces, Ipv6, NodeDecision, NodeStep, NodeView};
 pub use tracking::FirstPacket;
 
 #[cfg(test)]

@@ -39,8 +39,8 @@ pub use endpoint::{
 pub use error::{Fault, ProgramError, RulePlace};
 pub use evaluate::{
     Cause, Decision, EndpointToHost, FirstPacket, Guard, Guarded, Guards, HostCause, HostDecision, HostStep, HostView,
-    Interfaces, NodeDecision, NodeStep, NodeView, Passage, Step, Tracking, Verdict, Way, evaluate, evaluate_endpoint,
-    evaluate_to_host, trace, trace_endpoint,
+    Interfaces, Ipv6, NodeDecision, NodeStep, NodeView, Passage, Step, Tracking, Verdict, Way, evaluate,
+    evaluate_endpoint, evaluate_to_host, trace, trace_endpoint,
 };
 pub use failsafe::{FailsafePoint, Failsafes};
 pub use id::{HostId, PolicyId, PoolId, ProfileName, WorkloadId};

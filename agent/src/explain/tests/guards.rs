@@ -42,6 +42,11 @@ fn every_guard_is_named() {
         ("", "shop/web", "192.0.2.7", "4789/udp", ["deny", "vxlan-from-workload", "outside"]),
         ("vxlanPort: 8472", "shop/web", "192.0.2.7", "4789/udp", ["allow", "profile-rule", "outside"]),
         ("", "192.0.2.7", "node:node1", "/4", ["deny", "outside", "foreign-ipip"]),
+        ("", "shop/web", "lab/probe", "80/tcp", ["allow", "profile-rule", "profile-rule"]),
+        ("ipv6Support: false", "shop/web", "lab/probe", "80/tcp", ["deny", "no-ipv6", "no-ipv6"]),
+        ("ipv6Support: false", "shop/web@fd00::9", "2001:db8::7", "80/tcp", ["deny", "no-ipv6", "outside"]),
+        ("ipv6Support: false", "2001:db8::7", "lab/probe", "80/tcp", ["deny", "outside", "no-ipv6"]),
+        ("ipv6Support: false", "shop/web", "shop/api", "80/tcp", ["allow", "profile-rule", "profile-rule"]),
         ("", "192.0.2.7", "node:node1", "4789/udp", ["deny", "outside", "foreign-vxlan"]),
         ("", "node:node2", "node:node1", "/4", ["allow", "cluster-tunnel", "cluster-tunnel"]),
         ("", "shop/web", "192.168.0.1", "80/tcp", ["deny", "profile-rule", "endpoint-to-host"]),
@@ -91,14 +96,17 @@ fn nobody_receives_at_an_address_of_others() {
 /// No edit of a policy opens what a guard refuses, and the answer says what would.
 #[test]
 fn what_a_guard_refuses_no_policy_opens() {
-    for (from, to, port, means) in [
-        ("shop/web@10.9.9.9", "shop/api", "80/tcp", "allowedSourcePrefixes"),
-        ("shop/web", "192.0.2.7", "0/icmp", "DisableConntrackInvalidCheck"),
-        ("shop/web", "192.0.2.7", "/4", "AllowIPIPPacketsFromWorkloads"),
-        ("shop/web", "192.0.2.7", "4789/udp", "AllowVXLANPacketsFromWorkloads"),
-        ("shop/web", "192.168.0.1", "80/tcp", "DefaultEndpointToHostAction"),
+    for (spec, from, to, port, means) in [
+        ("", "shop/web@10.9.9.9", "shop/api", "80/tcp", "allowedSourcePrefixes"),
+        ("", "shop/web", "192.0.2.7", "0/icmp", "DisableConntrackInvalidCheck"),
+        ("", "shop/web", "192.0.2.7", "/4", "AllowIPIPPacketsFromWorkloads"),
+        ("", "shop/web", "192.0.2.7", "4789/udp", "AllowVXLANPacketsFromWorkloads"),
+        ("", "shop/web", "192.168.0.1", "80/tcp", "DefaultEndpointToHostAction"),
+        ("ipv6Support: false", "shop/web", "lab/probe", "80/tcp", "Ipv6Support"),
     ] {
-        let answer = report::report(&mut world(SHOP), &question(from, to, port)).expect("an answer");
+        let configuration = if spec.is_empty() { String::new() } else { configuration(spec) };
+        let mut world = world(&format!("{SHOP}{configuration}"));
+        let answer = report::report(&mut world, &question(from, to, port)).expect("an answer");
         assert!(answer.text.contains("to allow it: no edit of a policy does"), "{}", answer.text);
         assert!(answer.text.contains(means), "{}", answer.text);
     }

@@ -18,6 +18,7 @@ mod drift;
 mod failure;
 mod faults;
 mod flow_log;
+mod ipv6;
 mod live_edit;
 mod network;
 mod packets;

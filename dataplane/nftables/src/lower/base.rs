@@ -4,6 +4,7 @@ mod endpoint_to_host;
 mod forwarded;
 mod nat_outgoing;
 mod network;
+mod no_ipv6;
 mod revoked;
 mod service_loops;
 mod source;
@@ -20,6 +21,7 @@ use crate::names;
 use crate::settings::{Encapsulated, InvalidPackets, Ipv6, Settings};
 
 pub(crate) use network::{Network, NetworkChains, network_chains};
+pub(super) use no_ipv6::unjudged;
 pub(crate) use source::sources;
 pub(crate) use tunnels::Tunnel;
 

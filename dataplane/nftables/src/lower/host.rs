@@ -18,7 +18,7 @@ use std::sync::Arc;
 use caracal_net::Priority;
 use caracal_program::{Direction, FailsafePoint, HostEndpoint, Program, ProgramKind};
 
-use super::base::{Tunnel, chain, each_workload, established};
+use super::base::{Tunnel, chain, each_workload, established, unjudged};
 use super::{PassMeans, RuleList, SetObjects, Stage, lower_rules};
 use crate::ir::{
     Chain, CtState, Element, Hook, IfName, Match, Rule, Set, SetKind, SetSpec, Side, Statement, Verdict, Via,
@@ -250,7 +250,7 @@ fn base_rules(point: HostPoint, table: &HostTable, tunnels: &[Tunnel], settings:
     let workloads = |via| each_workload(via, settings).map(|rule| rule.verdict(Verdict::Accept));
     // An accept of the chain that keeps strangers out ends that chain only.
     let tunnelled = |side| tunnels.iter().filter_map(move |tunnel| tunnel.of_hosts(side));
-    let mut rules = Vec::new();
+    let mut rules: Vec<Rule> = unjudged(settings).into_iter().collect();
     let lead = |rules: &mut Vec<Rule>, start: Rule| {
         if !entries(point, table).is_empty() {
             let dispatch = Statement::Dispatch(point.via(), names::host_dispatch(point));

@@ -69,10 +69,14 @@ impl Lab {
         Self { roads, driver, socket, table, counted: BTreeMap::new(), settings }
     }
 
-    /// Says what becomes of what workloads send to the router, from the next program on.
-    pub(crate) fn set_endpoint_to_host(&mut self, action: settings::EndpointToHost) {
-        self.settings.endpoint_to_host = action;
+    /// Changes the settings, from the next program on.
+    pub(crate) fn set(&mut self, choose: impl FnOnce(&mut Settings)) {
+        choose(&mut self.settings);
         self.driver.set_settings(self.settings.clone());
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
     }
 
     /// Puts everything that was told into the kernel.
@@ -154,7 +158,7 @@ fn evaluated(store: &PolicyStore, settings: &Settings, probe: &Probe) -> Fate {
         settings::EndpointToHost::Accept => EndpointToHost::Accept,
     };
     // The wire has nothing tracked, so that each packet is judged by itself.
-    let guards = Guards { invalid: Guarded::Judged, endpoint_to_host, ..Guards::default() };
+    let guards = Guards { ipv6: settings.ipv6, invalid: Guarded::Judged, endpoint_to_host, ..Guards::default() };
     let view = NodeView {
         store,
         interfaces: &store,
@@ -195,6 +199,7 @@ impl Counts<'_> {
 
     fn guard(&mut self, guard: Guard) {
         let comment = match guard {
+            Guard::NoIpv6(_) => "IPv6 of a workload, and Ipv6Support is off",
             Guard::SpoofedSource => "the source is not an address of the workload",
             Guard::NoEndpoint(_) => "no policy for this workload interface",
             Guard::Invalid(_) => "invalid to connection tracking",
@@ -209,6 +214,8 @@ impl Counts<'_> {
         let direction = match (guard, self.way) {
             (Guard::NoEndpoint(direction) | Guard::Invalid(direction), Way::Through { .. }) => Some(direction),
             (Guard::Ipip | Guard::Vxlan, Way::Through { .. }) => Some(Direction::Egress),
+            // Those that workloads send get to none of them.
+            (Guard::NoIpv6(Direction::Ingress), _) => Some(Direction::Ingress),
             _ => None,
         };
         self.count(direction.map_or_else(|| comment.to_owned(), |direction| in_program(direction, comment)));

@@ -49,9 +49,21 @@ pub enum Guarded {
     Judged,
 }
 
+/// Whether IPv6 is programmed (`Ipv6Support`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Ipv6 {
+    /// It is: policy judges it.
+    On,
+    /// It is not. What workloads send and what is forwarded to them is refused, as
+    /// no policy judges it; what else there is of IPv6 is left alone.
+    Off,
+}
+
 /// How the guards of a node are set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Guards {
+    /// Whether IPv6 is programmed.
+    pub ipv6: Ipv6,
     /// What connection tracking calls invalid (`DisableConntrackInvalidCheck`).
     pub invalid: Guarded,
     /// IP in IP from workloads (`AllowIPIPPacketsFromWorkloads`).
@@ -70,6 +82,7 @@ impl Default for Guards {
     /// Felix's defaults.
     fn default() -> Self {
         Self {
+            ipv6: Ipv6::On,
             invalid: Guarded::Refused,
             ipip: Guarded::Refused,
             vxlan: Guarded::Refused,
@@ -83,6 +96,9 @@ impl Default for Guards {
 /// What decides about a packet beside policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Guard {
+    /// An IPv6 packet on its way from a workload (egress) or to one (ingress), while
+    /// IPv6 is not programmed.
+    NoIpv6(Direction),
     /// A workload sends from an address that is not its own.
     SpoofedSource,
     /// An interface has the name of a workload's, and no workload is known there.
@@ -111,7 +127,9 @@ pub enum Guard {
 
 impl Guard {
     /// Every guard.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
+        Self::NoIpv6(Direction::Egress),
+        Self::NoIpv6(Direction::Ingress),
         Self::SpoofedSource,
         Self::NoEndpoint(Direction::Egress),
         Self::NoEndpoint(Direction::Ingress),
@@ -133,7 +151,8 @@ impl Guard {
     pub const fn verdict(self) -> Verdict {
         match self {
             Self::ClusterTunnel(_) | Self::NeighbourDiscovery | Self::HostToWorkload => Verdict::Allow,
-            Self::SpoofedSource
+            Self::NoIpv6(_)
+            | Self::SpoofedSource
             | Self::NoEndpoint(_)
             | Self::Invalid(_)
             | Self::Ipip
@@ -234,6 +253,9 @@ impl<'a> NodeWalk<'a, '_> {
     /// `None` if something denies.
     fn judge(&mut self, passage: &Passage<'_>) -> Option<()> {
         let Passage { way, original, .. } = *passage;
+        if original.family() == Family::V6 && self.node.guards.ipv6 == Ipv6::Off {
+            return self.without_ipv6(way);
+        }
         if let Way::ToHost { from } | Way::Through { from, .. } = way
             && self.is_workload(from)
             && is_spoofed(self.node.interfaces.workload(from), original)
@@ -302,6 +324,18 @@ impl<'a> NodeWalk<'a, '_> {
             }
         }
         Some(())
+    }
+
+    /// What becomes of an IPv6 packet while no policy judges it.
+    fn without_ipv6(&mut self, way: Way<'_>) -> Option<()> {
+        match way {
+            Way::ToHost { from } | Way::Through { from, .. } if self.is_workload(from) => {
+                self.guard(Guard::NoIpv6(Direction::Egress))
+            }
+            Way::Through { to, .. } if self.is_workload(to) => self.guard(Guard::NoIpv6(Direction::Ingress)),
+            Way::FromHost { to } if self.is_workload(to) => self.guard(Guard::HostToWorkload),
+            Way::ToHost { .. } | Way::FromHost { .. } | Way::Through { .. } => Some(()),
+        }
     }
 
     /// The packet after DNAT. The kernel translates no connection that it does not follow.

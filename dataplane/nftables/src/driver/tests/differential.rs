@@ -13,7 +13,7 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use super::*;
-use crate::settings::EndpointToHost;
+use crate::settings::{EndpointToHost, Ipv6};
 use crate::testing::aim::{aim, targets};
 use crate::testing::crossroads::Road;
 use crate::testing::lab::{Disagreement, Lab, Probe};
@@ -156,6 +156,7 @@ fn between(src: IpAddr, dst: IpAddr, packet: &Packet) -> Packet {
 /// A program and a packet about which kernel and evaluator disagree.
 struct Found {
     told: Vec<Told>,
+    settings: Settings,
     disagreement: Disagreement,
     pairs: usize,
 }
@@ -177,7 +178,8 @@ struct Search {
 }
 
 /// What refuses packets beside policy, by its comment.
-const GUARDS: [&str; 6] = [
+const GUARDS: [&str; 7] = [
+    "IPv6 of a workload, and Ipv6Support is off",
     "the source is not an address of the workload",
     "IP in IP from a workload",
     "VXLAN from a workload",
@@ -202,7 +204,10 @@ impl Search {
         let mut runner = runner(seed);
         for round in 0..pairs.div_ceil(PACKETS) {
             let actions = [EndpointToHost::Drop, EndpointToHost::Return, EndpointToHost::Accept];
-            self.lab.set_endpoint_to_host(actions[round / 2 % actions.len()]);
+            self.lab.set(|settings| {
+                settings.endpoint_to_host = actions[round / 2 % actions.len()];
+                settings.ipv6 = if round % 7 == 3 { Ipv6::Off } else { Ipv6::On };
+            });
             let told = a_program(&mut runner, round);
             let world = self.program(&told);
             for nth in 0..PACKETS {
@@ -253,13 +258,13 @@ impl Search {
                 }
             }
         });
-        Found { told, disagreement, pairs }
+        Found { told, settings: self.lab.settings().clone(), disagreement, pairs }
     }
 }
 
 impl Found {
     fn report(&self) -> String {
-        let Self { told, disagreement: Disagreement { probe, kernel, evaluator }, pairs } = self;
+        let Self { told, settings, disagreement: Disagreement { probe, kernel, evaluator }, pairs } = self;
         let mut text = format!("pair {pairs}: kernel and evaluator disagree\n");
         for (who, fate) in [("kernel", kernel), ("evaluator", evaluator)] {
             let verdict = if fate.passes { "allow" } else { "deny" };
@@ -267,8 +272,7 @@ impl Found {
         }
         let way = probe.road.way();
         write!(text, "packet, {way:?}: {probe:?}\nmanifest:\n{}\n", manifest(told)).expect("a string takes any text");
-        write!(text, "ruleset:\n{}", render_text(&world(told).store, &Settings::default()))
-            .expect("a string takes any text");
+        write!(text, "ruleset:\n{}", render_text(&world(told).store, settings)).expect("a string takes any text");
         text
     }
 }

@@ -2,8 +2,8 @@
 
 use caracal_net::Priority;
 
-use super::{chain, each_workload, established, neighbour_discovery};
-use crate::ir::{Chain, Hook, Statement, Verdict, Via};
+use super::{chain, each_workload, established, neighbour_discovery, unjudged};
+use crate::ir::{Chain, Hook, Rule, Statement, Verdict, Via};
 use crate::names;
 use crate::settings::{EndpointToHost, Settings};
 
@@ -13,7 +13,8 @@ pub(super) fn endpoint_to_host(settings: &Settings) -> Chain {
         EndpointToHost::Return => Verdict::Return,
         EndpointToHost::Accept => Verdict::Accept,
     };
-    let mut rules = vec![established()];
+    let mut rules: Vec<Rule> = unjudged(settings).into_iter().collect();
+    rules.push(established());
     rules.extend(neighbour_discovery(settings));
     rules.extend(
         each_workload(Via::In, settings)

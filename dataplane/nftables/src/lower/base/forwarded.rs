@@ -3,8 +3,8 @@
 use caracal_net::Priority;
 use caracal_program::Direction;
 
-use super::{chain, dispatch, encapsulated, established, invalid, revoked};
-use crate::ir::{Chain, Hook, Via};
+use super::{chain, dispatch, encapsulated, established, invalid, no_ipv6, revoked, unjudged};
+use crate::ir::{Chain, Hook, Rule, Via};
 use crate::names;
 use crate::settings::Settings;
 
@@ -15,11 +15,18 @@ pub(super) fn forwarded(direction: Direction, settings: &Settings) -> Chain {
         Direction::Egress => (Via::In, Priority(0)),
         Direction::Ingress => (Via::Out, Priority(1)),
     };
-    let mut rules = match direction {
-        Direction::Egress => revoked::established_through(settings),
-        // The chain of egress comes first, and has refused what is revoked.
-        Direction::Ingress => vec![established()],
-    };
+    let mut rules: Vec<Rule> = Vec::new();
+    match direction {
+        Direction::Egress => {
+            rules.extend(unjudged(settings));
+            rules.extend(revoked::established_through(settings));
+        }
+        Direction::Ingress => {
+            rules.extend(no_ipv6::to_workloads(settings));
+            // The chain of egress comes first, and has refused what is revoked.
+            rules.push(established());
+        }
+    }
     rules.extend(invalid(via, settings));
     match direction {
         Direction::Egress => rules.extend(encapsulated(settings)),

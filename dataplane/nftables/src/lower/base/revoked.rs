@@ -7,7 +7,7 @@
 
 use caracal_net::Priority;
 
-use super::chain;
+use super::{chain, unjudged};
 use crate::ir::{Chain, CtState, Hook, Match, Rule, Statement, Verdict};
 use crate::names;
 use crate::settings::{Revocation, Settings};
@@ -16,7 +16,8 @@ use crate::settings::{Revocation, Settings};
 pub(super) fn chains(settings: &Settings) -> Vec<Chain> {
     match settings.revocation {
         Revocation::On => {
-            vec![chain(names::revoked_output(), Hook::Output, Priority(0), established_here(settings)), refusal()]
+            let rules = unjudged(settings).into_iter().chain(established_here(settings)).collect();
+            vec![chain(names::revoked_output(), Hook::Output, Priority(0), rules), refusal()]
         }
         Revocation::Off => Vec::new(),
     }

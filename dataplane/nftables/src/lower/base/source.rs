@@ -10,11 +10,11 @@ use caracal_net::{Cidr, Family, Priority, Protocol};
 use caracal_program::WorkloadEndpoint;
 
 use super::network::families;
-use super::{chain, each_workload};
+use super::{chain, each_workload, no_ipv6};
 use crate::ir::{Chain, Element, Hook, IfName, Match, Op, Rule, SetKind, SetSpec, Side, Statement, Verdict, Via};
 use crate::lists;
 use crate::names;
-use crate::settings::{Ipv6, Settings};
+use crate::settings::Settings;
 
 /// The kinds of sets that a family has here; in the first are the sources of most packets.
 const fn kinds(family: Family) -> [SetKind; 2] {
@@ -52,19 +52,15 @@ pub(super) fn chains(settings: &Settings) -> [Chain; 2] {
 }
 
 fn check(settings: &Settings) -> Chain {
-    let mut rules: Vec<Rule> = Vec::new();
+    let mut rules: Vec<Rule> = no_ipv6::refusal(Rule::new(), settings).into_iter().collect();
     let back = |rule: Rule| rule.verdict(Verdict::Return);
     for family in families(settings) {
         let sets = kinds(*family).map(names::sources);
         rules.extend(sets.map(|set| back(Rule::new().when(Match::SourceIn(*family, set)))));
         rules.extend(not_routed(*family).into_iter().map(back));
     }
-    let rest = match settings.ipv6 {
-        Ipv6::On => Rule::new(),
-        Ipv6::Off => Rule::new().when(Match::Family(Family::V4)),
-    };
     let why = names::comment("the source is not an address of the workload");
-    rules.push(rest.then(Statement::Counter).verdict(Verdict::Drop).comment(why));
+    rules.push(Rule::new().then(Statement::Counter).verdict(Verdict::Drop).comment(why));
     Chain { name: names::source_check(), base: None, rules }
 }
 

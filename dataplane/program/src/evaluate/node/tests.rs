@@ -108,6 +108,7 @@ fn what_is_asked_beside_policy() {
 #[test]
 fn guards_that_are_set_otherwise() {
     let open = Guards {
+        ipv6: Ipv6::On,
         invalid: Guarded::Judged,
         ipip: Guarded::Judged,
         vxlan: Guarded::Judged,
@@ -147,5 +148,31 @@ fn guards_that_are_set_otherwise() {
         ),
     ] {
         assert_eq!(judged(&with_host, &guards, way, text), wanted, "{way:?} {text}");
+    }
+}
+
+/// Without IPv6 workloads have none, and nobody judges that of others.
+#[test]
+fn ipv6_that_is_not_programmed() {
+    let off = Guards { ipv6: Ipv6::Off, ..Guards::default() };
+    let closed = HOST.replace(r#""open""#, r#""missing""#);
+    let messages = [CLUSTER, &[closed.as_str()]].concat();
+    let to_pod = Way::Through { from: "eth0", to: "cali0" };
+    let past = Way::Through { from: "eth0", to: "eth1" };
+    for (way, text, wanted) in [
+        (FROM_POD, "fd00::2 > 2001:db8::1 tcp 1 > 80", &["NoIpv6(Egress)"][..]),
+        (FROM_POD, "fd00::3 > 2001:db8::1 tcp 1 > 80", &["NoIpv6(Egress)"]),
+        (Way::Through { from: "cali0", to: "cali1" }, "fd00::2 > fd00::3 tcp 1 > 80", &["NoIpv6(Egress)"]),
+        (TO_OWN_HOST, "fe80::2 > fe80::1 icmpv6 135/0", &["NoIpv6(Egress)"]),
+        (to_pod, "2001:db8::1 > fd00::2 tcp 1 > 80", &["NoIpv6(Ingress)"]),
+        (Way::FromHost { to: "cali0" }, "2001:db8::1 > fd00::2 tcp 1 > 80", &["HostToWorkload"]),
+        (IN, "2001:db8::8 > 2001:db8::1 tcp 1 > 80", &[]),
+        (OUT, "2001:db8::1 > 2001:db8::8 tcp 1 > 80", &[]),
+        (past, "2001:db8::8 > 2001:db8::9 icmpv6 1/0", &[]),
+        // IPv4 is as it was.
+        (IN, "192.0.2.8 > 192.0.2.1 tcp 1 > 80", &["host ingress Deny"]),
+        (FROM_POD, "10.65.0.3 > 8.8.8.8 tcp 1 > 80", &["SpoofedSource"]),
+    ] {
+        assert_eq!(judged(&messages, &off, way, text), wanted, "{way:?} {text}");
     }
 }
