@@ -71,9 +71,10 @@ impl LocalObject {
                     && *allowed_source_prefixes == other.allowed_source_prefixes
             }
             (Self::Host(key, endpoint), Self::Host(other_key, other)) => {
-                let HostEndpoint { interface, expected_ips, profiles, labels: _, ports: _ } = &**endpoint;
+                let HostEndpoint { interface, expected_ips, profiles, labels: _, ports: _, dscp } = &**endpoint;
                 key == other_key
                     && (interface, expected_ips, profiles) == (&other.interface, &other.expected_ips, &other.profiles)
+                    && *dscp == other.dscp
             }
             (Self::Workload(..), Self::Host(..)) | (Self::Host(..), Self::Workload(..)) => false,
         }

@@ -58,7 +58,7 @@ pub(super) fn workload(endpoint: &WorkloadEndpoint, tiers: &[TierPolicies]) -> f
         annotations: annotations.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect(),
         qos_controls: encode_limits(qos),
         skip_redir: skip_redirect(qos, labels),
-        qos_policies: encode_marks(qos),
+        qos_policies: encode_marks(qos.dscp),
         ..felix::WorkloadEndpoint::default()
     }
 }
@@ -95,9 +95,9 @@ fn skip_redirect(qos: &Qos, labels: &Labels) -> Option<felix::WorkloadBpfSkipRed
     (ingress || egress).then_some(felix::WorkloadBpfSkipRedir { ingress, egress })
 }
 
-fn encode_marks(qos: &Qos) -> Vec<felix::QoSPolicy> {
+fn encode_marks(dscp: Option<u8>) -> Vec<felix::QoSPolicy> {
     let mark = |dscp: u8| felix::QoSPolicy { destination: String::new(), dscp: dscp.into() };
-    qos.dscp.map(mark).into_iter().collect()
+    dscp.map(mark).into_iter().collect()
 }
 
 pub(super) fn host_id(key: &HostEndpointKey) -> felix::HostEndpointId {
@@ -106,7 +106,7 @@ pub(super) fn host_id(key: &HostEndpointKey) -> felix::HostEndpointId {
 }
 
 pub(super) fn host(endpoint: &HostEndpoint, lists: &HostPolicyLists) -> felix::HostEndpoint {
-    let HostEndpoint { interface, expected_ips, profiles, labels: _, ports: _ } = endpoint;
+    let HostEndpoint { interface, expected_ips, profiles, labels: _, ports: _, dscp } = endpoint;
     let HostPolicyLists { normal, untracked, pre_dnat, forward } = lists;
     let addrs = |family| {
         let of_family = expected_ips.iter().filter(|ip| Family::of(**ip) == family);
@@ -121,7 +121,7 @@ pub(super) fn host(endpoint: &HostEndpoint, lists: &HostPolicyLists) -> felix::H
         untracked_tiers: tier_infos(untracked),
         pre_dnat_tiers: tier_infos(pre_dnat),
         forward_tiers: tier_infos(forward),
-        qos_policies: Vec::new(),
+        qos_policies: encode_marks(*dscp),
     }
 }
 

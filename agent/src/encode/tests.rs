@@ -433,6 +433,7 @@ fn host_endpoints() {
         profiles: names(&["p"]),
         labels: Labels::new(),
         ports: Vec::new(),
+        dscp: Some(46),
     };
     let lists = HostPolicyLists {
         normal: tiers("n", Some(TierAction::Deny)),
@@ -447,6 +448,7 @@ fn host_endpoints() {
             "expectedIpv4Addrs": ["192.0.2.1"], "expectedIpv6Addrs": ["2001:db8::1"],
             "tiers": tiers_json("n", Some("Deny")), "untrackedTiers": tiers_json("u", Some("Pass")),
             "preDnatTiers": tiers_json("d", Some("Pass")), "forwardTiers": tiers_json("f", Some("Deny")),
+            "qosPolicies": [{"dscp": 46}],
         }}}),
     );
     check(&Delta::HostRemove { key: &key }, json!({"hostEndpointRemove": {"id": {"endpointId": "h"}}}));

@@ -100,6 +100,8 @@ pub struct HostEndpoint {
     pub labels: Labels,
     /// Named ports.
     pub ports: Vec<EndpointPort>,
+    /// The differentiated services code point of what it sends (RFC 2474), 0–63.
+    pub dscp: Option<u8>,
 }
 
 /// Labels that endpoints inherit, and rules that apply when no policy decides.

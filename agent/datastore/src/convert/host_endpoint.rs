@@ -5,7 +5,7 @@ use caracal_model::{HostEndpointKey, Kind, Object};
 use caracal_net::Port;
 
 use super::rule::{address, each, port_protocol};
-use super::{ConvertError, Converted};
+use super::{ConvertError, Converted, qos};
 use crate::resource::{EndpointPort, HostEndpoint};
 
 /// Converts a host endpoint.
@@ -17,6 +17,7 @@ pub(super) fn convert(endpoint: &HostEndpoint) -> Result<Converted, ConvertError
         profiles: spec.profiles.clone(),
         labels: metadata.labels.iter().collect(),
         ports: named_ports(&spec.ports)?,
+        dscp: qos::of_host_endpoint(metadata),
     };
     let key = HostEndpointKey { host: spec.node.clone(), name: metadata.name.clone() };
     Ok(Converted::object(Kind::HostEndpoint, Object::HostEndpoint(key, converted)))

@@ -29,6 +29,8 @@ const PACKET_BURST: RangeInclusive<i64> = 1..=10_000;
 const DEFAULT_PACKET_BURST: i64 = 5;
 const MAX_CONNECTIONS: RangeInclusive<i64> = 1..=4_294_967_295;
 
+const POD: &str = "Pod";
+
 const DSCP: &str = "qos.projectcalico.org/dscp";
 const LARGEST_DSCP: u8 = 63;
 
@@ -73,14 +75,22 @@ pub(super) fn of_pod(meta: &ObjectMeta) -> Qos {
             max_connections: own("MaxConnections", MAX_CONNECTIONS).unwrap_or(0),
         })
     };
-    let dscp = meta.annotations.get(DSCP).and_then(|text| {
-        let point = code_point(text);
-        if point.is_none() {
-            ignored(meta, DSCP, text);
-        }
-        point
-    });
-    Qos { ingress: limits("ingress"), egress: limits("egress"), dscp }
+    Qos { ingress: limits("ingress"), egress: limits("egress"), dscp: mark(POD, meta) }
+}
+
+/// What the annotation of a HostEndpoint says of the packets that it sends. Felix
+/// reads no other annotation there.
+pub(super) fn of_host_endpoint(meta: &ObjectMeta) -> Option<u8> {
+    mark("HostEndpoint", meta)
+}
+
+fn mark(kind: &str, meta: &ObjectMeta) -> Option<u8> {
+    let text = meta.annotations.get(DSCP)?;
+    let point = code_point(text);
+    if point.is_none() {
+        ignored(kind, meta, DSCP, text);
+    }
+    point
 }
 
 /// What a WorkloadEndpoint says: somebody else made it of annotations.
@@ -126,14 +136,16 @@ fn dependent(limits: QosLimits) -> QosLimits {
 fn limit(meta: &ObjectMeta, annotation: &str, range: RangeInclusive<i64>) -> Option<i64> {
     let text = meta.annotations.get(annotation)?;
     let Some(value) = quantity(text) else {
-        ignored(meta, annotation, text);
+        ignored(POD, meta, annotation, text);
         return None;
     };
     Some(value.clamp(*range.start(), *range.end()))
 }
 
-fn ignored(meta: &ObjectMeta, annotation: &str, text: &str) {
-    warn!("Pod {}/{}: annotation {annotation} is ignored: {text:?} has no meaning", meta.namespace, meta.name);
+fn ignored(kind: &str, meta: &ObjectMeta, annotation: &str, text: &str) {
+    let ObjectMeta { namespace, name, .. } = meta;
+    let name = if namespace.is_empty() { name.to_string() } else { format!("{namespace}/{name}") };
+    warn!("{kind} {name}: annotation {annotation} is ignored: {text:?} has no meaning");
 }
 
 fn code_point(text: &str) -> Option<u8> {

@@ -67,10 +67,11 @@ fn a_workload_endpoint_is_taken_as_it_is() {
 
 #[test]
 fn host_endpoints() {
-    let manifest = "{apiVersion: projectcalico.org/v3, kind: HostEndpoint, metadata: {name: h, labels: {a: b}}, \
+    let manifest = "{apiVersion: projectcalico.org/v3, kind: HostEndpoint, metadata: {name: h, labels: {a: b}, \
+                     annotations: {qos.projectcalico.org/dscp: AF31, qos.projectcalico.org/egressBandwidth: 1M}}, \
                      spec: {node: n1, interfaceName: eth0, expectedIPs: [192.0.2.1, '2001:db8::1'], profiles: [p], \
                      ports: [{name: http, protocol: TCP, port: 80}, {name: dns, protocol: 17, port: 53}]}}";
-    let Object::HostEndpoint(key, HostEndpoint { interface, expected_ips, profiles, labels: own, ports }) =
+    let Object::HostEndpoint(key, HostEndpoint { interface, expected_ips, profiles, labels: own, ports, dscp }) =
         object(manifest)
     else {
         panic!("it is a host endpoint")
@@ -81,6 +82,11 @@ fn host_endpoints() {
     assert_eq!(labels(&own), ["a=b"]);
     let ports: Vec<_> = ports.iter().map(|p| format!("{}={}/{}", p.name, p.port, p.protocol)).collect();
     assert_eq!(ports, ["http=80/tcp", "dns=53/udp"]);
+    assert_eq!(dscp, Some(26));
+    let Object::HostEndpoint(_, endpoint) = object(&manifest.replace("AF31", "high")) else {
+        panic!("it is a host endpoint")
+    };
+    assert_eq!(endpoint.dscp, None);
 }
 
 #[test]
