@@ -1,5 +1,6 @@
 //! The reference evaluator: what happens to a packet, and why.
 
+mod digest;
 mod host;
 mod node;
 mod tracking;
@@ -310,6 +311,7 @@ const fn deny(cause: Cause<'_>) -> Decision<'_> {
     Decision { verdict: Verdict::Deny, cause }
 }
 
+pub(crate) use digest::Digest;
 pub use host::{HostCause, HostDecision, HostStep, HostView, Passage, Tracking, Way};
 pub use node::{Guard, Guarded, Guards, Interfaces, Ipv6, NodeDecision, NodeStep, NodeView};
 pub use tracking::FirstPacket;

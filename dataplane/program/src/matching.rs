@@ -108,8 +108,13 @@ impl Field {
     /// rule leaves empty is always satisfied.
     #[must_use]
     pub fn holds(self, rule: &Rule, packet: &Packet, store: &PolicyStore) -> bool {
-        let src = Side::source(rule, packet, store);
-        let dst = Side::destination(rule, packet, store);
+        self.holds_among(rule, packet, store)
+    }
+
+    /// As [`Field::holds`], with the sets from elsewhere.
+    pub(crate) fn holds_among(self, rule: &Rule, packet: &Packet, sets: &impl Sets) -> bool {
+        let src = Side::source(rule, packet, sets);
+        let dst = Side::destination(rule, packet, sets);
         let protocol = packet.protocol();
         match self {
             Self::Family => rule.family.is_none_or(|family| family == packet.family()),
@@ -133,6 +138,49 @@ impl Field {
             Self::NotDstNamedPorts => dst.not_named_ports(),
             Self::DstIpPortSets => rule.dst_ip_port_sets.iter().all(|id| dst.in_port_set(id)),
         }
+    }
+
+    /// Whether the rule says anything in this field.
+    pub(crate) const fn is_asked_by(self, rule: &Rule) -> bool {
+        let Rule { family, protocol, not_protocol, icmp, not_icmp, src, dst, dst_ip_port_sets, .. } = rule;
+        match self {
+            Self::Family => family.is_some(),
+            Self::Protocol => protocol.is_some(),
+            Self::NotProtocol => not_protocol.is_some(),
+            Self::Icmp => icmp.is_some(),
+            Self::NotIcmp => not_icmp.is_some(),
+            Self::SrcNets => !src.nets.is_empty(),
+            Self::NotSrcNets => !src.not_nets.is_empty(),
+            Self::SrcPorts => !(src.ports.is_empty() && src.named_port_sets.is_empty()),
+            Self::NotSrcPorts => !src.not_ports.is_empty(),
+            Self::SrcSets => !src.sets.is_empty(),
+            Self::NotSrcSets => !src.not_sets.is_empty(),
+            Self::NotSrcNamedPorts => !src.not_named_port_sets.is_empty(),
+            Self::DstNets => !dst.nets.is_empty(),
+            Self::NotDstNets => !dst.not_nets.is_empty(),
+            Self::DstPorts => !(dst.ports.is_empty() && dst.named_port_sets.is_empty()),
+            Self::NotDstPorts => !dst.not_ports.is_empty(),
+            Self::DstSets => !dst.sets.is_empty(),
+            Self::NotDstSets => !dst.not_sets.is_empty(),
+            Self::NotDstNamedPorts => !dst.not_named_port_sets.is_empty(),
+            Self::DstIpPortSets => !dst_ip_port_sets.is_empty(),
+        }
+    }
+
+    /// Whether the field looks at the port that the packet comes from.
+    pub(crate) const fn reads_source_port(self) -> bool {
+        matches!(self, Self::SrcPorts | Self::NotSrcPorts | Self::NotSrcNamedPorts)
+    }
+}
+
+/// Where the sets that rules name are found.
+pub(crate) trait Sets {
+    fn named(&self, id: &SetId) -> Option<&IpSet>;
+}
+
+impl Sets for PolicyStore {
+    fn named(&self, id: &SetId) -> Option<&IpSet> {
+        self.ip_set(id)
     }
 }
 
@@ -188,36 +236,36 @@ fn is_icmp(wanted: IcmpMatch, packet: &Packet) -> bool {
 }
 
 /// One side of a rule against the same side of a packet.
-struct Side<'a> {
+struct Side<'a, S> {
     wanted: &'a SideMatch,
     addr: IpAddr,
     /// The port, if the packet's protocol has ports.
     port: Option<Port>,
     protocol: Protocol,
-    store: &'a PolicyStore,
+    all_sets: &'a S,
 }
 
-impl<'a> Side<'a> {
-    fn source(rule: &'a Rule, packet: &Packet, store: &'a PolicyStore) -> Self {
-        Self::new(&rule.src, packet.src(), packet, store, |src, _| src)
+impl<'a, S: Sets> Side<'a, S> {
+    fn source(rule: &'a Rule, packet: &Packet, sets: &'a S) -> Self {
+        Self::new(&rule.src, packet.src(), packet, sets, |src, _| src)
     }
 
-    fn destination(rule: &'a Rule, packet: &Packet, store: &'a PolicyStore) -> Self {
-        Self::new(&rule.dst, packet.dst(), packet, store, |_, dst| dst)
+    fn destination(rule: &'a Rule, packet: &Packet, sets: &'a S) -> Self {
+        Self::new(&rule.dst, packet.dst(), packet, sets, |_, dst| dst)
     }
 
     fn new(
         wanted: &'a SideMatch,
         addr: IpAddr,
         packet: &Packet,
-        store: &'a PolicyStore,
+        all_sets: &'a S,
         pick: impl Fn(Port, Port) -> Port,
     ) -> Self {
         let port = match packet.transport() {
             Transport::Ports { src, dst } if packet.protocol().has_ports() => Some(pick(src, dst)),
             Transport::Ports { .. } | Transport::Icmp { .. } | Transport::Opaque => None,
         };
-        Self { wanted, addr, port, protocol: packet.protocol(), store }
+        Self { wanted, addr, port, protocol: packet.protocol(), all_sets }
     }
 
     fn nets(&self) -> bool {
@@ -275,7 +323,7 @@ impl<'a> Side<'a> {
     }
 
     fn set(&self, id: &SetId) -> Option<&IpSet> {
-        self.store.ip_set(id)
+        self.all_sets.named(id)
     }
 }
 

@@ -85,4 +85,13 @@ impl Packet {
     pub const fn transport(&self) -> Transport {
         self.transport
     }
+
+    /// The same from port 0: one for all that differ in their source port only.
+    pub(crate) const fn from_no_port(&self) -> Self {
+        let transport = match self.transport {
+            Transport::Ports { src: _, dst } => Transport::Ports { src: 0, dst },
+            other @ (Transport::Icmp { .. } | Transport::Opaque) => other,
+        };
+        Self { transport, ..*self }
+    }
 }

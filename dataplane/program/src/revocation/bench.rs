@@ -6,6 +6,7 @@
 //! only if they deny it whatever its interfaces: what they may have let pass is
 //! not cut.
 
+use std::cell::RefCell;
 use std::net::IpAddr;
 
 use caracal_net::{Port, Protocol};
@@ -14,9 +15,10 @@ use smallvec::SmallVec;
 use smol_str::SmolStr;
 
 use super::Suspects;
+use crate::evaluate::Digest;
 use crate::{
-    Direction, EndpointToHost, FailsafePoint, Failsafes, HostView, Packet, Passage, PolicyStore, Transport, Verdict,
-    Way, WorkloadEndpoint, evaluate_endpoint, evaluate_to_host,
+    AdminState, Direction, EndpointToHost, FailsafePoint, Failsafes, HostView, Packet, Passage, PolicyStore,
+    ProgramKey, Transport, Verdict, Way, WorkloadEndpoint,
 };
 
 /// The interface of what a host sends to itself.
@@ -41,6 +43,8 @@ pub struct Terms<'a> {
 #[derive(Debug)]
 pub struct Bench<'a> {
     store: &'a PolicyStore,
+    /// The programs of workloads that were asked, with what they said.
+    digests: RefCell<FxHashMap<ProgramKey, Digest<'a>>>,
     owners: FxHashMap<IpAddr, Owners<'a>>,
     /// Those of the active endpoints that use addresses of others.
     spoofers: Vec<&'a WorkloadEndpoint>,
@@ -92,6 +96,7 @@ impl<'a> Bench<'a> {
         let uplinks = interfaces.iter().map(SmolStr::as_str).filter(|name| *name != LOOPBACK && !is_workload(name));
         Self {
             store,
+            digests: RefCell::default(),
             owners,
             spoofers,
             hosts: HostView { store, failsafes, workload_prefixes },
@@ -133,20 +138,30 @@ impl<'a> Bench<'a> {
     }
 
     fn workloads_allow(&self, packet: &Packet, senders: &Owners<'_>, receivers: &Owners<'_>) -> bool {
-        let leaves = |endpoint: &&WorkloadEndpoint| match self.own.contains(&packet.dst()) {
-            true => evaluate_to_host(endpoint, self.store, packet, self.to_host).verdict,
-            false => evaluate_endpoint(endpoint, Direction::Egress, self.store, packet).verdict,
+        let leaves = |endpoint: &&WorkloadEndpoint| match self.endpoint(endpoint, Direction::Egress, packet) {
+            Verdict::Allow if self.own.contains(&packet.dst()) => self.to_host.decision().verdict,
+            verdict => verdict,
         };
         let enters = |endpoint: &&WorkloadEndpoint| match self.own.contains(&packet.src()) {
             // A host reaches its own workloads whatever their policy.
             true => Verdict::Allow,
-            false => evaluate_endpoint(endpoint, Direction::Ingress, self.store, packet).verdict,
+            false => self.endpoint(endpoint, Direction::Ingress, packet),
         };
         let passes = |verdicts: &mut dyn Iterator<Item = Verdict>| {
             let mut verdicts = verdicts.peekable();
             verdicts.peek().is_none() || verdicts.any(|verdict| verdict == Verdict::Allow)
         };
         passes(&mut senders.endpoints.iter().map(leaves)) && passes(&mut receivers.endpoints.iter().map(enters))
+    }
+
+    /// The verdict of [`crate::evaluate_endpoint`].
+    fn endpoint(&self, endpoint: &WorkloadEndpoint, direction: Direction, packet: &Packet) -> Verdict {
+        if endpoint.state == AdminState::Down {
+            return Verdict::Deny;
+        }
+        let program = endpoint.program(direction);
+        let mut digests = self.digests.borrow_mut();
+        digests.entry(program.key()).or_insert_with(|| Digest::of(program, self.store)).verdict(packet)
     }
 
     /// Whether host endpoints deny a connection on every way that it may go.

@@ -10,7 +10,8 @@ use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 
 use crate::messages::wrap;
-use crate::{Direction, Packet, PolicyStore, Transport, Verdict, evaluate_endpoint, trace_endpoint};
+use crate::evaluate::Digest;
+use crate::{Direction, Packet, PolicyStore, Transport, Verdict, evaluate, evaluate_endpoint, trace_endpoint};
 
 #[derive(Clone, Debug)]
 struct World {
@@ -386,6 +387,13 @@ fn packets() -> Vec<Packet> {
     packets
 }
 
+/// The packet, and the same from other ports if it has ports.
+fn from_any_port(packet: &Packet) -> Vec<Packet> {
+    let Transport::Ports { dst, .. } = packet.transport() else { return vec![*packet] };
+    let from = |src| Packet::new(packet.src(), packet.dst(), packet.protocol(), Transport::Ports { src, dst });
+    [0, 53, 80, 81, 1000].into_iter().map(|src| from(src).expect("one family")).collect()
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
@@ -403,6 +411,28 @@ proptest! {
                 prop_assert_eq!(decision.verdict == Verdict::Allow, want, "{:?} {:?}", direction, packet);
                 let (traced, _) = trace_endpoint(endpoint, direction, &store, &packet);
                 prop_assert_eq!(traced, decision);
+            }
+        }
+    }
+
+    /// A digest says what the evaluator says, also where the store lacks what a
+    /// program names, and whatever it was asked before.
+    #[test]
+    fn a_digest_agrees_with_the_evaluator(world in worlds(), lacks in subsequence((0..13).collect::<Vec<_>>(), 0..=2)) {
+        let mut store = PolicyStore::new();
+        let messages = world.messages();
+        let (endpoint, others) = messages.split_last().expect("the endpoint");
+        let known = others.iter().enumerate().filter(|(i, _)| !lacks.contains(i)).map(|(_, message)| message);
+        for message in known.chain([endpoint]) {
+            store.apply(message).expect("an understood message");
+        }
+        let endpoint = store.workloads().next().expect("the endpoint");
+        for direction in Direction::ALL {
+            let program = endpoint.program(direction);
+            let mut digest = Digest::of(program, &store);
+            for packet in packets().iter().flat_map(from_any_port) {
+                let want = evaluate(program, &store, &packet);
+                prop_assert_eq!(digest.verdict(&packet), want.verdict, "{:?} {:?} {:?}", direction, packet, want.cause);
             }
         }
     }
