@@ -91,7 +91,17 @@ impl Intake {
         let kinds = self.aside.get_mut(key)?;
         let (kind, object) = kinds.iter_mut().find_map(|(kind, aside)| Some((*kind, aside.object.take()?)))?;
         self.forget(kind, key);
+        self.note_holder(key, kind);
         Some((kind, object))
+    }
+
+    /// Notes which kind's object of a key comes into force: it is what hides the others.
+    pub(crate) fn note_holder(&mut self, key: &Key, holder: Kind) {
+        for aside in self.aside.get_mut(key).into_iter().flat_map(BTreeMap::values_mut) {
+            if let Problem::HiddenBy(by) = &mut aside.problem {
+                *by = holder;
+            }
+        }
     }
 
     /// Remembers an endpoint on which the settings decide.
@@ -125,3 +135,6 @@ fn remove_nested<T>(map: &mut BTreeMap<Key, BTreeMap<Kind, T>>, key: &Key, kind:
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

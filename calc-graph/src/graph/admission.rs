@@ -46,6 +46,7 @@ impl CalcGraph {
             }
             Some(holder) if holder > kind => {
                 let former = self.held(&key);
+                self.intake.note_holder(&key, kind);
                 self.intake.set_aside(holder, key, Problem::HiddenBy(kind), former);
                 self.put(kind, id, object);
             }
@@ -278,3 +279,6 @@ impl CalcGraph {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 //! The calculation graph as its users see it: events in, deltas out.
 
 mod expectations;
+mod flushes;
 mod histories;
 mod journeys;
 mod messages;

@@ -234,7 +234,7 @@ fn other() -> impl Strategy<Value = (Kind, Object)> {
     ]
 }
 
-fn settings() -> impl Strategy<Value = Settings> {
+pub(crate) fn settings() -> impl Strategy<Value = Settings> {
     let overlaps = select(vec![Overlaps::Suppressed, Overlaps::Kept]);
     let spoofing = select(vec![SourceSpoofing::Disabled, SourceSpoofing::Any]);
     (overlaps, spoofing)
