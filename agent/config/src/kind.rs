@@ -203,9 +203,11 @@ fn parse_option(text: &str, options: &[&str]) -> Result<String, BadText> {
 }
 
 fn parse_mark_mask(text: &str) -> Result<MarkMask, BadText> {
+    let wanted = "a 32-bit mask, decimal or 0x…, with two bits or more";
     match text.parse::<MarkMask>() {
         Ok(mask) if mask.0.count_ones() >= 2 => Ok(mask),
-        _ => Err(expected("a 32-bit mask, decimal or 0x…, with two bits or more")),
+        Ok(mask) => Err(expected(format!("{wanted}, found {}", if mask.0 == 0 { "none" } else { "one" }))),
+        Err(_) => Err(expected(wanted)),
     }
 }
 

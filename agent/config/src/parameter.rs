@@ -20,6 +20,8 @@ pub struct Param {
     pub required: bool,
     /// What this build makes of it.
     pub disposition: Disposition,
+    /// How what it does differs from what Felix does; empty if it does not.
+    pub note: &'static str,
 }
 
 /// What this build makes of a parameter.
@@ -42,15 +44,6 @@ impl Disposition {
             Self::ActedOn => "acted on",
             Self::Ignored(_) => "ignored",
             Self::Refused(_) => "refused",
-        }
-    }
-
-    /// Why it is not acted on; empty if it is.
-    #[must_use]
-    pub const fn reason(self) -> &'static str {
-        match self {
-            Self::ActedOn => "",
-            Self::Ignored(reason) | Self::Refused(reason) => reason,
         }
     }
 }
@@ -80,7 +73,13 @@ impl Param {
             scope: Scope::Anywhere,
             required: false,
             disposition,
+            note: "",
         }
+    }
+
+    pub(crate) const fn note(mut self, note: &'static str) -> Self {
+        self.note = note;
+        self
     }
 
     pub(crate) const fn local(mut self) -> Self {
@@ -91,6 +90,16 @@ impl Param {
     pub(crate) const fn required(mut self) -> Self {
         self.required = true;
         self
+    }
+
+    /// Why it is not acted on, or how what it does differs from what Felix does;
+    /// empty if there is nothing to remark.
+    #[must_use]
+    pub const fn remark(&self) -> &'static str {
+        match self.disposition {
+            Disposition::ActedOn => self.note,
+            Disposition::Ignored(reason) | Disposition::Refused(reason) => reason,
+        }
     }
 
     /// Reads a text that is not empty. `none` stands for the zero value.

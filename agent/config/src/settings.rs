@@ -204,7 +204,7 @@ pub struct Settings {
     pub ipv6: bool,
     /// `NFTablesMode`.
     pub nftables_mode: NftablesMode,
-    /// `NftablesMarkMask`.
+    /// `NftablesMarkMask`, or `IptablesMarkMask` where that is the one that is set.
     pub nftables_mark_mask: MarkMask,
     /// `NftablesFilterDenyAction`.
     pub filter_deny_action: DenyAction,
@@ -319,7 +319,7 @@ impl Resolved {
             interface_prefixes: self.list("InterfacePrefix"),
             ipv6: self.switch("Ipv6Support"),
             nftables_mode: self.option("NFTablesMode", &NftablesMode::WORDS).unwrap_or(NftablesMode::Auto),
-            nftables_mark_mask: self.mark_mask("NftablesMarkMask"),
+            nftables_mark_mask: self.mark_mask(),
             filter_deny_action: self.option("NftablesFilterDenyAction", &DenyAction::WORDS).unwrap_or(DenyAction::Drop),
             endpoint_to_host_action: self
                 .option("DefaultEndpointToHostAction", &EndpointToHostAction::WORDS)
@@ -408,7 +408,12 @@ impl Resolved {
         }
     }
 
-    fn mark_mask(&self, name: &str) -> MarkMask {
+    /// Who gave bits to Felix's iptables means the same bits here.
+    fn mark_mask(&self) -> MarkMask {
+        let name = match (self.source("NftablesMarkMask"), self.source("IptablesMarkMask")) {
+            (Source::Default, source) if source != Source::Default => "IptablesMarkMask",
+            _ => "NftablesMarkMask",
+        };
         match self.value(name) {
             Value::MarkMask(mask) => *mask,
             other => unreachable!("{name} is a mask in the table, not {other:?}"),

@@ -68,6 +68,13 @@ impl fmt::Display for Source {
     }
 }
 
+/// Whether Kubernetes sets a variable in the pods of a service's namespace: it has
+/// `NAME_SERVICE_HOST`, `NAME_SERVICE_PORT…` and, as Docker's links had, `NAME_PORT…`.
+fn is_of_service(variable: &str, service: &str) -> bool {
+    let rest = variable.strip_prefix(service);
+    rest.is_some_and(|rest| rest.starts_with("_SERVICE_") || rest == "_PORT" || rest.starts_with("_PORT_"))
+}
+
 /// A configuration file is not an INI file. What the last one said still
 /// counts.
 #[derive(Debug, thiserror::Error)]
@@ -130,10 +137,15 @@ impl ConfigSources {
     }
 
     /// Sets the environment from variables. Those that begin with `FELIX_` or
-    /// `CARACAL_` count; the latter win.
+    /// `CARACAL_` count; the latter win. What Kubernetes says so of services,
+    /// such as `felix-metrics-svc`, is about no parameter.
     pub fn set_environment(&mut self, variables: impl IntoIterator<Item = (String, String)>) {
         // Sorted, so that the outcome does not depend on the environment's order.
-        let variables: BTreeMap<String, String> = variables.into_iter().filter(|(_, text)| !text.is_empty()).collect();
+        let mut variables: BTreeMap<String, String> =
+            variables.into_iter().filter(|(_, text)| !text.is_empty()).collect();
+        let services = variables.keys().filter_map(|name| name.strip_suffix("_SERVICE_HOST").map(str::to_owned));
+        let services: Vec<String> = services.collect();
+        variables.retain(|name, _| !services.iter().any(|service| is_of_service(name, service)));
         let of_prefix = |prefix: &'static str| {
             let named = variables.iter().filter_map(move |(variable, text)| {
                 let (head, name) = variable.split_at_checked(prefix.len())?;

@@ -66,6 +66,11 @@ const XDP: Disposition = Ignored("untracked policy is enforced by nftables, befo
 const NEIGHBOURS: Disposition = Ignored("this build answers no ARP for pods beyond their own node");
 const SOCKMAP: Disposition = Ignored("it needs eBPF on sockets, which this build does not have");
 
+// How what a parameter does differs from what Felix does.
+const NO_IPV6: &str = "off, IPv6 of workloads is dropped; Felix has no rules for it then, and lets it pass";
+const ONE_BIT: &str = "one bit is used, the lowest, so that two are enough; Felix needs eight at least";
+const OTHER_MASK: &str = "it counts where it is set and NftablesMarkMask is not";
+
 const fn integer(min: i64, max: i64) -> Kind {
     Kind::Integer { min, max }
 }
@@ -160,7 +165,7 @@ pub static PARAMETERS: [Param; 211] = [
     param("InterfaceExclude", "interfaceExclude", InterfacePatterns, "kube-ipvs0", IPVS_DEVICE),
     param("InterfacePrefix", "interfacePrefix", Pattern(r"^[a-zA-Z0-9_-]{1,15}(,[a-zA-Z0-9_-]{1,15})*$"), "cali", ACTS).required(),
     param("InterfaceRefreshInterval", "interfaceRefreshInterval", Seconds, "90", LINKS),
-    param("Ipv6Support", "ipv6Support", Bool, "true", ACTS),
+    param("Ipv6Support", "ipv6Support", Bool, "true", ACTS).note(NO_IPV6),
     param("IstioAmbientMode", "istioAmbientMode", OneOf(&["Disabled", "Enabled"]), "Disabled", NO_AMBIENT),
     param("IstioDSCPMark", "istioDSCPMark", Pattern(r"(?i)^(6[0-3]|[1-5]?[0-9]|CS[0-7]|AF[1-4][1-3]|EF|VA|LE|DF)$"), "23", AMBIENT),
     param("LiveMigrationRouteConvergenceTime", "liveMigrationRouteConvergenceTime", Seconds, "30", MIGRATION),
@@ -193,7 +198,7 @@ pub static PARAMETERS: [Param; 211] = [
     param("IptablesFilterDenyAction", "iptablesFilterDenyAction", OneOf(&["DROP", "REJECT"]), "DROP", IPTABLES).required(),
     param("IptablesLockProbeIntervalMillis", "iptablesLockProbeInterval", Milliseconds, "50", IPTABLES),
     param("IptablesMangleAllowAction", "iptablesMangleAllowAction", OneOf(&["ACCEPT", "RETURN"]), "ACCEPT", IPTABLES).required(),
-    param("IptablesMarkMask", "iptablesMarkMask", MarkMask, "0xffff0000", IPTABLES).required(),
+    param("IptablesMarkMask", "iptablesMarkMask", MarkMask, "0xffff0000", ACTS).required().note(OTHER_MASK),
     param("IptablesNATOutgoingInterfaceFilter", "iptablesNATOutgoingInterfaceFilter", INTERFACE_NAME, "", ACTS),
     param("IptablesPostWriteCheckIntervalSecs", "iptablesPostWriteCheckInterval", Seconds, "5", IPTABLES),
     param("IptablesRefreshInterval", "iptablesRefreshInterval", Seconds, "180", IPTABLES),
@@ -202,7 +207,7 @@ pub static PARAMETERS: [Param; 211] = [
     param("NftablesFilterAllowAction", "nftablesFilterAllowAction", OneOf(&["ACCEPT", "RETURN"]), "ACCEPT", OWN_TABLE).required(),
     param("NftablesFilterDenyAction", "nftablesFilterDenyAction", OneOf(&["DROP", "REJECT"]), "DROP", ACTS).required(),
     param("NftablesMangleAllowAction", "nftablesMangleAllowAction", OneOf(&["ACCEPT", "RETURN"]), "ACCEPT", OWN_TABLE).required(),
-    param("NftablesMarkMask", "nftablesMarkMask", MarkMask, "0xffff0000", ACTS).required(),
+    param("NftablesMarkMask", "nftablesMarkMask", MarkMask, "0xffff0000", ACTS).required().note(ONE_BIT),
     param("NftablesRefreshInterval", "nftablesRefreshInterval", Seconds, "180", GENERATION),
     param("BPFAttachType", "bpfAttachType", OneOf(&["Netkit", "TCX", "TC"]), "Netkit", EBPF).required(),
     param("BPFCTLBLogFilter", "bpfCTLBLogFilter", OneOf(&["all"]), "", EBPF),

@@ -50,7 +50,7 @@ fn print(format: Output, answer: &ConfigResponse, mut output: impl Write) -> any
 
 fn write_text(answer: &ConfigResponse, output: &mut impl Write) -> anyhow::Result<()> {
     let ConfigResponse { node: _, parameters, problems } = answer;
-    let head = ["PARAMETER", "VALUE", "SOURCE", "THIS BUILD", "WHY NOT"];
+    let head = ["PARAMETER", "VALUE", "SOURCE", "THIS BUILD", "REMARK"];
     table::write(output, head, parameters.iter().map(row).collect())?;
     if !problems.is_empty() {
         writeln!(output, "\nproblems: {}", problems.len())?;

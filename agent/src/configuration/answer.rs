@@ -21,7 +21,7 @@ fn parameter((parameter, effective): (&Param, &Effective)) -> Parameter {
         value: effective.text.clone(),
         source: effective.source.to_string(),
         disposition: parameter.disposition.word().into(),
-        reason: parameter.disposition.reason().into(),
+        reason: parameter.remark().into(),
     }
 }
 

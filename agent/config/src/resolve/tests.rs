@@ -221,6 +221,26 @@ fn our_variables_win_over_felix_ones() {
     );
 }
 
+/// A pod in the namespace of a service has these, whatever it asks for.
+#[test]
+fn variables_about_services_are_no_parameters() {
+    let resolved = environment(&[
+        ("FELIX_METRICS_SVC_SERVICE_HOST", "10.96.0.9"),
+        ("FELIX_METRICS_SVC_SERVICE_PORT", "9091"),
+        ("FELIX_METRICS_SVC_SERVICE_PORT_METRICS", "9091"),
+        ("FELIX_METRICS_SVC_PORT", "tcp://10.96.0.9:9091"),
+        ("FELIX_METRICS_SVC_PORT_9091_TCP", "tcp://10.96.0.9:9091"),
+        ("FELIX_METRICS_SVC_PORT_9091_TCP_PROTO", "tcp"),
+        ("FELIX_METRICS_SVC_PORT_9091_TCP_PORT", "9091"),
+        ("FELIX_METRICS_SVC_PORT_9091_TCP_ADDR", "10.96.0.9"),
+        ("FELIX_HEALTHPORT", "1"),
+        ("FELIX_HEALTH_PORT", "2"),
+    ]);
+    assert_eq!(text_and_source(&resolved, "HealthPort"), ("1", Source::Environment));
+    let [only] = &warnings(&resolved)[..] else { panic!("{:?}", warnings(&resolved)) };
+    assert!(only.starts_with("HEALTH_PORT \"2\" from environment variable: no parameter has this name"), "{only}");
+}
+
 #[test]
 fn files() {
     let mut sources = ConfigSources::new();

@@ -216,6 +216,22 @@ fn settings_change_with_what_is_acted_on_and_with_nothing_else() {
 }
 
 #[test]
+fn bits_of_the_mark_are_those_that_somebody_gave() {
+    let (ours, other) = ("NftablesMarkMask", "IptablesMarkMask");
+    for (texts, mask) in [
+        (&[][..], 0xffff_0000),
+        (&[(ours, "0xf0")], 0xf0),
+        (&[(other, "0xf00")], 0xf00),
+        (&[(ours, "0xf0"), (other, "0xf00")], 0xf0),
+        (&[(ours, "0xffff0000"), (other, "0xf00")], 0xffff_0000),
+        // One bit is none that counts.
+        (&[(ours, "0x10"), (other, "0xf00")], 0xf00),
+    ] {
+        assert_eq!(settings(texts).nftables_mark_mask, MarkMask(mask), "{texts:?}");
+    }
+}
+
+#[test]
 fn metrics_are_in_the_clear_or_over_tls() {
     use ClientCertificate::{Any, Unasked, Verified, VerifiedIfGiven};
     let clients = |texts: &[(&str, &str)]| {

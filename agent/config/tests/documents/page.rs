@@ -30,12 +30,14 @@ Of each parameter the highest source that has a value counts:
   seconds, with a fraction if need be; in the fields of a FelixConfiguration they are durations such as `1m30s`.
 - An annotation `config.projectcalico.org/NAME` on a FelixConfiguration sets a parameter as a text, and wins over the field.
 - What the datastore says of a parameter that only the node can set does not count.
-- A name that no parameter has is passed on to the data half, and to an external driver, as it is; it is told as a problem.
+- A name that no parameter has is passed on to the data half, and to an external driver, as it is; it is told as a problem. The variables
+  that Kubernetes sets for a service of the agent's namespace, such as `FELIX_METRICS_SVC_SERVICE_HOST` for `felix-metrics-svc`, are no such names.
 
 ## Changes, and bad values
 
 A change of a parameter is followed while the agent runs; nothing restarts. The file is looked at every ten seconds; while it cannot
-be used, what it last said counts. The environment of a program does not change while it runs. Of `InterfacePrefix` all prefixes are followed; the names that pods' interfaces are expected to have are
+be used, what it last said counts. On SIGHUP, at which Felix restarts, the file is read at once, and so are all manifests, those too
+whose changes nobody announces. The environment of a program does not change while it runs. Of `InterfacePrefix` all prefixes are followed; the names that pods' interfaces are expected to have are
 made of the first one. Another one gives every pod's endpoint another name, also to those that run: the network plugin names an interface once.
 A driver that only the datastore names (`UseInternalDataplaneDriver`, `DataplaneDriver`) replaces the internal one, which starts first,
 as soon as the datastore was read ([external-driver.md](external-driver.md)).
@@ -50,7 +52,7 @@ force stays; `caracal status` says so. `ServiceLoopPrevention` guards the prefix
 
 ## What this build makes of them
 
-**acted on**: it does what the parameter says, and follows a change while it runs. **ignored**: it reads the value, passes it on, and does nothing, for the reason given.
+**acted on**: it does what the parameter says, and follows a change while it runs; what it does otherwise than Felix is said here. **ignored**: it reads the value, passes it on, and does nothing, for the reason given.
 **refused**: a value other than the default asks for what it cannot do; one is told as a problem.
 ";
 
@@ -69,7 +71,7 @@ pub(super) fn page() -> String {
 }
 
 fn row(parameter: &Param) -> String {
-    let Param { name, field, kind, default, scope, required, disposition } = parameter;
+    let Param { name, field, kind, default, scope, required, disposition, note } = parameter;
     let field = match (field, scope) {
         (Some(field), _) => format!("`{field}`"),
         (None, Scope::Local) => "none: only the node itself can set it".to_owned(),
@@ -78,7 +80,8 @@ fn row(parameter: &Param) -> String {
     let value = if *required { format!("{}; not `none`", value_of(kind)) } else { value_of(kind) };
     let default = if default.is_empty() { "–".to_owned() } else { code(default) };
     let build = match disposition {
-        Disposition::ActedOn => "acted on".to_owned(),
+        Disposition::ActedOn if note.is_empty() => "acted on".to_owned(),
+        Disposition::ActedOn => format!("acted on: {note}"),
         Disposition::Ignored(reason) | Disposition::Refused(reason) => format!("{}: {reason}", disposition.word()),
     };
     let ours = if is_ours(name) { format!("; `{name}` is ours, Felix has no such parameter") } else { String::new() };

@@ -27,10 +27,14 @@ fn people_get_a_row_for_each_parameter_and_a_line_for_each_problem() {
     let (table, problems) = text.split_once("\n\nproblems: 4\n").expect("the problems follow the table");
     assert_eq!(table.lines().count(), 1 + PARAMETERS.len());
     for (name, cells) in [
-        ("PARAMETER", "VALUE SOURCE THIS BUILD WHY NOT"),
+        ("PARAMETER", "VALUE SOURCE THIS BUILD REMARK"),
         ("FelixHostname", "worker-1 internal override acted on -"),
         ("HealthPort", "9100 datastore (global) acted on -"),
-        ("Ipv6Support", "no config file acted on -"),
+        (
+            "Ipv6Support",
+            "no config file acted on off, IPv6 of workloads is dropped; \
+             Felix has no rules for it then, and lets it pass",
+        ),
         ("LogPrefix", "mine environment variable acted on -"),
         ("HealthHost", "localhost default acted on -"),
         ("PolicySyncPathPrefix", "- default acted on -"),
