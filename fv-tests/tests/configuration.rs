@@ -1,5 +1,6 @@
 //! A FelixConfiguration that is edited while the real agent runs: nothing restarts, everything follows.
 
+use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::PathBuf;
@@ -11,6 +12,7 @@ use anyhow::Context as _;
 use caracal_fv_tests::agent::{Process, datastore, program};
 use caracal_fv_tests::cluster::{Cluster, NODE};
 use caracal_fv_tests::pod::pod;
+use nix::sys::signal::{Signal, kill};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -139,4 +141,53 @@ fn edits_are_followed_without_a_restart() -> anyhow::Result<()> {
     assert_eq!(rig.config()?.1, Some(0));
     assert_eq!(rig.parameter("LogSeverityScreen")?, ("Debug".to_owned(), "datastore (global)".to_owned()));
     agent.stop()
+}
+
+/// Both halves, in one process and in two, outlive the signal that ends what does not ask for it.
+#[test]
+fn at_sighup_everything_is_read_again() -> anyhow::Result<()> {
+    let rig = Rig { cluster: Cluster::new()?, run: TempDir::new()? };
+    rig.edit("healthPort: 9099")?;
+    let manifest = rig.cluster.manifests().join("felix.yaml");
+    // By this name nobody watches it.
+    let other_name = rig.run.path().join("felix.yaml");
+    fs::hard_link(&manifest, &other_name)?;
+    let file = rig.run.path().join("felix.cfg");
+    fs::write(&file, "LogPrefix = first\n")?;
+    let path = |path: &PathBuf| path.to_str().map(str::to_owned).context("a path is text");
+    let (admin, file_name, data) = (path(&rig.socket())?, path(&file)?, path(&rig.run.path().join("data.sock"))?);
+    let source = datastore(&rig.cluster);
+    let own = ["--datastore", &source, "--node", NODE, "--admin-socket", &admin, "--config-file", &file_name];
+    let mut commands: Vec<Vec<&str>> = vec![[&["agent"], &own[..]].concat()];
+    commands.push([&["control"], &own[..], &["--socket", &data]].concat());
+    for (nth, command) in commands.iter().enumerate() {
+        let process = Process::start(&rig.cluster, command)?;
+        let other = (nth > 0).then(|| Process::dataplane(&rig.cluster, data.as_ref())).transpose()?;
+        let says = |prefix: &str, port: &str| {
+            let (value, source) = rig.parameter("LogPrefix")?;
+            let (health, _) = rig.parameter("HealthPort")?;
+            anyhow::Ok((value.as_str(), source.as_str(), health.as_str()) == (prefix, "config file", port))
+        };
+        let [before, after] = [["first", "9099"], ["second", "9199"]];
+        eventually("what is there at the start", || says(before[0], before[1]));
+        fs::write(&file, "LogPrefix = second\n")?;
+        fs::write(&other_name, fs::read_to_string(&manifest)?.replace("9099", "9199"))?;
+        let processes = [Some(&process), other.as_ref()];
+        for process in processes.into_iter().flatten() {
+            kill(process.id(), Signal::SIGHUP)?;
+        }
+        let asked = Instant::now();
+        eventually("what is there now", || says(after[0], after[1]));
+        // Without the signal the file is looked at every ten seconds, and the manifest not at all.
+        assert!(asked.elapsed() < Duration::from_secs(8), "{:?}", asked.elapsed());
+        for process in processes.into_iter().flatten() {
+            assert!(process.log()?.contains("SIGHUP: "), "{}", process.log()?);
+        }
+        for process in [other, Some(process)].into_iter().flatten() {
+            process.stop()?;
+        }
+        fs::write(&file, "LogPrefix = first\n")?;
+        fs::write(&other_name, fs::read_to_string(&manifest)?.replace("9199", "9099"))?;
+    }
+    Ok(())
 }

@@ -10,6 +10,7 @@ mod clock;
 mod digest;
 mod directory;
 mod link;
+mod print;
 mod reading;
 mod schedule;
 mod tree;
@@ -30,11 +31,12 @@ use caracal_model::{Event, Kind, Stamp};
 
 use self::catalogue::{Catalogue, FileState, News};
 use self::directory::Directory;
+pub use self::print::Prints;
 use self::schedule::{Due, Pace, Reason, Schedule, Why};
 use self::watch::{Change, What};
 use crate::convert::Settings;
 use crate::manifest::limits::{MAX_FILE_BYTES, MAX_TOKEN_BYTES};
-use crate::source::{ConfigEvent, Sink, Source, SourceError, Stopper, Tuner};
+use crate::source::{ConfigEvent, Refresher, Sink, Source, SourceError, Stopper, Tuner};
 
 /// How often the directory is looked at while nobody announces changes.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
@@ -319,6 +321,12 @@ impl Source for FileSource {
         let wake = self.wake.clone();
         // A source that has ended converts nothing.
         Tuner::new(move |settings| drop(wake.send(Wake::Tune(settings))))
+    }
+
+    fn refresher(&self) -> Refresher {
+        let wake = self.wake.clone();
+        // As if announcements were lost. A source that has ended looks at nothing.
+        Refresher::new(move || drop(wake.send(Wake::Changed(Change::Lost, clock::now()))))
     }
 
     /// A list forgets which refused documents have an earlier version in force:

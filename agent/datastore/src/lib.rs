@@ -12,8 +12,8 @@ pub mod manifest;
 mod resource;
 pub mod source;
 
-pub use file::FileSource;
+pub use file::{FileSource, Prints};
 pub use source::{
-    BgpConfiguration, ClusterInformation, ConfigEvent, FelixConfiguration, InForce, Place, Problem, Report, Sink,
-    Source, SourceError, Stopper, Tuner,
+    BgpConfiguration, ClusterInformation, ConfigEvent, FelixConfiguration, InForce, Place, Problem, Refresher, Report,
+    Sink, Source, SourceError, Stopper, Tuner,
 };

@@ -231,6 +231,9 @@ pub trait Source: Send {
     /// Has [`run`](Self::run) convert with other settings, from another thread.
     fn tuner(&self) -> Tuner;
 
+    /// Has [`run`](Self::run) look at everything again, from another thread.
+    fn refresher(&self) -> Refresher;
+
     /// Tells everything there is: configuration first, then a whole list of
     /// each kind, in the order of [`caracal_model::Kind::ALL`].
     ///
@@ -285,6 +288,28 @@ impl Tuner {
 impl fmt::Debug for Tuner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Tuner")
+    }
+}
+
+/// Has a running source look at everything, though nobody says that it changed.
+#[derive(Clone)]
+pub struct Refresher(Arc<dyn Fn() + Send + Sync>);
+
+impl Refresher {
+    /// One that calls `refresh`.
+    pub fn new(refresh: impl Fn() + Send + Sync + 'static) -> Self {
+        Self(Arc::new(refresh))
+    }
+
+    /// Asks for a look at everything; returns at once.
+    pub fn refresh(&self) {
+        (self.0)();
+    }
+}
+
+impl fmt::Debug for Refresher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Refresher")
     }
 }
 

@@ -1,20 +1,18 @@
 //! `caracal agent`.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock, mpsc};
+use std::sync::{Arc, OnceLock};
 
-use anyhow::Context as _;
 use caracal_dataplane::Reply;
 use caracal_proto::sync::{ToData, from_data};
 use tracing::{info, warn};
 
-use super::half::{ControlThread, EndGuard};
+use super::half::{ControlThread, EndGuard, listen, wait};
 use super::source::Prepared;
 use crate::cli::{AgentArgs, Global};
 use crate::control::{Inbox, Input, Outlet, PeerId};
 use crate::data::{self, Frames};
 use crate::logging::{self, Reader};
-use crate::signals;
 use crate::sync::{Link, Refused, Retention};
 
 pub(super) fn run(global: &Global, args: &AgentArgs) -> anyhow::Result<()> {
@@ -22,11 +20,7 @@ pub(super) fn run(global: &Global, args: &AgentArgs) -> anyhow::Result<()> {
     let prepared = Prepared::new(global, &args.source)?;
     info!(node = %prepared.configuration.node(), "{} starts", crate::BUILD);
     let local = prepared.configuration.texts();
-    let (end, ended) = mpsc::channel();
-    signals::on_stop({
-        let end = end.clone();
-        move || drop(end.send(Ok(())))
-    })?;
+    let (end, notices) = listen()?;
 
     let control = ControlThread::start(prepared, Retention::Transient, logging, end.clone())?;
     let line = Arc::new(Line { inbox: control.inbox(), frames: OnceLock::new(), peer: AtomicU64::new(0) });
@@ -36,7 +30,7 @@ pub(super) fn run(global: &Global, args: &AgentArgs) -> anyhow::Result<()> {
     line.attach(data.frames())?;
     let admin = control.serve_admin(global, &args.admin, &args.source, end)?;
 
-    let result = ended.recv().context("every thread has ended")?;
+    let result = wait(&notices, || control.reload());
     drop(admin);
     // The sender first.
     drop(control);

@@ -31,7 +31,12 @@ fn follow(prepared: Prepared, mut printer: Printer<impl Write>) -> anyhow::Resul
     let source = prepared.open()?;
     let mut calculator = Calculator::new(prepared.locality(), prepared.configuration).tuning(source.tuner());
     let (inbox, news, inputs) = inbox();
-    signals::on_stop(move || inbox.send(Input::Stop))?;
+    let (refresher, reloads) = (source.refresher(), inbox.clone());
+    let reload = move || {
+        reloads.send(Input::Reload);
+        refresher.refresh();
+    };
+    signals::follow(reload, move || inbox.send(Input::Stop))?;
     let _feed = Feed::start(source, news, || {})?;
     // Dropped before the feed, which may wait for room.
     let inputs = inputs;
@@ -44,6 +49,10 @@ fn follow(prepared: Prepared, mut printer: Printer<impl Write>) -> anyhow::Resul
             Input::Source(News::Settled) => printer.flush(&mut calculator)?,
             Input::Source(News::Synced(token)) => printer.synced(&token)?,
             Input::Source(News::Failed(reason)) => anyhow::bail!(reason),
+            Input::Reload => {
+                calculator.look_at_configuration_file();
+                printer.flush(&mut calculator)?;
+            }
             Input::Stop => break,
             Input::Attach { .. }
             | Input::Frame { .. }

@@ -1,15 +1,11 @@
 //! `caracal control`.
 
-use std::sync::mpsc;
-
-use anyhow::Context as _;
 use tracing::info;
 
-use super::half::{ControlThread, EndGuard};
+use super::half::{ControlThread, EndGuard, listen, wait};
 use super::source::Prepared;
 use crate::cli::{ControlArgs, Global};
 use crate::logging::{self, Reader};
-use crate::signals;
 use crate::sync::socket::Socket;
 use crate::sync::{Retention, serve};
 
@@ -17,11 +13,7 @@ pub(super) fn run(global: &Global, args: &ControlArgs) -> anyhow::Result<()> {
     let logging = logging::start(global.log_level.as_deref(), Reader::Log)?;
     let prepared = Prepared::new(global, &args.source)?;
     info!(node = %prepared.configuration.node(), "{} starts, control half", crate::BUILD);
-    let (end, ended) = mpsc::channel();
-    signals::on_stop({
-        let end = end.clone();
-        move || drop(end.send(Ok(())))
-    })?;
+    let (end, notices) = listen()?;
 
     let socket = Socket::bind(&args.socket)?;
     let control = ControlThread::start(prepared, Retention::Resumable, logging, end.clone())?;
@@ -29,7 +21,7 @@ pub(super) fn run(global: &Global, args: &ControlArgs) -> anyhow::Result<()> {
     let admin = control.serve_admin(global, &args.admin, &args.source, end)?;
     info!(socket = %args.socket.display(), "serving the data half");
 
-    let result = ended.recv().context("every thread has ended")?;
+    let result = wait(&notices, || control.reload());
     drop(admin);
     drop(server);
     drop(control);

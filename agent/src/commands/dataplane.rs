@@ -1,18 +1,15 @@
 //! `caracal dataplane`.
 
-use std::sync::mpsc;
-
-use anyhow::Context as _;
 use caracal_dataplane::Reply;
 use tracing::info;
 
-use super::half::EndGuard;
+use super::half::{EndGuard, listen, wait};
 use crate::cli::{DataplaneArgs, Global};
 use crate::configuration::Configuration;
+use crate::data;
 use crate::logging::{self, Reader};
 use crate::metrics::Vitals;
 use crate::sync::connect::{self, Loop};
-use crate::{data, signals};
 
 pub(super) fn run(global: &Global, args: &DataplaneArgs) -> anyhow::Result<()> {
     let logging = logging::start(global.log_level.as_deref(), Reader::Log)?;
@@ -20,11 +17,7 @@ pub(super) fn run(global: &Global, args: &DataplaneArgs) -> anyhow::Result<()> {
     let configuration = Configuration::load(global.config_file.as_deref(), None)?;
     logging.set_severity(configuration.settings().log_severity_screen);
     info!("{} starts, data half", crate::BUILD);
-    let (end, ended) = mpsc::channel();
-    signals::on_stop({
-        let end = end.clone();
-        move || drop(end.send(Ok(())))
-    })?;
+    let (end, notices) = listen()?;
 
     let (answers, replies) = connect::replies();
     let guard = EndGuard::new(end.clone(), "the data half");
@@ -41,7 +34,7 @@ pub(super) fn run(global: &Global, args: &DataplaneArgs) -> anyhow::Result<()> {
         EndGuard::new(end, "the connection to the control half"),
     )?;
 
-    let result = ended.recv().context("every thread has ended")?;
+    let result = wait(&notices, || info!("SIGHUP: the control half has the configuration; nothing is read again here"));
     drop(client);
     drop(data);
     info!("stopped, what is programmed stays");

@@ -1,11 +1,11 @@
 //! The halves as threads of a command.
 
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::JoinHandle;
 
-use anyhow::anyhow;
-
-use caracal_datastore::Source as _;
+use anyhow::{Context as _, anyhow};
+use caracal_datastore::{Refresher, Source as _};
+use tracing::info;
 
 use super::source::Prepared;
 use crate::admin;
@@ -14,15 +14,43 @@ use crate::control::{Calculator, ControlHalf, Feed, Followers, Inbox, Input, Out
 use crate::health::{self, Ready};
 use crate::logging::Logging;
 use crate::metrics::Scrapes;
-use crate::policysync;
 use crate::sync::Retention;
+use crate::{policysync, signals};
 
-/// The first end of anything ends the command: well if it was asked for.
-pub(super) type End = anyhow::Result<()>;
+/// What the thread of a command is told while others work.
+pub(super) enum Notice {
+    /// Something has ended. The first end of anything ends the command: well if it was asked for.
+    End(anyhow::Result<()>),
+    /// What is read once or now and then is to be read again (SIGHUP).
+    Reload,
+}
+
+/// The two ends of where notices come in. Signals give some.
+pub(super) fn listen() -> std::io::Result<(Sender<Notice>, Receiver<Notice>)> {
+    let (sender, notices) = mpsc::channel();
+    let (reload, stop) = (sender.clone(), sender.clone());
+    signals::follow(
+        move || drop(reload.send(Notice::Reload)),
+        // Whoever listens takes the first end only.
+        move || drop(stop.send(Notice::End(Ok(())))),
+    )?;
+    Ok((sender, notices))
+}
+
+/// Waits for the first end, and calls `reload` whenever that is asked for.
+pub(super) fn wait(notices: &Receiver<Notice>, reload: impl Fn()) -> anyhow::Result<()> {
+    loop {
+        match notices.recv().context("every thread has ended")? {
+            Notice::End(result) => return result,
+            Notice::Reload => reload(),
+        }
+    }
+}
 
 /// The control half; it ends when dropped.
 pub(super) struct ControlThread {
     inbox: Inbox,
+    refresher: Refresher,
     thread: Option<JoinHandle<()>>,
     followers: Followers,
     _policysync: policysync::serve::Server,
@@ -36,9 +64,10 @@ impl ControlThread {
         prepared: Prepared,
         retention: Retention,
         logging: Logging,
-        end: Sender<End>,
+        end: Sender<Notice>,
     ) -> anyhow::Result<Self> {
         let source = prepared.open()?;
+        let refresher = source.refresher();
         let calculator = Calculator::new(prepared.locality(), prepared.configuration).tuning(source.tuner());
         let (inbox, news, inputs) = inbox();
         let (outward, followers) = Outward::new(logging)?;
@@ -54,7 +83,7 @@ impl ControlThread {
         })?;
         let health = followers.health.clone();
         let feed = Feed::start(source, news, move || health.report(health::DATASTORE, Ready::Yes, ""))?;
-        Ok(Self { inbox, thread: Some(thread), followers, _policysync: policysync, _feed: feed })
+        Ok(Self { inbox, refresher, thread: Some(thread), followers, _policysync: policysync, _feed: feed })
     }
 
     /// Answers questions about this control half: on the admin socket, and to
@@ -64,7 +93,7 @@ impl ControlThread {
         global: &Global,
         admin: &AdminArgs,
         source: &SourceArgs,
-        end: Sender<End>,
+        end: Sender<Notice>,
     ) -> std::io::Result<admin::Server> {
         let Followers { health, health_listener, metrics_listener, troubles, .. } = &self.followers;
         let service = admin::Service::new(self.inbox(), source.datastore.clone(), health.clone(), troubles.clone())
@@ -75,6 +104,13 @@ impl ControlThread {
             troubles: troubles.clone(),
         };
         admin::spawn(admin.admin_socket.clone(), service, listeners, EndGuard::new(end, "the admin server"))
+    }
+
+    /// Reads the configuration file and the datastore again.
+    pub(super) fn reload(&self) {
+        info!("SIGHUP: the configuration file and the datastore are read again");
+        self.inbox.send(Input::Reload);
+        self.refresher.refresh();
     }
 
     /// Where peers write to.
@@ -95,29 +131,29 @@ impl Drop for ControlThread {
 
 /// Reports the end of a thread, also when it panics.
 pub(super) struct EndGuard {
-    end: Sender<End>,
+    end: Sender<Notice>,
     what: &'static str,
 }
 
 impl EndGuard {
-    pub(super) fn new(end: Sender<End>, what: &'static str) -> Self {
+    pub(super) fn new(end: Sender<Notice>, what: &'static str) -> Self {
         Self { end, what }
     }
 
     /// It has failed.
     pub(super) fn failed(&self, reason: &str) {
         // Whoever listens takes the first end only.
-        let _ = self.end.send(Err(anyhow!("{} failed: {reason}", self.what)));
+        let _ = self.end.send(Notice::End(Err(anyhow!("{} failed: {reason}", self.what))));
     }
 
     /// It was told to end.
     fn stopped(&self) {
-        let _ = self.end.send(Ok(()));
+        let _ = self.end.send(Notice::End(Ok(())));
     }
 }
 
 impl Drop for EndGuard {
     fn drop(&mut self) {
-        let _ = self.end.send(Err(anyhow!("{} has ended", self.what)));
+        let _ = self.end.send(Notice::End(Err(anyhow!("{} has ended", self.what))));
     }
 }

@@ -105,13 +105,17 @@ impl ControlHalf {
                 next = if taken < BATCH { self.inputs.try_recv().ok() } else { None };
             }
             if self.looked_at_file.elapsed() >= BEAT {
-                self.looked_at_file = Instant::now();
-                self.calculator.look_at_configuration_file();
-                self.configure();
+                self.look_at_file();
             }
             self.flush();
             self.tell();
         }
+    }
+
+    fn look_at_file(&mut self) {
+        self.looked_at_file = Instant::now();
+        self.calculator.look_at_configuration_file();
+        self.configure();
     }
 
     fn tell(&mut self) {
@@ -133,6 +137,7 @@ impl ControlHalf {
             Input::PolicySync(request) => self.policysync.on_request(request),
             Input::Count(waiting) => self.counting.ask(self.peer.as_mut().map(|(_, outlet)| outlet), waiting),
             Input::Ask(question) => question(&self.insight()),
+            Input::Reload => self.look_at_file(),
             Input::Stop => return Ok(ControlFlow::Break(())),
         }
         Ok(ControlFlow::Continue(()))

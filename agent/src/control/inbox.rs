@@ -62,6 +62,8 @@ pub enum Input {
     Ask(Question),
     /// Somebody wants to know what rules have counted.
     Count(oneshot::Sender<()>),
+    /// The configuration file is to be looked at now.
+    Reload,
     /// The end.
     Stop,
 }

@@ -4,12 +4,11 @@
 //! several at a time. What was read is kept for a while, and serves as long as no
 //! file has another name, size, inode or time than when it was read.
 
-use std::collections::{BTreeMap, HashSet};
-use std::fs;
-use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use caracal_datastore::Prints;
 
 use super::{Explained, JudgeError, Question, World, report};
 
@@ -25,10 +24,6 @@ struct Reading {
     prints: Prints,
     used: Instant,
 }
-
-/// What tells a file from what it was: inode, size, times of content and inode in nanoseconds.
-type Print = (u64, u64, i64, i64);
-type Prints = BTreeMap<PathBuf, Print>;
 
 impl std::fmt::Debug for Kept {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -50,10 +45,7 @@ impl Kept {
     ) -> anyhow::Result<Explained> {
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // Before anything is read: what changes meanwhile is read again next time.
-        let (mut prints, mut entered) = (Prints::new(), HashSet::new());
-        for path in [Some(directory), config_file].into_iter().flatten() {
-            take_prints(path, &mut entered, &mut prints);
-        }
+        let prints = config_file.into_iter().fold(Prints::below(directory), Prints::with);
         let mut reading = match held.take() {
             Some(reading) if reading.prints == prints => reading,
             _ => Reading { world: World::read(directory, config_file)?, prints, used: Instant::now() },
@@ -81,23 +73,10 @@ impl Kept {
     }
 }
 
-/// What cannot be looked at has no print, like what is not there. Links may lead to
-/// where they stand, and by several ways: a folder is `entered` once, by device and inode.
-fn take_prints(path: &Path, entered: &mut HashSet<(u64, u64)>, prints: &mut Prints) {
-    let Ok(meta) = fs::metadata(path) else { return };
-    let nanos = |seconds: i64, nanos: i64| seconds.saturating_mul(1_000_000_000).saturating_add(nanos);
-    let times = (nanos(meta.mtime(), meta.mtime_nsec()), nanos(meta.ctime(), meta.ctime_nsec()));
-    prints.insert(path.to_owned(), (meta.ino(), meta.size(), times.0, times.1));
-    if !meta.is_dir() || !entered.insert((meta.dev(), meta.ino())) {
-        return;
-    }
-    for entry in fs::read_dir(path).into_iter().flatten().flatten() {
-        take_prints(&entry.path(), entered, prints);
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn pod(name: &str, address: &str) -> String {

@@ -20,7 +20,7 @@ use tempfile::TempDir;
 use super::FileSource;
 use super::schedule::{Pace, Schedule};
 use crate::convert::Settings;
-use crate::source::{ConfigEvent, Report, Sink, Source, SourceError, Stopper, Tuner};
+use crate::source::{ConfigEvent, Refresher, Report, Sink, Source, SourceError, Stopper, Tuner};
 
 /// Longer than any wait of the source, on a busy machine too.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -110,6 +110,7 @@ struct Followed {
     lines: Receiver<String>,
     stopper: Stopper,
     tuner: Tuner,
+    refresher: Refresher,
     thread: Option<JoinHandle<()>>,
     /// How many tokens were given.
     tokens: Cell<u32>,
@@ -142,9 +143,10 @@ impl Followed {
         run: fn(&mut FileSource, &mut dyn Sink) -> Result<(), SourceError>,
     ) -> Self {
         let (tell, lines) = channel();
-        let (stopper, tuner) = (source.stopper(), source.tuner());
+        let (stopper, tuner, refresher) = (source.stopper(), source.tuner(), source.refresher());
         let thread = std::thread::spawn(move || run(&mut source, &mut Lines(tell)).expect("it is listed"));
-        let followed = Self { directory, lines, stopper, tuner, thread: Some(thread), tokens: Cell::new(0) };
+        let thread = Some(thread);
+        let followed = Self { directory, lines, stopper, tuner, refresher, thread, tokens: Cell::new(0) };
         followed.until("settled");
         followed
     }

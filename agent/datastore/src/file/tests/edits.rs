@@ -3,6 +3,9 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
+use std::time::Duration;
+
+use tempfile::TempDir;
 
 use super::{Followed, put, set};
 
@@ -258,5 +261,19 @@ fn half_a_file_is_not_judged() {
     assert_eq!(followed.until("settled"), ["apply set c [12.0.0.0/8]"]);
     file.write_all(rest.as_bytes()).expect("written");
     drop(file);
+    assert_eq!(followed.until("settled"), ["apply set a [10.0.0.0/16]"]);
+}
+
+/// What is written by another name of the same file is announced to who watches that name.
+#[test]
+fn what_nobody_announces_is_found_when_somebody_asks() {
+    let followed = Followed::start(&[("a.yaml", &set("a", "10.0.0.0/8"))]);
+    let elsewhere = TempDir::new().expect("a temporary directory");
+    let other_name = elsewhere.path().join("a.yaml");
+    fs::hard_link(followed.path("a.yaml"), &other_name).expect("linked");
+    fs::write(other_name, set("a", "10.0.0.0/16")).expect("written");
+    let told = followed.lines.recv_timeout(Duration::from_millis(300));
+    assert!(told.is_err(), "{told:?}");
+    followed.refresher.refresh();
     assert_eq!(followed.until("settled"), ["apply set a [10.0.0.0/16]"]);
 }

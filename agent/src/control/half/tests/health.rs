@@ -1,7 +1,7 @@
 //! What probes are told of the loop, and what the metrics page shows of it.
 
 use caracal_datastore::convert::Settings;
-use caracal_datastore::{FileSource, Sink, Source, SourceError, Stopper, Tuner};
+use caracal_datastore::{FileSource, Refresher, Sink, Source, SourceError, Stopper, Tuner};
 use caracal_proto::sync::{Alive, Measurement, Report, measurement};
 
 use super::*;
@@ -85,6 +85,10 @@ impl Source for Stalling {
 
     fn tuner(&self) -> Tuner {
         self.files.tuner()
+    }
+
+    fn refresher(&self) -> Refresher {
+        self.files.refresher()
     }
 
     fn list(&mut self, sink: &mut dyn Sink) -> Result<(), SourceError> {
