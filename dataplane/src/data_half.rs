@@ -22,6 +22,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::counting::Counting;
 use crate::flows::{Flows, Telling};
+use crate::forgetting::Forgetting;
 use crate::host::Host;
 use crate::host_endpoints::HostEndpoints;
 use crate::interfaces::{Interfaces, LinkState, Observed};
@@ -61,9 +62,7 @@ pub struct DataHalf<D, H> {
     read_back: bool,
     /// What the driver could not do.
     owed: Backoff,
-    /// Addresses whose connections are still to be forgotten.
-    departed: BTreeSet<IpAddr>,
-    forgetting: Backoff,
+    forgetting: Forgetting,
     revocation: Revocation,
     /// While a revision comes in, connections are not looked through before this.
     coming: Option<Instant>,
@@ -103,8 +102,7 @@ impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
             hosts: HostEndpoints::default(),
             read_back: false,
             owed: Backoff::default(),
-            departed: BTreeSet::new(),
-            forgetting: Backoff::default(),
+            forgetting: Forgetting::default(),
             revocation: Revocation::default(),
             coming: None,
             next_poll: now,
@@ -212,7 +210,7 @@ impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
     pub fn tick(&mut self, now: Instant) -> Option<FromData> {
         let is_due = |due: Option<Instant>| due.is_some_and(|due| due <= now);
         if is_due(self.forgetting.due()) {
-            self.forget_departed(now);
+            self.forget(now, []);
         }
         if is_due(self.owed.due()) {
             let retried = self.put_in_force(&[]);
@@ -301,15 +299,23 @@ impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
         }
         let interfaces = changed_interfaces(changes);
         let active = interfaces.iter().map(|name| (name, self.store.active_on(name).map(AsRef::as_ref)));
-        let departed = self.workloads.want(active);
+        let mut departed = self.workloads.want(active);
+        departed.extend(self.revocation.departed().filter(|addr| self.is_owned(*addr)));
         self.revocation.note(now, &self.store, changes, &departed);
-        self.departed.extend(departed);
-        self.forget_departed(now);
+        // What nobody has now can wait for the review.
+        let is_reviewed = self.store.in_sync() && self.settings.revoke_established;
+        departed.retain(|addr| !is_reviewed || self.is_owned(*addr));
+        self.forget(now, departed);
         let begun = monotonic_nanos();
         let applied = self.put_in_force(changes);
         let committed = monotonic_nanos();
         self.numbers.applied(Duration::from_nanos(committed.saturating_sub(begun)));
         let failure = self.settle_driver(now, applied);
+        if failure.is_some() {
+            // There is no review before rules are in force.
+            let departed: BTreeSet<IpAddr> = self.revocation.departed().collect();
+            self.forget(now, departed);
+        }
         for Misunderstood { endpoint, error } in misunderstood {
             if let Some(id) = endpoint {
                 self.outcomes.refused(id, chain(error));
@@ -480,23 +486,16 @@ impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
         }
     }
 
-    /// Connections of an address must not live on under its next owner.
-    fn forget_departed(&mut self, now: Instant) {
-        if self.departed.is_empty() {
-            return;
-        }
-        let addrs: Vec<IpAddr> = self.departed.iter().copied().collect();
-        match self.host.forget_connections(&addrs) {
-            Ok(connections) => {
-                debug!(?addrs, connections, "forgot the connections of departed addresses");
-                self.departed.clear();
-                self.forgetting.worked();
-            }
-            Err(error) => {
-                warn!(%error, "cannot forget the connections of departed addresses; trying again");
-                self.numbers.failed(Task::Connections);
-                self.forgetting.failed(now);
-            }
+    /// Whether an endpoint of this host has the address, in service or not.
+    fn is_owned(&self, addr: IpAddr) -> bool {
+        self.store.workloads().any(|endpoint| endpoint.addresses.contains(&addr))
+    }
+
+    fn forget(&mut self, now: Instant, departed: impl IntoIterator<Item = IpAddr>) {
+        self.forgetting.owe(departed);
+        if let Err(error) = self.forgetting.settle(now, &mut self.host) {
+            warn!(%error, "cannot forget the connections of departed addresses; trying again");
+            self.numbers.failed(Task::Connections);
         }
     }
 

@@ -10,6 +10,7 @@ mod data_half;
 #[cfg(test)]
 mod fakes;
 mod flows;
+mod forgetting;
 mod host;
 mod host_endpoints;
 mod interfaces;

@@ -29,10 +29,14 @@ use crate::interfaces::Interfaces;
 use crate::retry::Backoff;
 
 /// How long one slice of a review may take.
-const SLICE: Duration = Duration::from_millis(5);
+const SLICE: Duration = Duration::from_millis(2);
 
 /// What others have of the thread between two slices.
 const BREATH: Duration = Duration::from_micros(100);
+
+/// How long the kernel is left to list connections before they are looked at:
+/// less than it takes for as many as may wait.
+const LISTING: Duration = Duration::from_millis(3);
 
 /// A packet that met the rules before the change is through by then.
 const SETTLING: Duration = Duration::from_millis(2);
@@ -43,7 +47,7 @@ const PAUSE: u32 = 9;
 /// Within this time after a change what it denies is cut, where a review takes no
 /// longer than a third of it, as one of some 25,000 connections does. A change
 /// that just misses a review waits for its end, for the pause and for the next.
-const IN_TIME: Duration = Duration::from_millis(180);
+const IN_TIME: Duration = Duration::from_millis(150);
 
 /// The longest pause: a connection that policy denies must not live on for long
 /// because the machine is busy or its connections are many.
@@ -51,14 +55,13 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// How long the processor is left to others after a review of which this is the
 /// processor time, if policy goes on changing. Reviews then take a tenth of a
-/// processor if one takes up to 16 ms, up to half of one where that is needed to
-/// be in time, or nearly, and a quarter where it would not help.
+/// processor if one takes up to 14 ms, up to half of one where that is needed to
+/// be in time, or nearly, and less and less of it, down to a quarter, the longer
+/// they take beyond that.
 fn pause_after(review: Duration) -> Duration {
-    let pause = match review <= IN_TIME / 2 {
-        true => (PAUSE * review).min(review.max(IN_TIME.saturating_sub(2 * review))),
-        false => 3 * review,
-    };
-    pause.min(LONGEST_PAUSE)
+    let in_time = review.max(IN_TIME.saturating_sub(2 * review));
+    let hopeless = 3 * review.saturating_sub(IN_TIME / 2);
+    (PAUSE * review).min(in_time.max(hopeless)).min(LONGEST_PAUSE)
 }
 
 /// What is to be looked at.
@@ -66,8 +69,8 @@ fn pause_after(review: Duration) -> Duration {
 struct Docket {
     /// Endpoints that may deny what they allowed, or the other way round.
     suspects: Suspects,
-    /// Addresses that lost their owner. Their connections were forgotten before
-    /// the change was in force; packets since then may have made new entries.
+    /// Addresses that lost their owner. What is left of their connections is
+    /// forgotten, unless they have another one now.
     departed: BTreeSet<IpAddr>,
 }
 
@@ -191,11 +194,24 @@ impl Revocation {
             }
         }
         self.docket.departed.extend(departed);
+        if !departed.is_empty() {
+            // An address that is nobody's here may be somebody's elsewhere soon.
+            if self.due == self.rest.take() {
+                self.due = None;
+            }
+        }
         if self.due.is_none() && !(self.touched.is_empty() && self.docket.is_empty()) {
             let settled = now + SETTLING;
             self.due = Some(self.rest.map_or(settled, |rest| rest.max(settled)));
         }
         self.schedule_restoration(now);
+    }
+
+    /// The addresses that lost their owner and whose connections are still to be
+    /// looked for.
+    pub(crate) fn departed(&self) -> impl Iterator<Item = IpAddr> {
+        let running = self.running.iter().flat_map(|running| &running.docket.departed);
+        self.docket.departed.iter().chain(running).copied()
     }
 
     /// Without any connection that was cut there is none to restore; as long as
@@ -247,7 +263,7 @@ impl Revocation {
             host.reconsider_connections(SLICE, &mut allows)
         };
         match outcome {
-            Ok(Progress::Ahead) => {
+            Ok(Progress::Ahead | Progress::Waiting) => {
                 self.restoring = Some(suspects);
                 self.restoration_due = Some(now + BREATH);
                 Ok(())
@@ -288,13 +304,13 @@ impl Revocation {
         };
         running.spent += thread_time().saturating_sub(begun);
         match outcome {
-            Ok(Progress::Ahead) => {
+            Ok(progress @ (Progress::Ahead | Progress::Waiting)) => {
                 self.running = Some(running);
-                self.due = Some(now + BREATH);
+                self.due = Some(now + if progress == Progress::Waiting { LISTING } else { BREATH });
                 Ok(())
             }
             Ok(Progress::Done(tally)) => {
-                self.finish(now, running.spent, tally);
+                self.finish(now, running.spent + tally.listing, tally);
                 Ok(())
             }
             Err(error) => {
@@ -322,7 +338,7 @@ impl Revocation {
     }
 
     fn finish(&mut self, now: Instant, spent: Duration, tally: Tally) {
-        let Tally { seen, cut, unlabelled, restored, forgotten, labelled } = tally;
+        let Tally { seen, cut, unlabelled, restored, forgotten, labelled, listing: _ } = tally;
         if cut + unlabelled + restored + forgotten > 0 {
             info!(seen, cut, unlabelled, restored, forgotten, ?spent, "policy has changed for established connections");
         }
@@ -334,7 +350,10 @@ impl Revocation {
         self.totals.longest = self.totals.longest.max(spent);
         self.labelled = labelled;
         self.backoff.worked();
-        let rest = now + pause_after(spent);
+        let rest = match self.docket.departed.is_empty() {
+            true => now + pause_after(spent),
+            false => now + BREATH,
+        };
         self.rest = Some(rest);
         self.due = (!(self.touched.is_empty() && self.docket.is_empty())).then_some(rest);
     }
@@ -462,7 +481,7 @@ mod tests {
     #[test]
     fn a_change_that_just_misses_a_review_is_in_time_if_reviews_are_short() {
         for (review, pause) in
-            [(0, 0), (5, 45), (16, 144), (20, 140), (40, 100), (60, 60), (70, 70), (91, 273), (900, 2_000)]
+            [(0, 0), (5, 45), (13, 117), (20, 110), (40, 70), (50, 50), (75, 75), (120, 135), (300, 675), (900, 2_000)]
         {
             let [review, pause] = [review, pause].map(Duration::from_millis);
             assert_eq!(pause_after(review), pause, "{review:?}");

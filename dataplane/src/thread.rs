@@ -181,6 +181,8 @@ fn run<D: ConfiguredDriver, H: Host>(
             Err(RecvTimeoutError::Timeout) => None,
         };
         *held.lock().unwrap_or_else(PoisonError::into_inner) = half.held();
+        let send = |frame| replies(Reply::Frame(Box::new(frame)));
+        answer.into_iter().for_each(send);
         waiting = queue.try_recv().ok();
         let now = Instant::now();
         let mut due = None;
@@ -195,9 +197,7 @@ fn run<D: ConfiguredDriver, H: Host>(
             reporter.stir();
         }
         let report = reporter.due(now, || half.report());
-        for frame in answer.into_iter().chain(due).chain(flows).chain(report) {
-            replies(Reply::Frame(Box::new(frame)));
-        }
+        due.into_iter().chain(flows).chain(report).for_each(send);
     }
 }
 

@@ -149,7 +149,9 @@ impl Connection {
 fn review(node: &NetNs, mut judge: impl FnMut(&Flow) -> Judgement + Send) -> anyhow::Result<()> {
     node.run(|| {
         let mut review = Review::open()?;
-        while review.step(PATIENCE, &mut judge)? == Progress::Ahead {}
+        while !matches!(review.step(PATIENCE, &mut judge)?, Progress::Done(_)) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
         Ok(())
     })?
 }

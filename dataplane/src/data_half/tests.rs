@@ -193,13 +193,8 @@ fn an_endpoint_gets_rules_then_sysctls_and_routes() {
     ];
     assert_eq!(rig.world.calls(), calls);
     assert_eq!(rig.delta(&[no_endpoint("a")]), told(&[("a", Removed)]));
-    let calls = [
-        "forget 10.0.0.1 fd00::1".to_owned(),
-        "apply [endpoint a]".to_owned(),
-        route("del", "10.0.0.1", 5),
-        route("del", "fd00::1", 5),
-    ];
-    assert_eq!(rig.world.calls(), calls, "connections are forgotten before the driver runs");
+    let calls = ["apply [endpoint a]".to_owned(), route("del", "10.0.0.1", 5), route("del", "fd00::1", 5)];
+    assert_eq!(rig.world.calls(), calls, "the review forgets the connections of what is nobody's");
 }
 
 #[test]
@@ -279,7 +274,6 @@ fn of_two_endpoints_on_one_interface_the_lower_id_has_it_until_it_goes() {
     rig.world.calls();
     assert_eq!(rig.delta(&[no_endpoint("a")]), told(&[("a", Removed), ("b", Programmed)]));
     let calls = [
-        "forget 10.0.0.1".to_owned(),
         "apply [endpoint a]".to_owned(),
         "prepare cali1 IPv4".to_owned(),
         route("add", "10.0.0.2", 5),
@@ -389,8 +383,25 @@ fn an_interface_that_cannot_be_set_up_is_told_and_tried_again() {
 }
 
 #[test]
-fn connections_that_could_not_be_forgotten_are_tried_again() {
-    let mut rig = Rig::with(&[endpoint("a", "cali1", &["10.0.0.1"]), endpoint("b", "cali2", &["10.0.0.2"])]);
+fn an_address_has_its_connections_forgotten_before_it_has_its_next_owner() {
+    let endpoints = [endpoint("a", "cali1", &["10.0.0.1"]), endpoint("b", "cali2", &["10.0.0.2"])];
+    let next = endpoint("c", "cali3", &["10.0.0.1"]);
+    let mut rig = Rig::with(&endpoints);
+    rig.delta(&[no_endpoint("a")]);
+    rig.delta(std::slice::from_ref(&next));
+    assert_eq!(rig.world.calls(), ["apply [endpoint a]", "forget 10.0.0.1", "apply [endpoint c]"]);
+    // After a review there is nothing left of them.
+    let mut rig = Rig::with(&endpoints);
+    rig.delta(&[no_endpoint("a")]);
+    rig.wait(SECOND);
+    rig.delta(&[next]);
+    assert_eq!(rig.world.calls(), ["apply [endpoint a]", "apply [endpoint c]"]);
+}
+
+#[test]
+fn without_a_review_connections_are_forgotten_at_once_and_again_if_that_fails() {
+    let off = config(&[("RevokeEstablishedConnections", "false")]);
+    let mut rig = Rig::with(&[off, endpoint("a", "cali1", &["10.0.0.1"]), endpoint("b", "cali2", &["10.0.0.2"])]);
     rig.world.breaks("forget");
     rig.delta(&[no_endpoint("a")]);
     rig.delta(&[no_endpoint("b")]);
@@ -401,6 +412,11 @@ fn connections_that_could_not_be_forgotten_are_tried_again() {
     assert_eq!(rig.wait(60 * SECOND), []);
     rig.delta(&[]);
     assert_eq!(rig.world.calls(), ["apply []"], "once is enough");
+    // Rules that cannot be put in force are not waited for.
+    let mut rig = Rig::with(&[endpoint("a", "cali1", &["10.0.0.1"])]);
+    rig.world.breaks("apply");
+    rig.delta(&[no_endpoint("a")]);
+    assert_eq!(rig.world.calls(), ["apply [endpoint a]", "forget 10.0.0.1"]);
 }
 
 /// A route that a stranger wrote to the workload's interface.

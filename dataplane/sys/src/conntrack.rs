@@ -3,6 +3,7 @@
 
 mod cut;
 mod flow;
+mod listing;
 mod review;
 
 use std::collections::BTreeSet;

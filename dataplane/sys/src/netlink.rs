@@ -176,15 +176,23 @@ impl NetlinkSocket {
         }
     }
 
-    /// As [`NetlinkSocket::ask`], but reads one datagram of the answer only: a
-    /// listing may be read piece by piece, with other work between. The request
-    /// that was sent last is the one that is answered.
-    pub(crate) fn page(&mut self, take: impl FnMut(&Message<'_>) -> Result<(), Unanswered>) -> Result<End, Unanswered> {
-        let page = self.read_page(&mut Whole::Yes, take);
-        if matches!(page, Err(Unanswered::Malformed(_) | Unanswered::Io(_))) {
-            self.discard();
+    /// Reads the next datagram of a listing and gives it whole, with other work
+    /// before the next one. The request that was sent last is the one that is
+    /// answered; an error ends the listing, and the socket takes no other.
+    pub(crate) fn datagram(&mut self) -> Result<(&[u8], End), Unanswered> {
+        let seq = self.seq;
+        let page = self.answer()?;
+        let mut end = End::Ahead;
+        for message in Messages(page) {
+            let message = message?;
+            if message.head.seq == seq && is_end(&message) {
+                match report(&message)? {
+                    Some(report) => return Err(Unanswered::Refused(report)),
+                    None => end = End::Reached,
+                }
+            }
         }
-        page
+        Ok((page, end))
     }
 
     fn read_page(
@@ -193,14 +201,7 @@ impl NetlinkSocket {
         mut take: impl FnMut(&Message<'_>) -> Result<(), Unanswered>,
     ) -> Result<End, Unanswered> {
         let seq = self.seq;
-        let page = match self.receive() {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                let lost = io::Error::new(io::ErrorKind::UnexpectedEof, "the kernel's answer was lost");
-                return Err(lost.into());
-            }
-            page => page?,
-        };
-        for message in Messages(page) {
+        for message in Messages(self.answer()?) {
             let message = message?;
             if message.head.seq != seq {
                 // Left over from a request that failed half way.
@@ -209,7 +210,7 @@ impl NetlinkSocket {
             if i32::from(message.head.flags) & libc::NLM_F_DUMP_INTR != 0 {
                 *whole = Whole::No;
             }
-            if !matches!(i32::from(message.head.kind), libc::NLMSG_DONE | libc::NLMSG_ERROR) {
+            if !is_end(&message) {
                 take(&message)?;
                 continue;
             }
@@ -219,6 +220,16 @@ impl NetlinkSocket {
             };
         }
         Ok(End::Ahead)
+    }
+
+    /// The next datagram of an answer, which is there already.
+    fn answer(&mut self) -> Result<&[u8], Unanswered> {
+        self.receive().map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => {
+                io::Error::new(io::ErrorKind::UnexpectedEof, "the kernel's answer was lost").into()
+            }
+            _ => error.into(),
+        })
     }
 
     /// Hands the reports of what failed in the requests sent last to `take`, with
@@ -272,6 +283,11 @@ impl NetlinkSocket {
             }
         }
     }
+}
+
+/// Whether an answer ends with this message.
+fn is_end(message: &Message<'_>) -> bool {
+    matches!(i32::from(message.head.kind), libc::NLMSG_DONE | libc::NLMSG_ERROR)
 }
 
 /// Opens a socket of one of the `NETLINK_*` protocols, in the network namespace of

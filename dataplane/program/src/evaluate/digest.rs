@@ -90,12 +90,7 @@ impl<'a> Digest<'a> {
 
     /// Adds lists of rules that a pass leaves together. What the store lacks is a
     /// denial: a list that is not there, or a set.
-    fn add(
-        &mut self,
-        lists: impl IntoIterator<Item = Option<&'a [Rule]>>,
-        end: EndOfTier,
-        store: &'a PolicyStore,
-    ) {
+    fn add(&mut self, lists: impl IntoIterator<Item = Option<&'a [Rule]>>, end: EndOfTier, store: &'a PolicyStore) {
         let mut passes = Vec::new();
         let reaches_its_end = self.add_lists(lists, store, &mut passes);
         if !reaches_its_end || end == EndOfTier::Deny {

@@ -11,9 +11,10 @@ use netlink_sys::protocols::NETLINK_NETFILTER;
 use nix::errno::Errno;
 
 use super::cut::{CutConnections, LIMIT};
-use super::{BATCH, CT_GET, CT_NEW, CTA_LABELS, CTA_LABELS_MASK, CTA_TUPLE_ORIG, Entry, Flow, REVOKED, flags};
-use crate::netlink::{End, NetlinkSocket, Unanswered};
-use crate::wire::{Head, Writer};
+use super::listing::{Listing, Next};
+use super::{BATCH, CT_NEW, CTA_LABELS, CTA_LABELS_MASK, CTA_TUPLE_ORIG, Entry, Flow, REVOKED, flags};
+use crate::netlink::{NetlinkSocket, malformed};
+use crate::wire::{Head, Malformed, Writer};
 
 /// What is to become of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +48,8 @@ pub struct Tally {
     pub forgotten: usize,
     /// Those that bear the label now.
     pub labelled: usize,
+    /// The processor time that listing them took, on another thread.
+    pub listing: Duration,
 }
 
 /// How far a review is.
@@ -54,6 +57,8 @@ pub struct Tally {
 pub enum Progress {
     /// There are connections that it did not reach yet.
     Ahead,
+    /// There may be, and the kernel has still to list them: to ask again at once is of no use.
+    Waiting,
     /// It is over.
     Done(Tally),
 }
@@ -64,9 +69,8 @@ pub enum Progress {
 /// (Open vSwitch, for one, with labels of its own) and are left alone.
 #[derive(Debug)]
 pub struct Review {
-    listing: NetlinkSocket,
     labelling: NetlinkSocket,
-    running: Option<Tally>,
+    running: Option<(Listing, Tally)>,
     cut: CutConnections,
     /// Connections that others called for, of the listing so far: whether these are
     /// cut is known at its end.
@@ -106,13 +110,12 @@ enum Asked {
 }
 
 impl Review {
-    /// Opens the sockets, in the network namespace of the calling thread.
+    /// Opens a socket, in the network namespace of the calling thread.
     ///
     /// # Errors
-    /// When the system has no room for other sockets.
+    /// When the system has no room for another socket.
     pub fn open() -> io::Result<Self> {
         Ok(Self {
-            listing: NetlinkSocket::open(NETLINK_NETFILTER)?,
             labelling: NetlinkSocket::open(NETLINK_NETFILTER)?,
             running: None,
             cut: CutConnections::default(),
@@ -124,17 +127,19 @@ impl Review {
         })
     }
 
-    /// Goes on with the review, or begins one, for about as long as `budget`; does
-    /// what `judge` says of each connection, and with one that it leaves and that
-    /// another one called for what became of that one. A connection that began meanwhile may
-    /// be missed: the rules of its time judged it.
+    /// Goes on with the review, or begins one, for about as long as `budget` and
+    /// with what is listed already; does what `judge` says of each connection, and
+    /// with one that it leaves and that another one called for what became of that
+    /// one. A connection that began meanwhile may be missed: the rules of its time
+    /// judged it. One that lost its label and is denied again meanwhile is for the
+    /// next review.
     ///
     /// # Errors
     /// When the kernel has no connection tracking or refuses. The review is over
     /// then, and part of it is done.
     pub fn step(&mut self, budget: Duration, judge: &mut dyn FnMut(&Flow) -> Judgement) -> io::Result<Progress> {
         let outcome = self.advance(budget, judge);
-        if !matches!(outcome, Ok(Progress::Ahead)) {
+        if !matches!(outcome, Ok(Progress::Ahead | Progress::Waiting)) {
             self.running = None;
             self.related.clear();
             self.restored.clear();
@@ -219,87 +224,95 @@ impl Review {
 
     fn advance(&mut self, budget: Duration, judge: &mut dyn FnMut(&Flow) -> Judgement) -> io::Result<Progress> {
         let began = Instant::now();
-        let mut tally = match self.running {
-            Some(tally) => tally,
+        let (listing, mut tally) = match self.running.take() {
+            Some(running) => running,
             None => {
-                self.list()?;
                 self.cut.begin();
-                Tally::default()
+                (Listing::begin()?, Tally::default())
             }
         };
         loop {
-            let Self { listing, labelling, requests, asked, cut, related, restored, .. } = self;
-            let end = listing.page(|message| {
-                if message.head.kind != CT_NEW {
-                    return Ok(());
-                }
-                let Some(entry) = Entry::of(message)? else { return Ok(()) };
-                if entry.zone.is_some() {
-                    return Ok(());
-                }
-                let Some(flow) = Flow::of(&entry)? else { return Ok(()) };
-                tally.seen += 1;
-                tally.labelled += usize::from(flow.revoked);
-                let seq = labelling.next_seq();
-                let (tuple, judgement) = (entry.original.payload, judge(&flow));
-                match (flow.revoked, judgement) {
-                    (_, Judgement::Cut) | (true, Judgement::Leave) => {
-                        cut.met(tuple, entry.master.map(|master| master.payload), Flow { revoked: true, ..flow });
-                    }
-                    (true, Judgement::Restore | Judgement::Forget) => cut.lost(tuple),
-                    (false, Judgement::Leave | Judgement::Restore | Judgement::Forget) => {}
-                }
-                let deletion = || {
-                    let mut deletion = Writer::default();
-                    entry.delete(&mut deletion, seq);
-                    deletion.bytes().to_vec()
-                };
-                if judgement == Judgement::Leave
-                    && related.len() < LIMIT
-                    && let Some(master) = entry.master
-                {
-                    let (tuple, master) = (tuple.into(), master.payload.into());
-                    related.push(Related { tuple, master, flow, deletion: deletion() });
-                }
-                match judgement {
-                    Judgement::Cut if !flow.revoked => {
-                        asked.insert(seq, Asked::Cut(deletion()));
-                        label(entry.family, tuple, &REVOKED, requests, seq);
-                        tally.cut += 1;
-                        tally.labelled += 1;
-                    }
-                    Judgement::Restore if flow.revoked => {
-                        restored.insert(tuple.into());
-                        asked.insert(seq, Asked::Restore);
-                        label(entry.family, tuple, &[0; 16], requests, seq);
-                        tally.restored += 1;
-                        tally.labelled -= 1;
-                    }
-                    Judgement::Forget => {
-                        asked.insert(seq, Asked::Forget);
-                        entry.delete(requests, seq);
-                        tally.forgotten += 1;
-                        tally.labelled -= usize::from(flow.revoked);
-                    }
-                    Judgement::Leave | Judgement::Cut | Judgement::Restore => {}
-                }
-                Ok::<(), Unanswered>(())
-            })?;
-            if end == End::Reached {
-                self.follow(&mut tally);
-            }
-            if end == End::Reached || self.requests.len() >= BATCH || began.elapsed() >= budget {
+            let Next::Page(page) = listing.next()? else {
                 self.flush(&mut tally)?;
+                self.running = Some((listing, tally));
+                return Ok(Progress::Waiting);
+            };
+            for entry in page.entries() {
+                self.look_at(&entry.map_err(malformed)?, judge, &mut tally).map_err(malformed)?;
             }
-            if end == End::Reached {
+            if let Some(took) = page.took {
+                tally.listing = took;
+                self.follow(&mut tally);
+                self.flush(&mut tally)?;
                 self.cut.end();
                 return Ok(Progress::Done(tally));
             }
-            if began.elapsed() >= budget {
-                self.running = Some(tally);
+            let is_over = began.elapsed() >= budget;
+            if is_over || self.requests.len() >= BATCH {
+                self.flush(&mut tally)?;
+            }
+            if is_over {
+                self.running = Some((listing, tally));
                 return Ok(Progress::Ahead);
             }
         }
+    }
+
+    /// Has a connection judged, and prepares what is to be done.
+    fn look_at(
+        &mut self,
+        entry: &Entry<'_>,
+        judge: &mut dyn FnMut(&Flow) -> Judgement,
+        tally: &mut Tally,
+    ) -> Result<(), Malformed> {
+        let Self { labelling, requests, asked, cut, related, restored, .. } = self;
+        let Some(flow) = Flow::of(entry)? else { return Ok(()) };
+        tally.seen += 1;
+        tally.labelled += usize::from(flow.revoked);
+        let seq = labelling.next_seq();
+        let (tuple, judgement) = (entry.original.payload, judge(&flow));
+        match (flow.revoked, judgement) {
+            (_, Judgement::Cut) | (true, Judgement::Leave) => {
+                cut.met(tuple, entry.master.map(|master| master.payload), Flow { revoked: true, ..flow });
+            }
+            (true, Judgement::Restore | Judgement::Forget) => cut.lost(tuple),
+            (false, Judgement::Leave | Judgement::Restore | Judgement::Forget) => {}
+        }
+        let deletion = || {
+            let mut deletion = Writer::default();
+            entry.delete(&mut deletion, seq);
+            deletion.bytes().to_vec()
+        };
+        if judgement == Judgement::Leave
+            && related.len() < LIMIT
+            && let Some(master) = entry.master
+        {
+            let (tuple, master) = (tuple.into(), master.payload.into());
+            related.push(Related { tuple, master, flow, deletion: deletion() });
+        }
+        match judgement {
+            Judgement::Cut if !flow.revoked => {
+                asked.insert(seq, Asked::Cut(deletion()));
+                label(entry.family, tuple, &REVOKED, requests, seq);
+                tally.cut += 1;
+                tally.labelled += 1;
+            }
+            Judgement::Restore if flow.revoked => {
+                restored.insert(tuple.into());
+                asked.insert(seq, Asked::Restore);
+                label(entry.family, tuple, &[0; 16], requests, seq);
+                tally.restored += 1;
+                tally.labelled -= 1;
+            }
+            Judgement::Forget => {
+                asked.insert(seq, Asked::Forget);
+                entry.delete(requests, seq);
+                tally.forgotten += 1;
+                tally.labelled -= usize::from(flow.revoked);
+            }
+            Judgement::Leave | Judgement::Cut | Judgement::Restore => {}
+        }
+        Ok(())
     }
 
     /// Does with what others called for as was done with these.
@@ -321,16 +334,6 @@ impl Review {
                 tally.labelled -= 1;
             }
         }
-    }
-
-    fn list(&mut self) -> io::Result<()> {
-        let head =
-            Head { kind: CT_GET, flags: flags(libc::NLM_F_REQUEST | libc::NLM_F_DUMP), seq: self.listing.next_seq() };
-        let mut question = Writer::default();
-        let family = u8::try_from(libc::AF_UNSPEC).expect("address families are small numbers");
-        let open = question.begin(head, family, 0);
-        question.end(open).expect("a message without attributes is short");
-        self.listing.send(question.bytes())
     }
 
     /// Sends what was collected, and deletes what cannot be labelled.

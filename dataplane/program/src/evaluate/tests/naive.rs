@@ -9,8 +9,8 @@ use caracal_proto::felix::{self, protocol::NumberOrName, rule as wire, to_datapl
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 
-use crate::messages::wrap;
 use crate::evaluate::Digest;
+use crate::messages::wrap;
 use crate::{Direction, Packet, PolicyStore, Transport, Verdict, evaluate, evaluate_endpoint, trace_endpoint};
 
 #[derive(Clone, Debug)]
