@@ -83,13 +83,12 @@ impl Cluster {
         let group = placement.map(|placement| placement.group).or(former);
         let group = group.expect("an item without a group is placed in one");
 
-        let before: SmallVec<[SelectorIx; 16]> =
-            former.map(|group| self.space.matches(self.space.class_of(group))).unwrap_or_default().into();
-        let after: SmallVec<[SelectorIx; 16]> = self.space.matches(self.space.class_of(group)).into();
+        let matches = |group| self.space.matches(self.space.class_of(group));
+        let (before, after) = (former.map(matches).unwrap_or_default(), matches(group));
         let old_ports = former.map(|group| PortsIx(self.space.tag_of(group)));
-        for selector in union(&before, &after) {
+        for selector in union(before, after) {
             let has = |matches: &[SelectorIx]| matches.binary_search(&selector).is_ok();
-            let (was, is) = (has(&before), has(&after));
+            let (was, is) = (has(before), has(after));
             for set in sets.told_of(selector) {
                 if was && is && old_ports == Some(ports) {
                     sets.touch(self, set, &gone, self.ports(ports));

@@ -58,6 +58,22 @@ pub struct ScannedRule {
 }
 
 impl ScannedRule {
+    /// A rule that names no set.
+    pub(crate) const fn without_sets(rule: Rule) -> Self {
+        Self {
+            rule,
+            src_ip_sets: Vec::new(),
+            dst_ip_sets: Vec::new(),
+            not_src_ip_sets: Vec::new(),
+            not_dst_ip_sets: Vec::new(),
+            src_named_port_sets: Vec::new(),
+            dst_named_port_sets: Vec::new(),
+            not_src_named_port_sets: Vec::new(),
+            not_dst_named_port_sets: Vec::new(),
+            dst_ip_port_sets: Vec::new(),
+        }
+    }
+
     /// Every set that the rule names, in the order of the fields.
     pub fn ip_sets(&self) -> impl Iterator<Item = &SmolStr> {
         let Self {

@@ -1,8 +1,9 @@
 //! A hash table of the ids of a [`Slots`](crate::slots::Slots), whose entries hold the keys.
 //!
-//! Memory: 5 to 10 bytes per id. A table that is full is made anew from the
-//! entries in their order, not in that of its places: entries that came one
-//! after the other, and what they refer to, are read from the cache.
+//! Memory: 5 to 10 bytes per id, more while there are few. A table that is full
+//! is made anew from the entries in their order, not in that of its places:
+//! entries that came one after the other, and what they refer to, are read from
+//! the cache.
 
 use hashbrown::HashTable;
 
@@ -31,8 +32,11 @@ impl IdTable {
 
     #[cold]
     fn grow(&mut self, all: impl Iterator<Item = (u32, u64)>) {
+        /// Up to here growing again and again costs more than the room.
+        const SMALL: usize = 512;
+        let len = self.0.len();
         // With room for some more even where it was full of what was taken out.
-        let room = self.0.len() + self.0.len() / 8 + 1;
+        let room = if len < SMALL { 8 * len } else { len + len / 8 } + 1;
         self.0 = HashTable::new();
         self.0.reserve(room, |_| unreachable!("it is empty"));
         for (at, hash) in all {

@@ -55,6 +55,10 @@ struct Place {
 }
 
 impl Place {
+    fn is_of(&self, key: &WorkloadEndpointKey) -> bool {
+        self.host == key.host && self.orchestrator == key.orchestrator && self.endpoint == key.endpoint
+    }
+
     fn of(key: &WorkloadEndpointKey) -> Self {
         let WorkloadEndpointKey { host, orchestrator, workload: _, endpoint } = key;
         Self { host: host.clone(), orchestrator: orchestrator.clone(), endpoint: endpoint.clone() }
@@ -75,6 +79,8 @@ pub(crate) struct Items {
     table: IdTable,
     arena: KeyArena,
     places: Interner<Place>,
+    /// The place of the last workload that was new: most come among others of theirs.
+    last_place: Option<u32>,
     lists: Slots<NetList>,
     tally: Tally,
 }
@@ -91,7 +97,7 @@ type Bytes = SmallVec<[u8; 128]>;
 impl Items {
     pub(crate) fn find(&self, key: ItemKey<'_>) -> Option<ItemIx> {
         let place = match key {
-            ItemKey::Workload(key) => Some(self.places.find(&Place::of(key))?),
+            ItemKey::Workload(key) => Some(self.place_of(key)?),
             ItemKey::Host(_) | ItemKey::NetworkSet(_) => None,
         };
         let bytes = encode(key, place);
@@ -99,12 +105,27 @@ impl Items {
         self.table.find(hash_of(&bytes[..]), same).map(ItemIx)
     }
 
+    fn place_of(&self, key: &WorkloadEndpointKey) -> Option<u32> {
+        let last = self.last_place.filter(|last| self.places[*last].is_of(key));
+        last.or_else(|| self.places.find(&Place::of(key)))
+    }
+
     /// Adds an item without prefixes under a key that no other item has.
     pub(crate) fn insert(&mut self, key: ItemKey<'_>, kind: Kind) -> ItemIx {
         let place = match key {
             ItemKey::Workload(key) => {
-                let place = Place::of(key);
-                Some(self.places.acquire(&place, || place.clone()).0)
+                let place = match self.last_place.filter(|last| self.places[*last].is_of(key)) {
+                    Some(last) => {
+                        self.places.retain(last);
+                        last
+                    }
+                    None => {
+                        let place = Place::of(key);
+                        self.places.acquire(&place, || place.clone()).0
+                    }
+                };
+                self.last_place = Some(place);
+                Some(place)
             }
             ItemKey::Host(_) | ItemKey::NetworkSet(_) => None,
         };
@@ -125,7 +146,10 @@ impl Items {
         let bytes = self.arena.get(at);
         self.table.remove(hash_of(bytes), item.0);
         if bytes[0] == WORKLOAD {
-            self.places.release(place_id(bytes));
+            let place = place_id(bytes);
+            if self.places.release(place).is_some() {
+                self.last_place = self.last_place.filter(|last| *last != place);
+            }
         }
         self.arena.free(at);
         let Item { kind, .. } = self.slots.remove(item.0);

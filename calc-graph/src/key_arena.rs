@@ -21,11 +21,15 @@ impl KeyArena {
         let needed = key.len() + 5;
         if self.pages.last().is_none_or(|page| page.len() + needed > PAGE) {
             // The first page grows: most arenas of small clusters need no second.
-            let size = if self.pages.is_empty() { 0 } else { PAGE.max(needed) };
+            let size = if self.pages.is_empty() { needed } else { PAGE.max(needed) };
             self.pages.push(Vec::with_capacity(size));
         }
         let at = (self.pages.len() - 1) << BITS | self.pages.last().map_or(0, Vec::len);
         let page = self.pages.last_mut().expect("there is a page");
+        if page.capacity() - page.len() < needed {
+            // To four times, and the last time to the whole page.
+            page.reserve_exact((3 * page.len()).max(needed).min(PAGE - page.len()));
+        }
         varint::push(page, key.len());
         page.extend_from_slice(key);
         u32::try_from(at).expect("keys take less than 4 GiB")

@@ -14,7 +14,6 @@ use std::num::NonZero;
 
 use caracal_model::Labels;
 use rustc_hash::FxBuildHasher;
-use smallvec::SmallVec;
 
 use crate::id_table::IdTable;
 use crate::ids::{KeyIx, LabelsIx, ShapeIx};
@@ -47,35 +46,70 @@ const LONG: u8 = u8::MAX;
 #[derive(Clone, Debug, Default)]
 struct CodedValues {
     count: u8,
-    /// A byte of each one's hash: most other values are told apart by it.
+    /// The [`mark`] of each one.
     marks: [u8; CODED],
     codes: [u8; CODED],
 }
 
+/// How a value is written.
+enum Coding {
+    Code(u8),
+    Written,
+    /// It is to be given a code.
+    New,
+}
+
 impl CodedValues {
-    /// The code of a value, given now if the key has had few values so far.
-    fn code_of(&mut self, texts: &mut Vec<u32>, arena: &mut KeyArena, value: &str) -> Option<u8> {
-        let Self { count, marks, codes } = self;
-        let given = usize::from(*count);
-        let mark = (hash_of(value.as_bytes()) >> 56) as u8;
-        let same = |code: u8| *arena.get(texts[usize::from(code)]) == *value.as_bytes();
-        // All at once, without a branch for each.
-        let alike = marks.iter().fold(0u8, |alike, other| alike >> 1 | u8::from(*other == mark) << (CODED - 1));
-        if alike != 0 {
-            let mut codes = (0..given).filter(|at| alike >> at & 1 == 1).map(|at| codes[at]);
-            if let Some(code) = codes.find(|code| same(*code)) {
+    /// How a value is written. `texts` are the values of the shape by their codes.
+    #[inline]
+    fn coding(&self, texts: &[u32], arena: &KeyArena, value: &[u8]) -> Coding {
+        let alike = bytes_alike(self.marks, mark(value));
+        if alike != 0
+            && let Some(code) = self.code_among(alike, texts, arena, value)
+        {
+            return Coding::Code(code);
+        }
+        if usize::from(self.count) == CODED || texts.len() == CODES { Coding::Written } else { Coding::New }
+    }
+
+    /// The code of a value, if it is one of those whose highest bits are set in `alike`.
+    fn code_among(&self, mut alike: u64, texts: &[u32], arena: &KeyArena, value: &[u8]) -> Option<u8> {
+        while alike != 0 {
+            let at = alike.trailing_zeros() as usize / 8;
+            alike &= alike - 1;
+            let code = self.codes[at];
+            if at < usize::from(self.count) && *arena.get(texts[usize::from(code)]) == *value {
                 return Some(code);
             }
         }
-        if given == CODED || texts.len() == CODES {
-            return None;
-        }
-        let code = u8::try_from(texts.len()).expect("codes fit in a byte");
-        (marks[given], codes[given]) = (mark, code);
-        *count += 1;
-        texts.push(arena.push(value.as_bytes()));
-        Some(code)
+        None
     }
+
+    /// Gives a value the next code.
+    fn add(&mut self, texts: &mut Vec<u32>, arena: &mut KeyArena, value: &[u8]) -> u8 {
+        let code = u8::try_from(texts.len()).expect("codes fit in a byte");
+        let at = usize::from(self.count);
+        (self.marks[at], self.codes[at]) = (mark(value), code);
+        self.count += 1;
+        texts.push(arena.push(value));
+        code
+    }
+}
+
+/// What most values of a key are told apart by: of how long they are, and of the
+/// characters in which they mostly differ.
+fn mark(value: &[u8]) -> u8 {
+    let at = |at: usize| value.get(at).copied().unwrap_or_default();
+    let length = value.len();
+    at(length.wrapping_sub(1)) ^ at(length / 2).rotate_left(4) ^ (length as u8).rotate_left(2)
+}
+
+/// The highest bit of each byte that is this one, all at once without a branch.
+fn bytes_alike(bytes: [u8; CODED], byte: u8) -> u64 {
+    const LOW: u64 = u64::from_le_bytes([0x7f; CODED]);
+    let differences = u64::from_le_bytes(bytes) ^ u64::from_le_bytes([byte; CODED]);
+    // No byte carries into the next: seven bits and 127 fit in eight.
+    !(((differences & LOW) + LOW) | differences | LOW)
 }
 
 #[derive(Debug)]
@@ -103,29 +137,51 @@ pub(crate) struct LabelStore {
 impl LabelStore {
     /// Takes a reference to the set of these labels.
     pub(crate) fn acquire(&mut self, labels: &Labels) -> LabelsIx {
-        let mut pairs: SmallVec<[(&str, &str); 24]> = SmallVec::new();
-        let mut rest = self.last_shape.map(|at| &*self.shapes[at.0].text);
-        for (key, value) in labels.iter() {
-            rest = rest.and_then(|rest| strip_key(rest, key));
-            pairs.push((key, value));
-        }
-        let shape = match (self.last_shape, rest) {
-            (Some(shape), Some([])) => shape,
-            _ => self.shape_of(&pairs),
+        let mut bytes = std::mem::take(&mut self.scratch);
+        let shape = match self.last_shape.filter(|shape| self.write_known(*shape, labels, &mut bytes)) {
+            Some(shape) => shape,
+            None => {
+                let shape = self.shape_of(labels, &mut bytes);
+                self.write(shape, labels, &mut bytes);
+                shape
+            }
         };
         self.last_shape = Some(shape);
-        let mut bytes = std::mem::take(&mut self.scratch);
-        bytes.clear();
-        let Shape { coded, values: texts, .. } = &mut self.shapes[shape.0];
-        for (coded, (_, value)) in coded.iter_mut().zip(pairs) {
-            match coded.code_of(texts, &mut self.values, value) {
-                Some(code) => bytes.push(code),
-                None => push_value(&mut bytes, value),
-            }
-        }
         let at = self.acquire_set(shape, &bytes);
         self.scratch = bytes;
         at
+    }
+
+    /// Writes the values of labels into `bytes`, if they have the keys of the
+    /// shape and nothing new is to be given a code.
+    fn write_known(&self, shape: ShapeIx, labels: &Labels, bytes: &mut Vec<u8>) -> bool {
+        bytes.clear();
+        let Shape { text, coded, values: texts, .. } = &self.shapes[shape.0];
+        let (mut keys, mut coded) = (&**text, coded.iter());
+        for (key, value) in labels.iter_bytes() {
+            let Some(rest) = strip_key(keys, key) else { return false };
+            keys = rest;
+            let coded = coded.next().expect("a shape knows the values of each key");
+            match coded.coding(texts, &self.values, value) {
+                Coding::Code(code) => bytes.push(code),
+                Coding::Written => push_value(bytes, value),
+                Coding::New => return false,
+            }
+        }
+        keys.is_empty()
+    }
+
+    /// Writes the values of labels of this shape into `bytes`.
+    fn write(&mut self, shape: ShapeIx, labels: &Labels, bytes: &mut Vec<u8>) {
+        bytes.clear();
+        let Shape { coded, values: texts, .. } = &mut self.shapes[shape.0];
+        for (coded, (_, value)) in coded.iter_mut().zip(labels.iter_bytes()) {
+            match coded.coding(texts, &self.values, value) {
+                Coding::Code(code) => bytes.push(code),
+                Coding::Written => push_value(bytes, value),
+                Coding::New => bytes.push(coded.add(texts, &mut self.values, value)),
+            }
+        }
     }
 
     fn acquire_set(&mut self, shape: ShapeIx, bytes: &[u8]) -> LabelsIx {
@@ -247,18 +303,18 @@ impl LabelStore {
         self.keys.release(key.0);
     }
 
-    fn shape_of(&mut self, labels: &[(&str, &str)]) -> ShapeIx {
-        let text = &mut self.scratch;
+    /// The shape of labels, which are in use at once. `text` is written over.
+    fn shape_of(&mut self, labels: &Labels, text: &mut Vec<u8>) -> ShapeIx {
         text.clear();
-        for (key, _) in labels {
+        for (key, _) in labels.iter_bytes() {
             varint::push(text, key.len());
-            text.extend_from_slice(key.as_bytes());
+            text.extend_from_slice(key);
         }
         let hash = hash_of(&text[..]);
         if let Some(at) = self.shape_table.find(hash, |at| *self.shapes[at].text == **text) {
             return ShapeIx(at);
         }
-        let keys = labels.iter().map(|(key, _)| self.keys.acquire(*key, || (*key).into()).0);
+        let keys = labels.iter().map(|(key, _)| self.keys.acquire(key, || key.into()).0);
         let keys: Box<[KeyIx]> = keys.map(KeyIx).collect();
         let coded = keys.iter().map(|_| CodedValues::default()).collect();
         let shape = Shape { keys, text: text.as_slice().into(), coded, values: Vec::new(), sets: 0 };
@@ -270,15 +326,15 @@ impl LabelStore {
 }
 
 /// What follows this key in a shape's text, if it is the next one.
-fn strip_key<'a>(mut text: &'a [u8], key: &str) -> Option<&'a [u8]> {
+fn strip_key<'a>(mut text: &'a [u8], key: &[u8]) -> Option<&'a [u8]> {
     if text.is_empty() || varint::take(&mut text) != key.len() {
         return None;
     }
-    text.strip_prefix(key.as_bytes())
+    text.strip_prefix(key)
 }
 
 /// Writes a value that has no code.
-fn push_value(bytes: &mut Vec<u8>, value: &str) {
+fn push_value(bytes: &mut Vec<u8>, value: &[u8]) {
     match u8::try_from(CODES + value.len()) {
         Ok(head) if head != LONG => bytes.push(head),
         Ok(_) | Err(_) => {
@@ -286,7 +342,7 @@ fn push_value(bytes: &mut Vec<u8>, value: &str) {
             varint::push(bytes, value.len());
         }
     }
-    bytes.extend_from_slice(value.as_bytes());
+    bytes.extend_from_slice(value);
 }
 
 /// The text of a value.

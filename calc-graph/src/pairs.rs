@@ -21,7 +21,7 @@ use crate::label_store::LabelStore;
 pub(crate) struct PairHash(std::num::NonZero<u32>);
 
 impl PairHash {
-    fn of(key: &str, value: &str) -> Self {
+    fn of(key: &str, value: &[u8]) -> Self {
         let hash = (hash_of(&(key, value)) >> 32) as u32;
         Self(std::num::NonZero::new(hash).unwrap_or(std::num::NonZero::<u32>::MIN))
     }
@@ -29,7 +29,7 @@ impl PairHash {
     /// A label that is there wherever a selector is true.
     pub(crate) fn required(expr: &Expr) -> Option<Self> {
         match expr {
-            Expr::Eq(key, value) => Some(Self::of(key, value)),
+            Expr::Eq(key, value) => Some(Self::of(key, value.as_bytes())),
             Expr::And(operands) => operands.iter().find_map(Self::required),
             Expr::All
             | Expr::Global
@@ -61,7 +61,7 @@ impl Pairs {
     /// Counts a label set that comes into use.
     pub(crate) fn add(&mut self, labels: LabelsIx, store: &LabelStore) {
         let pairs: Box<[PairHash]> =
-            store.iter(labels).map(|(key, value)| PairHash::of(store.key(key), value)).collect();
+            store.iter_bytes(labels).map(|(key, value)| PairHash::of(store.key(key), value)).collect();
         for pair in &pairs {
             let count = self.counts.entry(*pair).or_default();
             *count += 1;
@@ -179,7 +179,7 @@ mod tests {
 
     #[test]
     fn a_selector_requires_what_it_cannot_do_without() {
-        let a = Some(PairHash::of("a", "1"));
+        let a = Some(PairHash::of("a", b"1"));
         for (text, want) in [
             ("a == '1'", a),
             ("has(b) && a == '1'", a),
@@ -196,7 +196,7 @@ mod tests {
     proptest! {
         #[test]
         fn policies_are_found_by_what_they_require(steps in prop::collection::vec((any::<bool>(), 0u32..3, 0u32..4), 0..60)) {
-            let pairs = ["x", "y", "z"].map(|key| PairHash::of(key, ""));
+            let pairs = ["x", "y", "z"].map(|key| PairHash::of(key, b""));
             let (mut postings, mut model) = (Postings::default(), BTreeMap::<PairHash, BTreeSet<PolicyIx>>::new());
             for (insert, pair, policy) in steps {
                 let (pair, policy) = (pairs[pair as usize], PolicyIx(policy));

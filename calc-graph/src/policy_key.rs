@@ -12,8 +12,8 @@ use smallvec::SmallVec;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct KeyParts<'a> {
     kind: PolicyKind,
-    namespace: &'a str,
-    name: &'a str,
+    namespace: &'a [u8],
+    name: &'a [u8],
 }
 
 impl<'a> KeyParts<'a> {
@@ -47,27 +47,26 @@ impl<'a> KeyParts<'a> {
             short => (usize::from(short), rest),
         };
         let (namespace, name) = rest.split_at(length);
-        let text = |bytes| std::str::from_utf8(bytes).expect("keys are text");
-        Self { kind: PolicyKind::ALL[usize::from(*kind)], namespace: text(namespace), name: text(name) }
+        Self { kind: PolicyKind::ALL[usize::from(*kind)], namespace, name }
     }
 
     pub(crate) fn key(self) -> PolicyKey {
-        PolicyKey { kind: self.kind, namespace: self.namespace.into(), name: self.name.into() }
+        let text = |bytes| std::str::from_utf8(bytes).expect("keys are text").into();
+        PolicyKey { kind: self.kind, namespace: text(self.namespace), name: text(self.name) }
     }
 
     /// The order of [`PolicyKey::tie_break`], without making the texts.
     pub(crate) fn compare(self, other: Self) -> Ordering {
         // Names of which neither begins with the other decide by themselves.
         let common = self.name.len().min(other.name.len());
-        let (name, other_name) = (self.name.as_bytes(), other.name.as_bytes());
-        let names = name[..common].cmp(&other_name[..common]);
+        let names = self.name[..common].cmp(&other.name[..common]);
         names.then_with(|| self.tie_break().cmp(other.tie_break()))
     }
 
     /// The bytes of [`PolicyKey::tie_break`].
     fn tie_break(self) -> impl Iterator<Item = u8> + use<'a> {
-        let parts = [self.name, "/", self.namespace, "/", self.kind.as_str()];
-        parts.into_iter().flat_map(str::bytes)
+        let parts = [self.name, b"/", self.namespace, b"/", self.kind.as_str().as_bytes()];
+        parts.into_iter().flatten().copied()
     }
 }
 

@@ -39,6 +39,8 @@ pub(crate) struct HeldProfile {
     locals: u32,
     /// Whether the receiver has it.
     told: bool,
+    /// Whether its labels changed since the last flush.
+    relabelled: bool,
     /// The labels of the namespace or service account that the receiver has.
     told_labels: Option<LabelsIx>,
 }
@@ -67,8 +69,9 @@ pub(crate) struct Profiles {
     /// The rules that the receiver has of profiles whose rules changed since the
     /// last flush, each with a reference: they may change back.
     told_rules: FxHashMap<ProfileIx, Option<RulesIx>>,
-    /// Profiles whose labels changed.
-    relabelled: BTreeSet<ProfileIx>,
+    /// Profiles whose labels changed: those that bear the mark, and places of
+    /// some that are gone since.
+    relabelled: Vec<u32>,
     /// References to sets of profiles that are listed no more.
     released: Vec<SetIx>,
     tally: Tally,
@@ -118,6 +121,7 @@ impl Profiles {
             lists: 0,
             locals: 0,
             told: false,
+            relabelled: false,
             told_labels: None,
         });
         let slots = &self.slots;
@@ -187,8 +191,10 @@ impl Profiles {
 
     /// Notes that a profile's labels changed.
     pub(crate) fn note_labels(&mut self, at: ProfileIx) {
-        if Subject::of(&self.slots[at.0].name).is_some() {
-            self.relabelled.insert(at);
+        let profile = &mut self.slots[at.0];
+        if !profile.relabelled && Subject::of(&profile.name).is_some() {
+            profile.relabelled = true;
+            self.relabelled.push(at.0);
         }
     }
 
@@ -281,15 +287,21 @@ impl Profiles {
         parents: &Parents,
         sink: &mut dyn FnMut(Delta<'_>),
     ) {
-        let mut changes: Vec<(SmolStr, Option<LabelsIx>)> = Vec::new();
+        let (mut updated, mut removed) = (Vec::new(), Vec::new());
         for at in std::mem::take(&mut self.relabelled) {
-            let profile = &mut self.slots[at.0];
+            if !self.slots.get(at).is_some_and(|profile| profile.relabelled) {
+                continue;
+            }
+            let profile = &mut self.slots[at];
+            profile.relabelled = false;
             // Namespaces and service accounts have a label with their name at least: a
             // profile without labels stands for none.
-            let now = parents.labels(at).filter(|now| labels.iter(*now).next().is_some());
+            let now = parents.labels(ProfileIx(at)).filter(|now| labels.iter_bytes(*now).next().is_some());
             let before = std::mem::replace(&mut profile.told_labels, now);
-            if now != before {
-                changes.push((profile.name.clone(), now));
+            match now {
+                Some(now) if Some(now) != before => updated.push((at, now)),
+                None if before.is_some() => removed.push(profile.name.clone()),
+                Some(_) | None => {}
             }
             // The new labels are held before the old ones go.
             if let Some(now) = now {
@@ -298,40 +310,33 @@ impl Profiles {
             if let Some(before) = before {
                 labels.release(before);
             }
-            self.drop_if_unused(at);
+            self.drop_if_unused(ProfileIx(at));
         }
-        changes.sort_unstable();
-        for kind in [SubjectKind::ServiceAccount, SubjectKind::Namespace] {
-            let of_kind = changes.iter().filter_map(|(name, now)| Some((Subject::of(name)?, now)));
-            let of_kind: Vec<_> = of_kind.filter(|(subject, _)| subject.kind() == kind).collect();
-            for (subject, _) in of_kind.iter().filter(|(_, now)| now.is_none()) {
+        let named = updated.into_iter().map(|(at, now)| (self.slots[at].name.as_str(), now));
+        let mut updated: Vec<(&str, LabelsIx)> = named.collect();
+        updated.sort_unstable();
+        removed.sort_unstable();
+        for kind in SubjectKind::IN_ORDER {
+            for subject in removed.iter().filter_map(|name| kind.subject(name)) {
                 sink(subject.removal());
             }
-            for (subject, now) in of_kind {
-                if let Some(now) = now {
-                    sink(subject.update(&subject.own_labels(labels, *now)));
-                }
-            }
+            kind.tell(&updated, labels, sink);
         }
     }
 
     /// Tells every service account and namespace that the receiver has.
     pub(crate) fn snapshot_subjects(&self, labels: &LabelStore, sink: &mut dyn FnMut(Delta<'_>)) {
         let held = self.slots.iter().map(|(_, profile)| profile);
-        let mut told: Vec<_> = held.filter_map(|profile| Some((&profile.name, profile.told_labels?))).collect();
+        let mut told: Vec<_> = held.filter_map(|profile| Some((profile.name.as_str(), profile.told_labels?))).collect();
         told.sort_unstable();
-        for kind in [SubjectKind::ServiceAccount, SubjectKind::Namespace] {
-            for (name, now) in &told {
-                if let Some(subject) = Subject::of(name).filter(|subject| subject.kind() == kind) {
-                    sink(subject.update(&subject.own_labels(labels, *now)));
-                }
-            }
+        for kind in SubjectKind::IN_ORDER {
+            kind.tell(&told, labels, sink);
         }
     }
 
     /// Forgets a profile that neither exists nor is named, if the receiver has forgotten it.
     pub(crate) fn drop_if_unused(&mut self, at: ProfileIx) {
-        let HeldProfile { name, held, lists, locals, told, told_labels } = &self.slots[at.0];
+        let HeldProfile { name, held, lists, locals, told, relabelled: _, told_labels } = &self.slots[at.0];
         let named = *lists > 0 || *locals > 0 || self.sets.contains_key(&at);
         if held.is_some() || named || *told || told_labels.is_some() {
             return;
@@ -339,7 +344,6 @@ impl Profiles {
         self.table.remove(hash_of(name.as_str()), at.0);
         self.slots.remove(at.0);
         self.dirty.remove(&at);
-        self.relabelled.remove(&at);
     }
 }
 
@@ -347,6 +351,24 @@ impl Profiles {
 enum SubjectKind {
     ServiceAccount,
     Namespace,
+}
+
+impl SubjectKind {
+    const IN_ORDER: [Self; 2] = [Self::ServiceAccount, Self::Namespace];
+
+    /// What a profile stands for, if it is of this kind.
+    fn subject(self, profile: &str) -> Option<Subject<'_>> {
+        Subject::of(profile).filter(|subject| subject.kind() == self)
+    }
+
+    /// Tells those of this kind among profiles with these labels.
+    fn tell(self, profiles: &[(&str, LabelsIx)], labels: &LabelStore, sink: &mut dyn FnMut(Delta<'_>)) {
+        for (name, now) in profiles {
+            if let Some(subject) = self.subject(name) {
+                sink(subject.update(&subject.own_labels(labels, *now)));
+            }
+        }
+    }
 }
 
 /// What a profile's name says that it stands for.

@@ -81,17 +81,25 @@ pub(crate) fn scan(
     parser: &mut SelectorParser,
     set: &mut dyn FnMut(SetRequest<'_>) -> SmolStr,
 ) -> ScannedRule {
+    if !needs_sets(&rule.source) && !needs_sets(&rule.destination) {
+        return ScannedRule::without_sets(rule);
+    }
     let source = sides(&rule.source, parser).expect("selectors are checked when a rule is taken in");
     let destination = sides(&rule.destination, parser).expect("selectors are checked when a rule is taken in");
     let protocol = named_port_protocol(rule.protocol);
-    let all = parser.parse(&SmolStr::default()).expect("the empty selector is valid");
     let mut named = |sides: &Sides, ports: &[RulePort]| -> Vec<SmolStr> {
         let names = ports.iter().filter_map(|port| match port {
             RulePort::Named(name) => Some(name),
             RulePort::Numeric(_) => None,
         });
-        let selector = sides.positive.as_ref().unwrap_or(all);
-        names.map(|name| set(SetRequest::NamedPort { selector, protocol, name })).collect()
+        let mut named = |name| {
+            let selector = match &sides.positive {
+                Some(selector) => selector,
+                None => parser.parse(&SmolStr::default()).expect("the empty selector is valid"),
+            };
+            set(SetRequest::NamedPort { selector, protocol, name })
+        };
+        names.map(&mut named).collect()
     };
     let src_named_port_sets = named(&source, &rule.source.ports);
     let dst_named_port_sets = named(&destination, &rule.destination.ports);
@@ -128,6 +136,14 @@ pub(crate) fn scan(
         dst_ip_port_sets,
         rule,
     }
+}
+
+/// Whether any set stands for something on this side of a rule.
+fn needs_sets(entity: &Entity) -> bool {
+    let Entity { selector, not_selector, ports, not_ports, service, .. } = entity;
+    let is_named = |port: &RulePort| matches!(port, RulePort::Named(_));
+    let selects = !selector.is_empty() || !not_selector.is_empty() || service.is_some();
+    selects || ports.iter().chain(not_ports).any(is_named)
 }
 
 fn sides(entity: &Entity, parser: &mut SelectorParser) -> Result<Sides, SelectorError> {

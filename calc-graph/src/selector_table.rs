@@ -4,14 +4,11 @@
 //! number of parsed texts besides, so that equal selectors are not parsed again.
 
 use caracal_selector::{Selector, SelectorError};
-use hashbrown::HashMap;
-use hashbrown::hash_map::EntryRef;
-use rustc_hash::FxBuildHasher;
 use smol_str::SmolStr;
 
 use crate::class_space::ClassSpace;
 use crate::ids::{Place, SelectorIx};
-use crate::interner::Interner;
+use crate::interner::{Interner, hash_of};
 use crate::label_store::LabelStore;
 
 #[derive(Debug, Default)]
@@ -70,25 +67,29 @@ fn put<T: Copy>(table: &mut Vec<T>, at: u32, value: T, filler: T) {
     table[at] = value;
 }
 
-/// Parses selectors and remembers some of them.
+/// Parses selectors and remembers some of them: of those that share a place, the last one.
 #[derive(Debug, Default)]
 pub(crate) struct SelectorParser {
-    parsed: HashMap<SmolStr, Selector, FxBuildHasher>,
+    /// None until the first selector, then [`REMEMBERED`].
+    parsed: Box<[Option<(SmolStr, Selector)>]>,
 }
+
+/// Enough for what a flush asks for again, little beside what a cluster's policies take.
+const REMEMBERED: usize = 256;
 
 impl SelectorParser {
     /// As [`Selector::parse`].
     pub(crate) fn parse(&mut self, text: &SmolStr) -> Result<&Selector, SelectorError> {
-        const REMEMBERED: usize = 1024;
-        if self.parsed.len() == REMEMBERED {
-            self.parsed.clear();
+        if self.parsed.is_empty() {
+            self.parsed = vec![None; REMEMBERED].into();
         }
-        match self.parsed.entry_ref(text.as_str()) {
-            EntryRef::Occupied(known) => Ok(known.into_mut()),
-            EntryRef::Vacant(place) => {
-                let selector = Selector::parse(text)?;
-                Ok(place.insert_with_key(text.clone(), selector))
-            }
+        // The upper bits of the hash are the better ones.
+        let at = (hash_of(text.as_bytes()) >> 32) as usize % REMEMBERED;
+        let place = &mut self.parsed[at];
+        if place.as_ref().is_none_or(|(known, _)| known != text) {
+            *place = Some((text.clone(), Selector::parse(text)?));
         }
+        let (_, selector) = place.as_ref().expect("it was there, or just parsed");
+        Ok(selector)
     }
 }

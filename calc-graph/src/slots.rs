@@ -28,13 +28,20 @@ impl<T> Slots<T> {
             *self.entry(at) = Some(value);
             return at;
         }
+        /// Places of the first page to begin with.
+        const FEW: usize = 8;
         if self.pages.last().is_none_or(|page| page.len() == PAGE) {
             // The first page grows: most tables of small clusters need no second.
-            let size = if self.pages.is_empty() { 0 } else { PAGE };
+            let size = if self.pages.is_empty() { FEW } else { PAGE };
             self.pages.push(Vec::with_capacity(size));
         }
         let at = u32::try_from(self.places()).expect("a table has fewer than 2^32 entries");
-        self.pages.last_mut().expect("there is a page").push(Some(value));
+        let page = self.pages.last_mut().expect("there is a page");
+        if page.len() == page.capacity() {
+            // To four times, and the last time to the whole page.
+            page.reserve_exact((3 * page.len()).min(PAGE - page.len()));
+        }
+        page.push(Some(value));
         at
     }
 

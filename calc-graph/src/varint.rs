@@ -9,7 +9,19 @@ pub(crate) fn push(bytes: &mut Vec<u8>, mut length: usize) {
 }
 
 /// Takes a length off the front.
+#[inline]
 pub(crate) fn take(bytes: &mut &[u8]) -> usize {
+    match **bytes {
+        [byte, ref rest @ ..] if byte < 0x80 => {
+            *bytes = rest;
+            usize::from(byte)
+        }
+        _ => take_long(bytes),
+    }
+}
+
+/// Takes a length that is more than seven bits.
+fn take_long(bytes: &mut &[u8]) -> usize {
     let (mut length, mut shift) = (0, 0);
     loop {
         let (byte, rest) = bytes.split_first().expect("a length is whole");

@@ -42,11 +42,23 @@ impl Labels {
     /// The labels in order of their keys.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         let mut rest = &self.blob[..];
+        self.iter_bytes().map(move |(key, value)| {
+            let (key, body) = rest[2 * LENGTH..].split_at(key.len());
+            let (value, after) = body.split_at(value.len());
+            rest = after;
+            (key, value)
+        })
+    }
+
+    /// As [`iter`](Self::iter), for who only keeps and compares them.
+    #[inline]
+    pub fn iter_bytes(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let mut rest = self.blob.as_bytes();
         std::iter::from_fn(move || {
-            let (head, body) = rest.split_at_checked(2 * LENGTH)?;
-            let (key_len, value_len) = head.split_at(LENGTH);
-            let (key, body) = body.split_at(read_len(key_len));
-            let (value, after) = body.split_at(read_len(value_len));
+            let (head, body) = rest.split_first_chunk::<{ 2 * LENGTH }>()?;
+            let [key_len, value_len] = read_lens(*head);
+            let (key, body) = body.split_at(key_len);
+            let (value, after) = body.split_at(value_len);
             rest = after;
             Some((key, value))
         })
@@ -59,8 +71,11 @@ impl LabelSource for Labels {
     }
 }
 
-fn read_len(text: &str) -> usize {
-    text.bytes().rev().fold(0, |len, digit| len << DIGIT | usize::from(digit))
+#[inline]
+fn read_lens(head: [u8; 2 * LENGTH]) -> [usize; 2] {
+    let (lens, _) = head.as_chunks::<LENGTH>();
+    let len = |at: usize| (0..LENGTH).fold(0, |len, place| len | usize::from(lens[at][place]) << (place * DIGIT));
+    [len(0), len(1)]
 }
 
 fn written_len(len: usize) -> [u8; LENGTH] {

@@ -215,7 +215,7 @@ impl<'t> Lexer<'t> {
     fn label(&mut self) -> Result<&'t str, SelectorError> {
         let rest = self.rest();
         // All of them are ASCII: no byte of another character is taken for one.
-        let len = rest.bytes().position(|byte| !is_label_char(char::from(byte))).unwrap_or(rest.len());
+        let len = rest.bytes().position(|byte| !LABEL_BYTES[usize::from(byte)]).unwrap_or(rest.len());
         if len > MAX_LABEL_BYTES {
             return Err(self.error(self.at, Problem::LongLabel(len)));
         }
@@ -262,6 +262,17 @@ fn trim_blanks(text: &str) -> &str {
     &text[len.unwrap_or(text.len())..]
 }
 
-fn is_label_char(c: char) -> bool {
+const fn is_label_char(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '/' | '-')
 }
+
+/// Which bytes are label characters.
+const LABEL_BYTES: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < table.len() {
+        table[byte] = is_label_char(byte as u8 as char);
+        byte += 1;
+    }
+    table
+};

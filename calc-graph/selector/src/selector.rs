@@ -3,7 +3,7 @@
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::{Expr, LabelSource, SelectorError, canonical, parser, prefix, set_id};
 
@@ -13,8 +13,9 @@ use crate::{Expr, LabelSource, SelectorError, canonical, parser, prefix, set_id}
 pub struct Selector(Arc<Parsed>);
 
 struct Parsed {
-    canonical: String,
     expr: Expr,
+    /// Written when it is first asked for: of most policies of a cluster a node only wants to know what they require.
+    canonical: OnceLock<Box<str>>,
 }
 
 impl Selector {
@@ -29,8 +30,7 @@ impl Selector {
     }
 
     fn from_expr(expr: Expr) -> Self {
-        let canonical = canonical::text(&expr);
-        Self(Arc::new(Parsed { canonical, expr }))
+        Self(Arc::new(Parsed { expr, canonical: OnceLock::new() }))
     }
 
     /// The one spelling that all selectors with this parsed form share. It
@@ -38,7 +38,7 @@ impl Selector {
     /// as `!!x`, which reads as `x`).
     #[must_use]
     pub fn canonical(&self) -> &str {
-        &self.0.canonical
+        self.0.canonical.get_or_init(|| canonical::text(&self.0.expr).into())
     }
 
     /// The id of the set of what this selects, hashed anew at each call.

@@ -50,6 +50,11 @@ pub(super) struct Atom {
 }
 
 impl Atom {
+    /// What the atom is found by.
+    fn hash(&self) -> u64 {
+        hash_of(&(self.key, self.test, self.text.as_bytes()))
+    }
+
     /// Whether a value passes; `None` stands for any value at all.
     pub(super) fn admits(&self, value: Option<&str>) -> bool {
         match (self.test, value) {
@@ -85,17 +90,17 @@ impl IndexMut<AtomIx> for Atoms {
 }
 
 impl Atoms {
-    pub(super) fn find(&self, key: KeyIx, test: Test, text: &str) -> Option<AtomIx> {
+    pub(super) fn find(&self, key: KeyIx, test: Test, text: &[u8]) -> Option<AtomIx> {
         let same = |at| {
             let atom = &self.slots[at];
-            (atom.key, atom.test, &*atom.text) == (key, test, text)
+            (atom.key, atom.test, atom.text.as_bytes()) == (key, test, text)
         };
         self.table.find(hash_of(&(key, test, text)), same).map(AtomIx)
     }
 
     /// Takes a reference; tells whether the atom is new.
     fn acquire(&mut self, key: KeyIx, test: Test, text: &str) -> (AtomIx, bool) {
-        if let Some(at) = self.find(key, test, text) {
+        if let Some(at) = self.find(key, test, text.as_bytes()) {
             let atom = &mut self.slots[at.0];
             self.idle -= usize::from(atom.refs == 0);
             atom.refs += 1;
@@ -110,8 +115,7 @@ impl Atoms {
             selectors: IdSet::default(),
         });
         let slots = &self.slots;
-        let hash = |atom: &Atom| hash_of(&(atom.key, atom.test, &*atom.text));
-        self.table.insert(hash_of(&(key, test, text)), at, || slots.iter().map(|(at, atom)| (at, hash(atom))));
+        self.table.insert(slots[at].hash(), at, || slots.iter().map(|(at, atom)| (at, atom.hash())));
         (AtomIx(at), true)
     }
 
@@ -146,8 +150,7 @@ impl Atoms {
     /// Forgets an idle atom that no class has any more.
     pub(super) fn forget(&mut self, at: AtomIx) {
         let atom = self.slots.remove(at.0);
-        let hash = hash_of(&(atom.key, atom.test, &*atom.text));
-        self.table.remove(hash, at.0);
+        self.table.remove(atom.hash(), at.0);
         self.idle -= 1;
     }
 }

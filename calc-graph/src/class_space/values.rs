@@ -101,10 +101,11 @@ impl Values {
             return at;
         }
         let mut passed: SmallVec<[AtomIx; 2]> = SmallVec::new();
-        passed.extend(atoms.find(key, Test::Has, ""));
-        if let Some(text) = text.map(label_store::text) {
+        passed.extend(atoms.find(key, Test::Has, b""));
+        if let Some(text) = text {
             passed.extend(atoms.find(key, Test::Eq, text));
-            passed.extend(state.patterns.iter().copied().filter(|at| atoms[*at].admits(Some(text))));
+            let admits = |at: &AtomIx| atoms[*at].admits(Some(label_store::text(text)));
+            passed.extend(state.patterns.iter().copied().filter(admits));
         }
         passed.sort_unstable();
         let (list, _) = self.atoms.acquire(&passed);
