@@ -14,7 +14,7 @@ use crate::world::{HERE, World};
 
 #[derive(Clone, Debug)]
 enum Step {
-    Apply(Kind, Object),
+    Apply(Box<(Kind, Object)>),
     Delete(usize),
     /// A whole list of a kind.
     List(Kind),
@@ -24,7 +24,7 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        8 => thing().prop_map(|(kind, object)| Step::Apply(kind, object)),
+        8 => thing().prop_map(|thing| Step::Apply(thing.into())),
         3 => (0..30usize).prop_map(Step::Delete),
         3 => select(Kind::ALL.to_vec()).prop_map(Step::List),
         1 => crate::random::settings().prop_map(Step::Settings),
@@ -74,7 +74,8 @@ impl Flushed {
 
     fn take(&mut self, step: Step) -> Result<(), TestCaseError> {
         match step {
-            Step::Apply(kind, object) => {
+            Step::Apply(thing) => {
+                let (kind, object) = *thing;
                 self.world.0.insert((kind, object.key()), object.clone());
                 self.tell(Event::Apply(kind, object, Stamp::default()));
             }
