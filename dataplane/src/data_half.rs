@@ -184,6 +184,14 @@ impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
         self.news()
     }
 
+    /// Takes note that an interface that was up carries packets from now on: a
+    /// workload has not heard what it was told before.
+    pub fn running(&mut self, name: &SmolStr) {
+        if let LinkState::Up(index) = self.interfaces.state(name) {
+            self.workloads.introduce(name, index, &mut self.host);
+        }
+    }
+
     /// Takes the addresses of an interface: host endpoints may be found by them.
     /// Gives an acknowledgement if an endpoint's outcome changed.
     pub fn addresses(&mut self, now: Instant, name: &SmolStr, addresses: BTreeSet<IpAddr>) -> Option<FromData> {
@@ -297,7 +305,7 @@ impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
         if changes.contains(&Change::Config) {
             self.configure(now);
         }
-        let interfaces = changed_interfaces(changes);
+        let interfaces = revision.interfaces();
         let active = interfaces.iter().map(|name| (name, self.store.active_on(name).map(AsRef::as_ref)));
         let mut departed = self.workloads.want(active);
         departed.extend(self.revocation.departed().filter(|addr| self.is_owned(*addr)));
@@ -562,26 +570,6 @@ impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
         let Position { epoch, revision } = self.assembler.held().unwrap_or_default();
         FromData { frame: Some(from_data::Frame::Ack(Ack { epoch, revision, outcomes, committed, error })) }
     }
-}
-
-/// The interfaces whose active endpoint may be another one now, in order.
-fn changed_interfaces(changes: &[Change]) -> BTreeSet<SmolStr> {
-    let interfaces = changes.iter().flat_map(|change| match change {
-        Change::Endpoint { interfaces, .. } => interfaces.as_slice(),
-        Change::Nothing
-        | Change::SetMembers { .. }
-        | Change::SetReplaced(_)
-        | Change::SetRemoved(_)
-        | Change::Policy(_)
-        | Change::Profile(_)
-        | Change::HostEndpoint(_)
-        | Change::HostAddresses
-        | Change::IpPool(_)
-        | Change::Cluster
-        | Change::Config
-        | Change::InSync => &[],
-    });
-    interfaces.cloned().collect()
 }
 
 /// An error with its causes, on one line.

@@ -1,9 +1,12 @@
 //! Revisions: frames in, whole revisions out.
 
+use std::collections::BTreeSet;
+
 use caracal_program::{Change, PolicyStore, coalesce};
 use caracal_proto::felix;
 use caracal_proto::sync::begin::Kind;
 use caracal_proto::sync::{Begin, Commit, Position};
+use smol_str::SmolStr;
 
 use crate::misunderstood::{Misunderstood, closing};
 
@@ -37,6 +40,28 @@ pub struct Revision {
     pub misunderstood: Vec<Misunderstood>,
     /// Whether it was a snapshot.
     pub kind: Kind,
+}
+
+impl Revision {
+    /// The interfaces whose active endpoint may be another one now, in order.
+    pub(crate) fn interfaces(&self) -> BTreeSet<SmolStr> {
+        let interfaces = self.changes.iter().flat_map(|change| match change {
+            Change::Endpoint { interfaces, .. } => interfaces.as_slice(),
+            Change::Nothing
+            | Change::SetMembers { .. }
+            | Change::SetReplaced(_)
+            | Change::SetRemoved(_)
+            | Change::Policy(_)
+            | Change::Profile(_)
+            | Change::HostEndpoint(_)
+            | Change::HostAddresses
+            | Change::IpPool(_)
+            | Change::Cluster
+            | Change::Config
+            | Change::InSync => &[],
+        });
+        interfaces.cloned().collect()
+    }
 }
 
 /// Collects the frames of one revision at a time, and folds it into the store

@@ -211,6 +211,10 @@ fn link<D: ConfiguredDriver, H: Host>(half: &mut DataHalf<D, H>, event: LinkEven
     let now = Instant::now();
     match event {
         LinkEvent::Up { name, index } => half.link(now, &name.into(), LinkState::Up(index)),
+        LinkEvent::Running { name, .. } => {
+            half.running(&name.into());
+            None
+        }
         LinkEvent::Down { name, index } => half.link(now, &name.into(), LinkState::Down(index)),
         LinkEvent::Gone { name } => half.link(now, &name.into(), LinkState::Gone),
         LinkEvent::Addresses { name, addresses } => half.addresses(now, &name.into(), addresses),

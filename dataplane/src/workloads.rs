@@ -282,15 +282,17 @@ impl Workloads {
         for (addr, mac) in neighbours {
             step("cannot write a neighbour entry", host.set_neighbour(index, addr, mac));
         }
-        for addr in served {
-            if let Err(error) = host.introduce_gateway(index, addr) {
-                debug!(%interface, %addr, %error, "cannot tell a workload of its gateway; it learns it when it asks");
-            }
-        }
+        introduce(interface, index, served, host);
         if !standing.is_empty() {
             self.standing.insert(interface.clone(), standing);
         }
         failure.map_or(Ok(()), Err)
+    }
+
+    /// Tells the workload behind an interface again where its gateway is.
+    pub fn introduce(&self, interface: &SmolStr, index: IfIndex, host: &mut dyn Host) {
+        let standing = self.standing.get(interface).into_iter().flatten();
+        introduce(interface, index, standing.map(|route| route.destination.addr()), host);
     }
 
     fn routes_of(&self, wanted: &Wanted, interface: IfIndex) -> BTreeSet<Route> {
@@ -313,6 +315,14 @@ impl Workloads {
         let wanted =
             self.wanted.get(name).is_some_and(|wanted| self.routes_of(wanted, route.interface).contains(route));
         workload && !wanted && (ours || self.parameters.remove_external)
+    }
+}
+
+fn introduce(interface: &SmolStr, index: IfIndex, workloads: impl IntoIterator<Item = IpAddr>, host: &mut dyn Host) {
+    for addr in workloads {
+        if let Err(error) = host.introduce_gateway(index, addr) {
+            debug!(%interface, %addr, %error, "cannot tell a workload of its gateway; it learns it when it asks");
+        }
     }
 }
 

@@ -213,6 +213,17 @@ fn an_interface_may_come_after_its_endpoint() {
 }
 
 #[test]
+fn a_workload_is_told_of_its_gateway_again_when_its_interface_carries_packets() {
+    let mut rig = Rig::with(&[endpoint("a", "cali1", &["10.0.0.1"])]);
+    for (state, calls) in [(down(5), vec![]), (up(5), vec![introduction("10.0.0.1", 5)])] {
+        rig.link("cali1", state);
+        rig.world.calls();
+        rig.half.running(&"cali1".into());
+        assert_eq!(rig.world.calls(), calls);
+    }
+}
+
+#[test]
 fn routes_are_written_again_when_an_interface_comes_back() {
     let mut rig = Rig::with(&[endpoint("a", "cali1", &["10.0.0.1"])]);
     rig.link("cali1", up(5));

@@ -23,7 +23,7 @@ use rtnetlink::{Handle, MulticastGroup, new_multicast_connection};
 use tokio::sync::oneshot;
 use tracing::{debug, warn};
 
-use links::{Link, Links};
+use links::{Link, Links, State};
 
 /// Room for notifications that nobody has read yet.
 const RECEIVE_BUFFER: usize = 4 << 20;
@@ -44,6 +44,15 @@ pub enum LinkEvent {
     /// It is there, and up. With an index other than before it is another
     /// interface of the same name.
     Up {
+        /// Its name.
+        name: String,
+        /// Its index.
+        index: IfIndex,
+    },
+    /// It has been told to be up and carries packets from now on (`IFF_RUNNING`);
+    /// what was sent before was lost. Not told of one that ran already when it was
+    /// told to be up.
+    Running {
         /// Its name.
         name: String,
         /// Its index.
@@ -273,7 +282,12 @@ impl Link {
             LinkAttribute::IfName(name) => Some(name.clone()),
             _ => None,
         })?;
-        let up = message.header.flags.contains(LinkFlags::Up);
-        Some(Self { name, index: IfIndex(message.header.index), up })
+        let flags = message.header.flags;
+        let state = match (flags.contains(LinkFlags::Up), flags.contains(LinkFlags::Running)) {
+            (true, true) => State::Running,
+            (true, false) => State::Up,
+            (false, _) => State::Down,
+        };
+        Some(Self { name, index: IfIndex(message.header.index), state })
     }
 }

@@ -12,7 +12,23 @@ use super::LinkEvent;
 pub(super) struct Link {
     pub(super) name: String,
     pub(super) index: IfIndex,
-    pub(super) up: bool,
+    pub(super) state: State,
+}
+
+/// What an interface does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    Down,
+    /// It is up, and does not carry packets.
+    Up,
+    /// It is up and carries packets.
+    Running,
+}
+
+impl State {
+    const fn is_up(self) -> bool {
+        matches!(self, Self::Up | Self::Running)
+    }
 }
 
 /// The interfaces that `sink` was told of. No two have the same name.
@@ -29,14 +45,19 @@ impl Links {
         // Another one of that name has lost it, though its own news is still to come.
         self.by_index.retain(|index, known| *index == link.index || known.name != link.name);
         let before = self.by_index.insert(link.index, link.clone());
-        if before.as_ref() == Some(&link) {
-            return Vec::new();
-        }
         let is_named = before.as_ref().is_some_and(|before| before.name == link.name);
+        if let Some(before) = &before
+            && is_named
+            && before.state.is_up() == link.state.is_up()
+        {
+            let Link { name, index, state } = link;
+            let runs_now = before.state != state && state == State::Running;
+            return if runs_now { vec![LinkEvent::Running { name, index }] } else { Vec::new() };
+        }
         let renamed = before.filter(|before| before.name != link.name);
         let gone = renamed.map(|before| LinkEvent::Gone { name: before.name });
-        let Link { name, index, up } = link.clone();
-        let now = if up { LinkEvent::Up { name, index } } else { LinkEvent::Down { name, index } };
+        let Link { name, index, state } = link.clone();
+        let now = if state.is_up() { LinkEvent::Up { name, index } } else { LinkEvent::Down { name, index } };
         let has_any = self.addresses.contains_key(&link.index);
         let addresses = if has_any && !is_named { self.tell_addresses(link.index) } else { None };
         gone.into_iter().chain([now]).chain(addresses).collect()

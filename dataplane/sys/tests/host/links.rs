@@ -16,7 +16,10 @@ struct Watch {
 
 fn name(event: &LinkEvent) -> &str {
     match event {
-        LinkEvent::Up { name, .. } | LinkEvent::Down { name, .. } | LinkEvent::Gone { name } => name,
+        LinkEvent::Up { name, .. }
+        | LinkEvent::Running { name, .. }
+        | LinkEvent::Down { name, .. }
+        | LinkEvent::Gone { name } => name,
         // Of addresses see below.
         LinkEvent::Addresses { .. } | LinkEvent::Missed => "",
     }
@@ -71,8 +74,9 @@ fn an_interface_comes_goes_up_and_down_and_away() {
         watch.told(down("w0", index));
         run("ip link set w0 up");
         watch.told(up("w0", index));
-        // Carrier comes and goes with the peer; that is no news.
+        // Carrier comes and goes with the peer; only that it comes is news.
         run("ip link set w0p up");
+        watch.told(LinkEvent::Running { name: "w0".to_owned(), index });
         run("ip link set w0p down");
         run("ip link set w0 down");
         watch.told(down("w0", index));

@@ -9,6 +9,7 @@ fn hear(believed: &mut BTreeMap<String, (IfIndex, bool)>, events: Vec<LinkEvent>
     for event in events {
         match event {
             LinkEvent::Up { name, index } => drop(believed.insert(name, (index, true))),
+            LinkEvent::Running { name, index } => assert_eq!(believed.get(&name), Some(&(index, true))),
             LinkEvent::Down { name, index } => drop(believed.insert(name, (index, false))),
             LinkEvent::Gone { name } => drop(believed.remove(&name)),
             LinkEvent::Addresses { .. } => unreachable!("no interface has any"),
@@ -18,7 +19,7 @@ fn hear(believed: &mut BTreeMap<String, (IfIndex, bool)>, events: Vec<LinkEvent>
 }
 
 fn believed_of(kernel: &BTreeMap<IfIndex, Link>) -> BTreeMap<String, (IfIndex, bool)> {
-    kernel.values().map(|link| (link.name.clone(), (link.index, link.up))).collect()
+    kernel.values().map(|link| (link.name.clone(), (link.index, link.state.is_up()))).collect()
 }
 
 #[derive(Clone, Debug)]
@@ -27,7 +28,7 @@ enum Happening {
     There {
         index: u32,
         name: u8,
-        up: bool,
+        state: State,
     },
     Gone {
         index: u32,
@@ -37,7 +38,8 @@ enum Happening {
 }
 
 fn happening() -> impl Strategy<Value = Happening> {
-    let there = (1..6_u32, 0..4_u8, any::<bool>()).prop_map(|(index, name, up)| Happening::There { index, name, up });
+    let states = prop::sample::select(vec![State::Down, State::Up, State::Running]);
+    let there = (1..6_u32, 0..4_u8, states).prop_map(|(index, name, state)| Happening::There { index, name, state });
     let gone = (1..6_u32).prop_map(|index| Happening::Gone { index });
     let leaf = prop_oneof![there, gone];
     leaf.prop_recursive(1, 8, 8, |leaf| prop::collection::vec(leaf, 0..8).prop_map(Happening::Lost))
@@ -46,8 +48,8 @@ fn happening() -> impl Strategy<Value = Happening> {
 /// Does to the kernel what happens there; nothing if a name is taken.
 fn happen(kernel: &mut BTreeMap<IfIndex, Link>, happening: &Happening) -> Option<Link> {
     match happening {
-        Happening::There { index, name, up } => {
-            let link = Link { name: format!("w{name}"), index: IfIndex(*index), up: *up };
+        Happening::There { index, name, state } => {
+            let link = Link { name: format!("w{name}"), index: IfIndex(*index), state: *state };
             let taken = kernel.values().any(|other| other.name == link.name && other.index != link.index);
             if taken {
                 return None;
@@ -88,7 +90,7 @@ proptest! {
 
 #[test]
 fn names_that_were_swapped_unseen_are_told_right() {
-    let link = |name: &str, index| Link { name: name.to_owned(), index: IfIndex(index), up: true };
+    let link = |name: &str, index| Link { name: name.to_owned(), index: IfIndex(index), state: State::Up };
     let (mut links, mut believed) = (Links::default(), BTreeMap::new());
     hear(&mut believed, links.replace(vec![link("w0", 1), link("w1", 2)], Vec::new()));
     hear(&mut believed, links.replace(vec![link("w1", 1), link("w0", 2)], Vec::new()));
@@ -100,16 +102,33 @@ fn names_that_were_swapped_unseen_are_told_right() {
 
 #[test]
 fn the_end_of_an_interface_whose_name_has_a_new_owner_is_no_news() {
-    let link = |index| Link { name: "w0".to_owned(), index: IfIndex(index), up: true };
+    let link = |index| Link { name: "w0".to_owned(), index: IfIndex(index), state: State::Up };
     let mut links = Links::default();
     links.there(link(1));
     assert_eq!(links.there(link(2)), [LinkEvent::Up { name: "w0".to_owned(), index: IfIndex(2) }]);
     assert_eq!(links.gone(IfIndex(1)), []);
 }
 
+#[test]
+fn that_it_runs_is_told_of_an_interface_that_was_told_to_be_up_only() {
+    let mut links = Links::default();
+    let mut check = |state, expected: &[&str]| {
+        let link = Link { name: "w0".to_owned(), index: IfIndex(1), state };
+        assert_eq!(told(links.there(link)), expected);
+    };
+    check(State::Up, &["w0 up"]);
+    check(State::Running, &["w0 runs"]);
+    check(State::Running, &[]);
+    check(State::Up, &[]);
+    check(State::Running, &["w0 runs"]);
+    check(State::Down, &["w0 down"]);
+    check(State::Running, &["w0 up"]);
+}
+
 fn told(events: Vec<LinkEvent>) -> Vec<String> {
     let text = |event| match event {
         LinkEvent::Up { name, .. } => format!("{name} up"),
+        LinkEvent::Running { name, .. } => format!("{name} runs"),
         LinkEvent::Down { name, .. } => format!("{name} down"),
         LinkEvent::Gone { name } => format!("{name} gone"),
         LinkEvent::Addresses { name, addresses } => format!("{name} {addresses:?}"),
@@ -120,7 +139,7 @@ fn told(events: Vec<LinkEvent>) -> Vec<String> {
 
 #[test]
 fn addresses_are_told_whole_and_under_the_name_of_now() {
-    let link = |name: &str| Link { name: name.to_owned(), index: IfIndex(1), up: true };
+    let link = |name: &str| Link { name: name.to_owned(), index: IfIndex(1), state: State::Up };
     let [a, b] = ["192.0.2.1", "fd00::1"].map(|text| text.parse().expect("an address"));
     let mut links = Links::default();
     assert_eq!(told(links.gained(IfIndex(1), a)), Vec::<String>::new(), "nobody knows its name");
