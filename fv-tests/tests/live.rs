@@ -185,3 +185,18 @@ fn a_broken_edit_keeps_the_last_admitted_policy_and_loses_nothing_else() -> anyh
     assert!(!allowed(&cluster, "default/client", "default/server")?);
     agent.stop()
 }
+
+/// Neither policy nor its absence lets IPv6 of a pod pass while nothing of it is programmed.
+#[test]
+fn ipv6_of_pods_goes_and_comes_with_its_parameter() -> anyhow::Result<()> {
+    let cluster = cluster()?;
+    let agent = Process::agent(&cluster)?;
+    for (spec, has_ipv6) in [("ipv6Support: true", true), ("ipv6Support: false", false), ("ipv6Support: true", true)] {
+        let configuration = "apiVersion: projectcalico.org/v3\nkind: FelixConfiguration\nmetadata: {name: default}\n";
+        cluster.write("felix.yaml", &format!("{configuration}spec: {{{spec}}}\n"))?;
+        for (flow, allowed) in agree(&cluster, &Evaluator, CONVERGENCE)? {
+            assert_eq!(allowed, has_ipv6 || flow.from_addr.is_ipv4(), "{spec}: {flow:?}");
+        }
+    }
+    agent.stop()
+}
