@@ -8,7 +8,7 @@ use caracal_datastore::manifest::limits;
 const PAGE: &str = include_str!("../../docs/limits.md");
 
 /// Limits that only one file has a use for: what the page calls them, and where they stand.
-const PRIVATE: [(&str, &str); 16] = [
+const PRIVATE: [(&str, &str); 17] = [
     ("datastore::file::link::MAX_LINKS", include_str!("../datastore/src/file/link.rs")),
     ("control::inbox::CAPACITY", include_str!("../src/control/inbox.rs")),
     ("thread::QUEUE", include_str!("../../dataplane/src/thread.rs")),
@@ -24,6 +24,7 @@ const PRIVATE: [(&str, &str); 16] = [
     ("sets::MOST_COPIED", include_str!("../../dataplane/nftables/src/sets.rs")),
     ("counters::tally::MOST_SUMS", include_str!("../../dataplane/nftables/src/driver/counters/tally.rs")),
     ("commit::MOST_KEPT", include_str!("../../dataplane/nftables/src/driver/commit.rs")),
+    ("conntrack::listing::AHEAD", include_str!("../../dataplane/sys/src/conntrack/listing.rs")),
     ("conntrack::cut::LIMIT", include_str!("../../dataplane/sys/src/conntrack/cut.rs")),
 ];
 
