@@ -115,7 +115,7 @@ fn can_change(found: &Found, desired: &Edits) -> bool {
     let sets = desired.sets.iter().all(|spec| match found.sets.get(&spec.name) {
         None => true,
         Some(FoundSet { set: None, .. }) => false,
-        Some(FoundSet { set: Some(held), .. }) => nft::Set { size: None, ..held.clone() } == encode::set(spec),
+        Some(FoundSet { set: Some(held), .. }) => encode::is_of_kind(held, spec.kind),
     });
     chains && sets
 }

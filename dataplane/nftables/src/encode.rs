@@ -59,7 +59,7 @@ pub(crate) fn set(spec: &SetSpec) -> nft::Set {
         kind if kind.is_interval() => nft::SetKind::Interval,
         _ => nft::SetKind::Hash,
     };
-    let set = nft::Set::new(spec.name.clone(), kind, key);
+    let set = nft::Set { size: spec.size, ..nft::Set::new(spec.name.clone(), kind, key) };
     match spec.kind {
         SetKind::Interfaces => set.with_data(SetData::Verdict),
         SetKind::Addrs(_)
@@ -71,6 +71,11 @@ pub(crate) fn set(spec: &SetSpec) -> nft::Set {
         | SetKind::WorkloadAddrs(_)
         | SetKind::WorkloadNets(_) => set,
     }
+}
+
+/// Whether a set of the kernel's is of a kind; how many elements it can hold does not matter.
+pub(crate) fn is_of_kind(found: &nft::Set, kind: SetKind) -> bool {
+    nft::Set { size: None, ..found.clone() } == set(&SetSpec::new(found.name.clone(), kind))
 }
 
 /// An element, as one or two of the kernel's: a range is its first key and the

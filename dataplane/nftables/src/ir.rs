@@ -293,6 +293,17 @@ pub struct SetSpec {
     pub name: Name,
     /// What it holds.
     pub kind: SetKind,
+    /// The most elements that it can hold, if that is bounded: the kernel then has its
+    /// table of hashes from the start, and need not make it anew as it fills.
+    pub size: Option<u32>,
+}
+
+impl SetSpec {
+    /// A set that holds any number of elements.
+    #[must_use]
+    pub const fn new(name: Name, kind: SetKind) -> Self {
+        Self { name, kind, size: None }
+    }
 }
 
 /// An element of a set. Its kind must be the set's.

@@ -34,7 +34,7 @@ pub(crate) fn nets(family: Family, list: &[Cidr]) -> List<Cidr> {
             let kind = if hosts { SetKind::Addrs(family) } else { SetKind::Nets(family) };
             let element = |net: &Cidr| if hosts { Element::Addr(net.addr()) } else { Element::net(net) };
             let name = names::net_list(kind, nets);
-            List::Many(Set { spec: SetSpec { name, kind }, elements: nets.iter().map(element).collect() })
+            List::Many(Set { spec: SetSpec::new(name, kind), elements: nets.iter().map(element).collect() })
         }
     }
 }
@@ -55,7 +55,7 @@ pub(crate) fn port_set(ranges: &[PortRange]) -> Set {
     let single = ranges.iter().all(|range| range.first() == range.last());
     let kind = if single { SetKind::Ports } else { SetKind::PortRanges };
     let name = names::port_list(kind, ranges);
-    Set { spec: SetSpec { name, kind }, elements: ranges.iter().copied().map(Element::Ports).collect() }
+    Set { spec: SetSpec::new(name, kind), elements: ranges.iter().copied().map(Element::Ports).collect() }
 }
 
 /// The prefixes that no other prefix covers, in order. The kernel refuses

@@ -34,7 +34,7 @@ use crate::garbage::{Bin, Garbage};
 use crate::ir::{Element, IfName, Name, SetKind, SetSpec};
 use crate::lower::{Stage, base_chains, base_sets};
 use crate::names;
-use crate::sets::{SetTable, Shape};
+use crate::sets::{Place, SetTable, Shape};
 use crate::settings::Settings;
 
 /// Rules of a policy or profile in one direction.
@@ -148,13 +148,13 @@ pub(crate) struct Model {
 }
 
 impl Model {
-    /// Compiles everything in a store. `versions` says for the first name of an
+    /// Compiles everything in a store. `places` says for the first name of an
     /// IP set's kernel set which version of it the kernel holds.
     pub(crate) fn build(
         store: &PolicyStore,
         settings: &Settings,
         refused: FxHashMap<Object, String>,
-        versions: impl Fn(&Name) -> u32,
+        places: impl Fn(&Name) -> Place,
     ) -> (Self, Edits) {
         let mut model = Self {
             settings: settings.clone(),
@@ -173,15 +173,14 @@ impl Model {
         };
         let mut work = Work::default();
         for direction in Direction::ALL {
-            let name = names::dispatch(direction);
-            work.edits.sets.push(SetSpec { name, kind: SetKind::Interfaces });
+            work.edits.sets.push(SetSpec::new(names::dispatch(direction), SetKind::Interfaces));
         }
         work.edits.sets.extend(base_sets(settings));
         work.edits.chains.extend(base_chains(settings).into_iter().map(ChainEdit::Create));
         for (id, set) in store.ip_sets() {
             let refused = model.refused.contains_key(&Object::Set(id.clone()));
             if !refused && !model.refuse_too_large(id, set, &mut work) {
-                model.sets.replace(id, set, &versions, &mut work.edits);
+                model.sets.replace(id, set, &places, &mut work.edits);
             }
         }
         for endpoint in store.workloads() {
@@ -235,11 +234,11 @@ impl Model {
                     return;
                 }
                 let shape = if self.forgive(&Object::Set(id.clone()), work) {
-                    self.sets.replace(id, set, &free_version(&self.bin), &mut work.edits);
+                    self.sets.replace(id, set, &free_place(&self.bin), &mut work.edits);
                     Shape::Changed
                 } else {
-                    let free = free_version(&self.bin);
-                    self.sets.change(id, set, (added, removed), &free, &mut work.edits)
+                    let places = free_place(&self.bin);
+                    self.sets.change(id, set, (added, removed), &places, &mut work.edits)
                 };
                 match shape {
                     Shape::Same => work.edited_sets.push(id.clone()),
@@ -252,7 +251,7 @@ impl Model {
                     return;
                 }
                 self.forgive(&Object::Set(id.clone()), work);
-                self.sets.replace(id, set, &free_version(&self.bin), &mut work.edits);
+                self.sets.replace(id, set, &free_place(&self.bin), &mut work.edits);
                 work.lists.extend(self.sets.users_of(id).iter().cloned());
             }
             Change::SetRemoved(id) => {
@@ -306,6 +305,7 @@ impl Model {
         self.compile_hosts(&mut work);
         let Work { mut edits, endpoints, faults_changed, hosts, .. } = work;
         let garbage = self.bin.ripe(now);
+        garbage.sets.iter().for_each(|name| self.sets.deleted(name));
         let (chains, sets) = (std::mem::take(&mut edits.unused_chains), std::mem::take(&mut edits.unused_sets));
         self.bin.throw(Garbage { chains, sets }, now);
         let (affected, hosts) = match faults_changed {
@@ -373,7 +373,7 @@ impl Model {
             }
             for id in edited {
                 let Some(set) = store.ip_set(&id) else { continue };
-                self.uncopied += self.sets.copy(&id, set, &mut work.edits) as u64;
+                self.uncopied += self.sets.copy(&id, set, &free_place(&self.bin), &mut work.edits) as u64;
                 work.lists.extend(self.sets.users_of(&id).iter().cloned());
                 work.edited_sets.retain(|edited| *edited != id);
             }
@@ -411,13 +411,13 @@ impl Model {
 }
 
 /// The first version of a set's name that waits for no deletion.
-fn free_version(bin: &Bin) -> impl Fn(&Name) -> u32 {
+fn free_place(bin: &Bin) -> impl Fn(&Name) -> Place {
     |first| {
         let versions = bin.sets().filter_map(|name| match names::ip_set_copy(name) {
             Some((copied, version)) => (copied == *first).then_some(version),
             None => (name == first).then_some(0),
         });
-        versions.max().map_or(0, |version| version + 1)
+        Place::Free(versions.max().map_or(0, |version| version + 1))
     }
 }
 

@@ -23,6 +23,19 @@ const LONGEST_COMMENT: usize = 127;
 /// The longest log prefix ([`LogPrefix`]).
 const LONGEST_PREFIX: usize = 126;
 
+/// Characters of a digest that stand for the id of an IP set: its name with the kernel's
+/// zero takes a word of memory.
+const BRIEF: usize = 6;
+
+/// The longest id of an IP set that stands for itself.
+const LONGEST_OWN: usize = 7;
+
+/// The length of a SHA-224 in base64 without padding.
+const DIGEST: usize = 38;
+
+/// The digits of base64 for URLs (RFC 4648).
+const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
 /// The second part of a hashed name. No name that is spelled out has it.
 const HASHED: &str = "hash";
 
@@ -249,13 +262,45 @@ pub fn alternatives(chain: &str, rule: usize, family: Option<Family>, step: usiz
 
 /// The kernel's set for one kind of members of an IP set. Version 0 is the
 /// first; each copy of the set gets the next.
+///
+/// It is short, as the kernel compares it with the names of all sets for each rule
+/// that looks one up: a letter, a capital one for IPv6, and the beginning of an id
+/// that is a digest. Two sets may have one name: whoever makes the second one gives it
+/// another version.
 #[must_use]
 pub fn ip_set(kind: SetKind, id: &str, version: u32) -> Name {
-    let (prefix, rest) = id.split_once(':').unwrap_or(("", id));
-    let name = spelled(class_of(kind), &[prefix, rest]);
-    match version {
-        0 => name,
-        _ => named(format!("{name}/v{version}")),
+    let brief = brief(id);
+    named(match (kind, version) {
+        (SetKind::Addrs(Family::V4), 0) => format!("a{brief}"),
+        (SetKind::Addrs(Family::V6), 0) => format!("A{brief}"),
+        (SetKind::Nets(Family::V4), 0) => format!("n{brief}"),
+        (SetKind::Nets(Family::V6), 0) => format!("N{brief}"),
+        (SetKind::AddrPorts(Family::V4), 0) => format!("p{brief}"),
+        (SetKind::AddrPorts(Family::V6), 0) => format!("P{brief}"),
+        (kind, 0) => format!("{}-{brief}", class_of(kind)),
+        (kind, version) => return ip_set_version(&ip_set(kind, id, 0), version),
+    })
+}
+
+/// A copy of an IP set's kernel set, from its first name.
+#[must_use]
+pub(crate) fn ip_set_version(first: &Name, version: u32) -> Name {
+    named(format!("{first}/v{version}"))
+}
+
+/// A few characters for the id of an IP set: the first ones of a SHA-224 in base64, as
+/// ids mostly have it behind their prefix; those of a selector's that is short; else of
+/// a digest of the id.
+fn brief(id: &str) -> String {
+    let (prefix, own) = id.split_once(':').unwrap_or((id, ""));
+    let legal = own.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+    match own.len() {
+        1..=LONGEST_OWN if legal && prefix == "s" => own.to_owned(),
+        DIGEST if legal => own[..BRIEF].to_owned(),
+        _ => {
+            let digest: [u8; 32] = Sha256::digest(id).into();
+            digest[..BRIEF].iter().map(|byte| char::from(DIGITS[usize::from(byte % 64)])).collect()
+        }
     }
 }
 

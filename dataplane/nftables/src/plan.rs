@@ -72,7 +72,8 @@ pub(crate) fn plan(edits: Edits, garbage: Garbage) -> Vec<Step> {
         match edit.set.kind {
             SetKind::Interfaces => entries.push((edit.set, add, delete)),
             // A range that comes may overlap one that goes: the kernel must lose that first.
-            kind if kind.is_interval() => {
+            // So must a set of bounded size, if somebody else filled it.
+            kind if kind.is_interval() || edit.set.size.is_some() => {
                 push_elements(&mut steps, Step::DeleteElements, &edit.set, delete);
                 push_elements(&mut steps, Step::AddElements, &edit.set, add);
             }
@@ -146,7 +147,10 @@ impl fmt::Display for Step {
         match self {
             Self::AddTable => write!(f, "add table inet {TABLE}"),
             Self::DeleteTable => write!(f, "delete table inet {TABLE}"),
-            Self::AddSet(spec) => write!(f, "add set inet {TABLE} {}", spec.name),
+            Self::AddSet(SetSpec { name, size: Some(size), .. }) => {
+                write!(f, "add set inet {TABLE} {name} {{ size {size} }}")
+            }
+            Self::AddSet(SetSpec { name, size: None, .. }) => write!(f, "add set inet {TABLE} {name}"),
             Self::AddChain(Chain { name, base: None, .. }) => write!(f, "add chain inet {TABLE} {name}"),
             Self::AddChain(Chain { name, base: Some(Base { hook, priority, .. }), .. }) => {
                 write!(f, "add chain inet {TABLE} {name} {{ hook {hook} priority {} }}", priority.0)

@@ -11,6 +11,7 @@ use rustc_hash::FxHashMap;
 use crate::held::Print;
 use crate::ir::{Element, IfName, SetKind, Verdict};
 use crate::names;
+use crate::sets::Place;
 
 /// The bytes of an interface's name in a key (`IFNAMSIZ`).
 const NAME: usize = 16;
@@ -114,8 +115,13 @@ impl Found {
     }
 
     /// The highest version that the kernel holds of an IP set's kernel set.
-    pub(crate) fn version(&self, first: &Name) -> u32 {
-        self.versions.get(first).copied().unwrap_or(0)
+    pub(crate) fn place(&self, first: &Name) -> Place {
+        let copied = self.versions.get(first).map(|version| (*version, names::ip_set_version(first, *version)));
+        let (version, name) = copied.unwrap_or_else(|| (0, first.clone()));
+        match self.sets.get(&name) {
+            Some(FoundSet { set, .. }) => Place::Held { version, size: set.as_ref().and_then(|set| set.size) },
+            None => Place::Free(version),
+        }
     }
 }
 
@@ -346,7 +352,7 @@ mod tests {
             [SetKind::Addrs, SetKind::Nets, SetKind::AddrPorts, SetKind::WorkloadAddrs, SetKind::WorkloadNets];
         let of_a_family = of_a_family.into_iter().flat_map(|kind| Family::ALL.map(kind));
         for kind in of_a_family.chain(of_no_family) {
-            let set = encode::set(&SetSpec { name: Name::new("set").expect("a name"), kind });
+            let set = encode::set(&SetSpec::new(Name::new("set").expect("a name"), kind));
             assert_eq!(kind_of(&set), Some(kind));
         }
         let foreign = nft::Set::new(Name::new("set").expect("a name"), nft::SetKind::Hash, [Field::Mark].as_slice());

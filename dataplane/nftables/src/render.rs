@@ -6,6 +6,7 @@ use rustc_hash::FxHashMap;
 use crate::edits::ChainEdit;
 use crate::ir::{Ruleset, Set};
 use crate::model::Model;
+use crate::sets::Place;
 use crate::settings::Settings;
 
 /// The whole ruleset for a store, in nft's own syntax: base chains first, then
@@ -17,7 +18,7 @@ pub fn render_text(store: &PolicyStore, settings: &Settings) -> String {
 }
 
 pub(crate) fn ruleset(store: &PolicyStore, settings: &Settings) -> Ruleset {
-    let (_, edits) = Model::build(store, settings, FxHashMap::default(), |_| 0);
+    let (_, edits) = Model::build(store, settings, FxHashMap::default(), |_| Place::Free(0));
     let mut elements: FxHashMap<_, _> = edits.elements.into_iter().map(|edit| (edit.set.name, edit.add)).collect();
     let mut sets: Vec<Set> = edits
         .sets

@@ -49,6 +49,8 @@ struct SetState<U> {
 #[derive(Debug)]
 pub(crate) struct SetTable<U> {
     sets: FxHashMap<SetId, SetState<U>>,
+    /// The names of their kernel sets, and of those that wait to be deleted.
+    taken: FxHashSet<Name>,
     ipv6: Ipv6,
 }
 
@@ -70,8 +72,18 @@ struct Part {
     delete: Vec<Element>,
 }
 
-/// The version that a kernel set may have, from its name at version 0.
-pub(crate) type Versions<'a> = dyn Fn(&Name) -> u32 + 'a;
+/// Where a kernel set of an IP set may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// It can be made as this version.
+    Free(u32),
+    /// The kernel holds this version of it, with room for so many members; without
+    /// end if it is not said.
+    Held { version: u32, size: Option<u32> },
+}
+
+/// The place of a kernel set, from its name at version 0.
+pub(crate) type Places<'a> = dyn Fn(&Name) -> Place + 'a;
 
 /// Whether rules that use a set must be lowered again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,7 +96,7 @@ pub(crate) enum Shape {
 
 impl<U> SetTable<U> {
     pub(crate) fn new(ipv6: Ipv6) -> Self {
-        Self { sets: FxHashMap::default(), ipv6 }
+        Self { sets: FxHashMap::default(), taken: FxHashSet::default(), ipv6 }
     }
 
     /// The users of a set; also of one that is not known.
@@ -104,18 +116,20 @@ impl<U> SetTable<U> {
         }
     }
 
-    /// Takes the members that came and went. An object that lacks for a member
-    /// is made and filled from `set`, which is the state after the change.
+    /// Takes the members that came and went. An object that lacks for a member, or has
+    /// no room for it, is made and filled from `set`, which is the state after the
+    /// change.
     pub(crate) fn change(
         &mut self,
         id: &SetId,
         set: &IpSet,
         (added, removed): (&[Member], &[Member]),
-        free: &Versions<'_>,
+        places: &Places<'_>,
         edits: &mut Edits,
     ) -> Shape {
-        let ipv6 = self.ipv6;
-        let state = self.sets.entry(id.clone()).or_insert_with(SetState::new);
+        let Self { sets, taken, ipv6 } = self;
+        let ipv6 = *ipv6;
+        let state = sets.entry(id.clone()).or_insert_with(SetState::new);
         let mut shape = Shape::Same;
         let mut parts: SmallVec<[Part; 2]> = SmallVec::new();
         for (member, is_new) in added.iter().map(|m| (m, true)).chain(removed.iter().map(|m| (m, false))) {
@@ -135,10 +149,17 @@ impl<U> SetTable<U> {
         }
         for Part { kind, mut add, mut delete } in parts {
             let Some(object) = state.objects.iter_mut().find(|object| object.spec.kind == kind) else {
-                state.make(id, kind, free(&names::ip_set(kind, id, 0)), set, edits);
+                let object = Object::make(id, kind, places(&names::ip_set(kind, id, 0)), set, taken);
+                object.fill(set, edits);
+                state.objects.push(object);
                 shape = Shape::Changed;
                 continue;
             };
+            if object.spec.size.is_some_and(|size| count(kind, set) > size as usize) {
+                object.renew(id, set, places, taken, edits);
+                shape = Shape::Changed;
+                continue;
+            }
             if kind.is_interval() {
                 (add, delete) = object.ranges.become_these(Ranges::of(kind, set));
             }
@@ -148,15 +169,18 @@ impl<U> SetTable<U> {
     }
 
     /// Takes a set whole: one that is new, or of another kind than before.
-    pub(crate) fn replace(&mut self, id: &SetId, set: &IpSet, free: &Versions<'_>, edits: &mut Edits) {
-        let ipv6 = self.ipv6;
-        let state = self.sets.entry(id.clone()).or_insert_with(SetState::new);
+    pub(crate) fn replace(&mut self, id: &SetId, set: &IpSet, places: &Places<'_>, edits: &mut Edits) {
+        let Self { sets, taken, ipv6 } = self;
+        let state = sets.entry(id.clone()).or_insert_with(SetState::new);
         state.known = true;
         let old = std::mem::take(&mut state.objects);
-        for kind in kinds(ipv6, set.kind()).filter(|kind| count(*kind, set) > 0) {
-            let held = old.iter().find(|object| object.spec.kind == kind).map(|object| object.version + 1);
-            let next = held.unwrap_or_else(|| free(&names::ip_set(kind, id, 0)));
-            state.make(id, kind, next, set, edits);
+        for kind in kinds(*ipv6, set.kind()).filter(|kind| count(*kind, set) > 0) {
+            let object = match old.iter().find(|object| object.spec.kind == kind) {
+                Some(held) => held.next(id, set, places, taken),
+                None => Object::make(id, kind, places(&names::ip_set(kind, id, 0)), set, taken),
+            };
+            object.fill(set, edits);
+            state.objects.push(object);
         }
         edits.unused_sets.extend(old.into_iter().map(|object| object.spec.name));
     }
@@ -164,8 +188,9 @@ impl<U> SetTable<U> {
     /// Puts the objects of a set that this revision edits under new names, so that
     /// rules of the revision before go on seeing the members of then. Says how
     /// many members are in objects that are too big for it.
-    pub(crate) fn copy(&mut self, id: &SetId, set: &IpSet, edits: &mut Edits) -> usize {
-        let Some(state) = self.sets.get_mut(id) else { return 0 };
+    pub(crate) fn copy(&mut self, id: &SetId, set: &IpSet, places: &Places<'_>, edits: &mut Edits) -> usize {
+        let Self { sets, taken, .. } = self;
+        let Some(state) = sets.get_mut(id) else { return 0 };
         let mut too_big = 0;
         for object in &mut state.objects {
             let Some(at) = edits.elements.iter().position(|edit| edit.set == object.spec) else { continue };
@@ -175,18 +200,14 @@ impl<U> SetTable<U> {
                 continue;
             }
             edits.elements.remove(at);
-            let kind = object.spec.kind;
-            let next = Object::new(id, kind, object.version + 1, set);
-            let old = std::mem::replace(object, next);
-            edits.sets.push(object.spec.clone());
-            edits.change(ElementEdit {
-                set: object.spec.clone(),
-                add: elements(kind, set).collect(),
-                delete: Vec::new(),
-            });
-            edits.unused_sets.push(old.spec.name);
+            object.renew(id, set, places, taken, edits);
         }
         too_big
+    }
+
+    /// A kernel set is about to be deleted: its name is free.
+    pub(crate) fn deleted(&mut self, name: &Name) {
+        self.taken.remove(name);
     }
 
     /// Forgets a set that is gone.
@@ -203,21 +224,57 @@ impl<U> SetState<U> {
     fn new() -> Self {
         Self { known: false, objects: SmallVec::new(), users: FxHashSet::default() }
     }
-
-    fn make(&mut self, id: &SetId, kind: SetKind, version: u32, set: &IpSet, edits: &mut Edits) {
-        let object = Object::new(id, kind, version, set);
-        edits.sets.push(object.spec.clone());
-        let add = elements(kind, set).collect();
-        edits.change(ElementEdit { set: object.spec.clone(), add, delete: Vec::new() });
-        self.objects.push(object);
-    }
 }
 
 impl Object {
-    fn new(id: &SetId, kind: SetKind, version: u32, set: &IpSet) -> Self {
-        let name = names::ip_set(kind, id, version);
-        Self { spec: SetSpec { name, kind }, version, ranges: Ranges::of(kind, set) }
+    /// Adopts what the kernel holds if there is room in it for the members, else makes
+    /// a set with more room. Of two sets with one name, the second gets another version.
+    fn make(id: &SetId, kind: SetKind, place: Place, set: &IpSet, taken: &mut FxHashSet<Name>) -> Self {
+        let members = count(kind, set);
+        let (mut version, mut size) = match place {
+            Place::Free(version) => (version, size_for(kind, members)),
+            Place::Held { version, size } if size.is_none_or(|size| members <= size as usize) => (version, size),
+            Place::Held { version, .. } => (version + 1, size_for(kind, members)),
+        };
+        let mut name = names::ip_set(kind, id, version);
+        while !taken.insert(name.clone()) {
+            version += 1;
+            size = size_for(kind, members);
+            name = names::ip_set(kind, id, version);
+        }
+        Self { spec: SetSpec { name, kind, size }, version, ranges: Ranges::of(kind, set) }
     }
+
+    /// The same set with the next version.
+    fn next(&self, id: &SetId, set: &IpSet, places: &Places<'_>, taken: &mut FxHashSet<Name>) -> Self {
+        let kind = self.spec.kind;
+        let (Place::Free(free) | Place::Held { version: free, .. }) = places(&names::ip_set(kind, id, 0));
+        Self::make(id, kind, Place::Free(free.max(self.version + 1)), set, taken)
+    }
+
+    /// Puts the members of `set` into a set with the next version, and leaves this one.
+    fn renew(&mut self, id: &SetId, set: &IpSet, places: &Places<'_>, taken: &mut FxHashSet<Name>, edits: &mut Edits) {
+        let next = self.next(id, set, places, taken);
+        next.fill(set, edits);
+        edits.unused_sets.push(std::mem::replace(self, next).spec.name);
+    }
+
+    fn fill(&self, set: &IpSet, edits: &mut Edits) {
+        edits.sets.push(self.spec.clone());
+        let add = elements(self.spec.kind, set).collect();
+        edits.change(ElementEdit { set: self.spec.clone(), add, delete: Vec::new() });
+    }
+}
+
+/// The most members that a hashed set may have that has so many now: the kernel then
+/// makes its table of hashes at once, which takes a tenth off a ruleset from nothing,
+/// and finds members faster. Without end for a set that is too large to be copied
+/// when it outgrows its size.
+fn size_for(kind: SetKind, members: usize) -> Option<u32> {
+    let is_hashed = matches!(kind, SetKind::Addrs(_) | SetKind::AddrPorts(_));
+    let members = u32::try_from(members).ok().filter(|_| is_hashed && members <= MOST_COPIED / 2)?;
+    // The kernel's table is the next power of two from four thirds of the size.
+    Some((2 * members + 16).next_power_of_two() / 4 * 3)
 }
 
 /// The kinds of kernel sets that an IP set may have.

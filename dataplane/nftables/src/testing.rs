@@ -257,7 +257,9 @@ pub(crate) fn listing() -> String {
     for line in listed.lines() {
         // An owned table has its flags in a line, and its owner's name behind its own.
         let line = line.split(" # progname").next().unwrap_or(line);
-        if line.trim().is_empty() || line == "}" || line.starts_with("\tflags") {
+        // How much room a set has follows from how large it was.
+        let is_of_no_matter = line.starts_with("\tflags") || line.starts_with("\t\tsize ");
+        if line.trim().is_empty() || line == "}" || is_of_no_matter {
             continue;
         }
         let begins = ["table ", "\tset ", "\tmap ", "\tchain "].iter().any(|word| line.starts_with(word));

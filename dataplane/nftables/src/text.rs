@@ -43,6 +43,9 @@ impl Display for Set {
         };
         writeln!(f, "\t{word} {} {{", self.spec.name)?;
         writeln!(f, "\t\ttype {of}")?;
+        if let Some(size) = self.spec.size {
+            writeln!(f, "\t\tsize {size}")?;
+        }
         if self.spec.kind.is_interval() {
             writeln!(f, "\t\tflags interval")?;
         }

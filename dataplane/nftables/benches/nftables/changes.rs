@@ -84,13 +84,15 @@ pub(crate) fn pod(sides: &mut Sides, spec: &Spec) {
             |sides| sides.floor.pod_goes(&pod),
         );
     }
+    let more = |times: &Times| [("pods", spec.pods.into()), ("own_seconds", times.own().into())];
+    let (more_of_add, more_of_remove) = (more(&add), more(&remove));
     for round in 0..NFT_ROUNDS {
         let pod = NewPod::new(round as u8, spec);
         add.nft.push(sides.floor.nft(&text_of_coming(&pod, &to)));
         remove.nft.push(sides.floor.nft(&text_of_going(&pod)));
     }
-    add.report("pod-add", spec);
-    remove.report("pod-remove", spec);
+    add.report_with("pod-add", spec, more_of_add);
+    remove.report_with("pod-remove", spec, more_of_remove);
 }
 
 fn text_of_coming(pod: &NewPod, to: &[(Direction, caracal_nftables::ir::Name)]) -> String {

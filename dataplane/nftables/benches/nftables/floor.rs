@@ -4,6 +4,7 @@
 use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
 use std::process::{Command, Stdio};
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use caracal_net::{Family, Protocol};
@@ -18,7 +19,8 @@ use caracal_sys::nft::{
 };
 
 use crate::dump::Dump;
-use crate::workload::{NewPod, PODS, Spec, addresses_of, interface, policy_id, set_id};
+use crate::sides::SETTLE;
+use crate::workload::{NewPod, PROGRAMS, Spec, addresses_of, interface, policy_id, set_id};
 
 /// All members are IPv4 addresses.
 const ADDRS: SetKind = SetKind::Addrs(Family::V4);
@@ -107,7 +109,8 @@ impl Floor {
         })
     }
 
-    /// A pod goes. Its chains go in a batch of their own, as a packet may be walking them.
+    /// A pod goes. Its chains go in a batch of their own, as a packet may be walking them,
+    /// after the same pause as the driver's: a processor that has slept is slower.
     pub(crate) fn pod_goes(&mut self, pod: &NewPod) -> Duration {
         let headers: Vec<_> = pod.sets.iter().map(|set| self.header(*set)).collect();
         let interface = IfName::new(&pod.interface).expect("a name");
@@ -125,6 +128,7 @@ impl Floor {
                 batch.delete_elements(&set, [source(&pod.interface, addr)]).expect("an element fits");
             }
         });
+        sleep(SETTLE);
         let deleted = self.transact(|batch, _| {
             for stub in Direction::ALL.map(|direction| names::stub(direction, &interface)) {
                 batch.flush_chain(&stub).expect("a name fits");
@@ -207,9 +211,9 @@ fn sets(batch: &mut Batch, table: &TableId, spec: &Spec) {
     }
     for set in 0..spec.sets {
         let name = set_name(set);
-        batch
-            .add_set(&Set::new(name.clone(), nft::SetKind::Hash, Fields::from_slice(&[Field::Ipv4])))
-            .expect("a set fits");
+        let made = Set::new(name.clone(), nft::SetKind::Hash, Fields::from_slice(&[Field::Ipv4]));
+        // A set with a size has its table of hashes at once.
+        batch.add_set(&made.with_size(spec.members + spec.members / 2)).expect("a set fits");
         let header = SetHeader::new(table, &name);
         let members: Vec<_> = spec.addresses(set).collect();
         for chunk in members.chunks(CHUNK) {
@@ -233,13 +237,15 @@ fn pods(batch: &mut Batch, table: &TableId, spec: &Spec) {
     let open = Name::new("open").expect("a name");
     add_chain(batch, &open);
     add_rule(batch, &open, Rule::new([Expr::COUNTER, Expr::Verdict(Verdict::Accept)]));
-    for pod in 0..PODS {
-        let program = Name::new(format!("program-ingress/{pod}")).expect("a name");
-        add_chain(batch, &program);
-        for policy in spec.policies_of(pod) {
-            add_rule(batch, &program, Rule::new([Expr::Verdict(Verdict::Jump(policy_chain(policy)))]));
+    for pod in 0..spec.pods {
+        let program = Name::new(format!("program-ingress/{}", pod % PROGRAMS)).expect("a name");
+        if pod < PROGRAMS {
+            add_chain(batch, &program);
+            for policy in spec.policies_of(pod) {
+                add_rule(batch, &program, Rule::new([Expr::Verdict(Verdict::Jump(policy_chain(policy)))]));
+            }
+            add_rule(batch, &program, Rule::new([Expr::COUNTER, Expr::Verdict(Verdict::Drop)]));
         }
-        add_rule(batch, &program, Rule::new([Expr::COUNTER, Expr::Verdict(Verdict::Drop)]));
         connect(batch, table, Direction::Ingress, &interface(pod), &program);
         connect(batch, table, Direction::Egress, &interface(pod), &open);
         for addr in addresses_of(13, pod) {

@@ -12,7 +12,7 @@ use crate::floor::Floor;
 use crate::workload::Spec;
 
 /// Longer than a packet's walk: after it, what a change left behind is deleted.
-const SETTLE: Duration = Duration::from_millis(6);
+pub(crate) const SETTLE: Duration = Duration::from_millis(6);
 
 /// The driver and its store, and the floor.
 pub(crate) struct Sides {

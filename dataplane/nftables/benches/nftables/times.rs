@@ -31,6 +31,14 @@ impl Times {
         }
     }
 
+    /// What the driver needs beyond the floor in the middle one of the rounds, in seconds.
+    pub(crate) fn own(&self) -> f64 {
+        let rounds = self.driver.iter().zip(&self.floor);
+        let mut beyond: Vec<f64> = rounds.map(|(driver, floor)| driver.as_secs_f64() - floor.as_secs_f64()).collect();
+        beyond.sort_by(f64::total_cmp);
+        beyond.get(beyond.len() / 2).copied().unwrap_or_default()
+    }
+
     /// Prints the medians as one JSON line.
     pub(crate) fn report(self, workload: &str, spec: &Spec) {
         self.report_with(workload, spec, []);

@@ -5,24 +5,27 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use caracal_proto::felix::{self, to_dataplane::Payload};
 
 /// A size of the ruleset.
+#[derive(Clone, Copy)]
 pub(crate) struct Spec {
     pub(crate) name: &'static str,
     pub(crate) sets: u32,
     pub(crate) members: u32,
     pub(crate) chains: u32,
+    /// Endpoints on the node; they share the policy chains among them.
+    pub(crate) pods: u32,
 }
 
 pub(crate) const SPECS: [Spec; 3] = [
-    Spec { name: "S", sets: 100, members: 20, chains: 100 },
-    Spec { name: "M", sets: 500, members: 50, chains: 500 },
-    Spec { name: "L", sets: 2_000, members: 100, chains: 2_000 },
+    Spec { name: "S", sets: 100, members: 20, chains: 100, pods: 100 },
+    Spec { name: "M", sets: 500, members: 50, chains: 500, pods: 100 },
+    Spec { name: "L", sets: 2_000, members: 100, chains: 2_000, pods: 100 },
 ];
 
 /// Rules in each policy chain.
 pub(crate) const RULES: u32 = 10;
 
-/// Endpoints on the node; they share the policy chains among them.
-pub(crate) const PODS: u32 = 100;
+/// Pods with policies of their own; further pods have the policies of one of these.
+pub(crate) const PROGRAMS: u32 = 100;
 
 /// Sets that a new pod is a member of.
 pub(crate) const POD_SETS: u32 = 50;
@@ -47,7 +50,7 @@ impl Spec {
             id: Some(felix::ProfileId { name: PROFILE.into() }),
             profile: Some(felix::Profile { inbound_rules: vec![open.clone()], outbound_rules: vec![open] }),
         }));
-        messages.extend((0..PODS).map(|pod| {
+        messages.extend((0..self.pods).map(|pod| {
             endpoint(&format!("ns/pod{pod}"), &interface(pod), addresses_of(13, pod), self.policies_of(pod))
         }));
         messages.push(Payload::InSync(felix::InSync {}));
@@ -72,7 +75,7 @@ impl Spec {
 
     /// The policies of a pod.
     pub(crate) fn policies_of(&self, pod: u32) -> std::ops::Range<u32> {
-        let share = self.chains / PODS;
+        let (share, pod) = (self.chains / PROGRAMS, pod % PROGRAMS);
         pod * share..(pod + 1) * share
     }
 }

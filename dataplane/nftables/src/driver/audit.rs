@@ -19,7 +19,6 @@ use super::thread_time::thread_time;
 use super::{NftablesDriver, unanswered};
 use crate::encode;
 use crate::held::Print;
-use crate::ir::SetSpec;
 use crate::layout;
 use crate::readback;
 
@@ -244,8 +243,7 @@ impl NftablesDriver {
         for nft::ListedSet { name, set, .. } in &sets {
             let Some(held) = self.held.sets.get(name) else { return Ok(Some(What::SetAdded(name.to_string()))) };
             let Some((kind, _)) = held.contents else { continue };
-            let wanted = encode::set(&SetSpec { name: name.clone(), kind });
-            if set.as_ref().is_none_or(|set| nft::Set { size: None, ..set.clone() } != wanted) {
+            if set.as_ref().is_none_or(|set| !encode::is_of_kind(set, kind)) {
                 return Ok(Some(What::SetKind(name.to_string())));
             }
         }

@@ -16,7 +16,7 @@ use crate::model::{Model, Object};
 use crate::plan::{Edit, Step};
 
 /// The memory of a batch up to this many bytes is kept for the next one.
-const MOST_KEPT: usize = 1 << 20;
+pub(super) const MOST_KEPT: usize = 1 << 20;
 
 /// A transaction that was not carried out.
 #[derive(Debug)]

@@ -4,9 +4,10 @@ use std::io;
 use std::time::Instant;
 
 use caracal_program::{DriverError, PolicyStore, Receipt, Sweep};
+use caracal_sys::memory;
 use caracal_sys::nft::{Guard, Name, QueryError};
 
-use super::commit::Failure;
+use super::commit::{Failure, MOST_KEPT};
 use super::predecessor::Before;
 use super::{FIRST_PAUSE, LARGE, LONGEST_PAUSE, NftablesDriver, REFUSED_PAUSES, RefusedObjects, Standing, unanswered};
 use crate::adopt::{self, Way};
@@ -16,6 +17,7 @@ use crate::layout;
 use crate::model::Model;
 use crate::plan::{Step, plan};
 use crate::readback::Found;
+use crate::sets::Place;
 
 /// How often the kernel is read again when others change it meanwhile, or when
 /// it refuses objects that can be left out.
@@ -70,6 +72,10 @@ impl NftablesDriver {
                         Sweep::Remove => Standing::Whole,
                     };
                     self.told = Some(store.stamp());
+                    // What made the transaction is several times as large as what is kept.
+                    if receipt.bytes > MOST_KEPT {
+                        memory::give_back();
+                    }
                     let Receipt { outcomes, hosts, .. } = self.receipt_of_all(store);
                     (receipt.outcomes, receipt.hosts) = (outcomes, hosts);
                     return Ok(receipt);
@@ -111,8 +117,8 @@ impl NftablesDriver {
             Some(Ahead { generation: seen, found }) if seen == generation => found,
             _ => Found::read(&mut self.socket, &self.table).map_err(|error| unanswered("the table", error))?,
         };
-        let version = |first: &Name| found.as_ref().map_or(0, |found| found.version(first));
-        let (mut model, desired) = Model::build(store, &self.settings, refused, version);
+        let place = |first: &Name| found.as_ref().map_or(Place::Free(0), |found| found.place(first));
+        let (mut model, desired) = Model::build(store, &self.settings, refused, place);
         let mut others = 0;
         let wants_ownership = self.wants_ownership();
         // What is made from nothing is noted step by step.

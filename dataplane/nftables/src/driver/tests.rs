@@ -23,6 +23,7 @@ mod live_edit;
 mod network;
 mod packets;
 mod predecessor;
+mod room;
 mod tracking;
 mod tunnels;
 
@@ -91,7 +92,7 @@ fn one_pod_and_one_policy_list_as_their_text_does() {
         listing()
     });
     assert_eq!(programmed, loaded(&world));
-    assert!(programmed.contains("tcp dport 80 ip saddr @addrs4/s/clients counter accept"), "{programmed}");
+    assert!(programmed.contains("tcp dport 80 ip saddr @aclients counter accept"), "{programmed}");
 }
 
 proptest! {

@@ -205,7 +205,7 @@ pub(crate) fn lower_hosts(
         out.chains.extend(table.at(point).map(|(interface, endpoint)| stub(point, interface, endpoint, settings)));
         let elements = entries(point, table);
         if !elements.is_empty() {
-            let spec = SetSpec { name: names::host_dispatch(point), kind: SetKind::Interfaces };
+            let spec = SetSpec::new(names::host_dispatch(point), SetKind::Interfaces);
             out.maps.push(Set { spec, elements });
         }
     }

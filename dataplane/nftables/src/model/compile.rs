@@ -190,7 +190,7 @@ impl Model {
 
 /// The verdict map of a direction.
 fn dispatch(direction: Direction) -> SetSpec {
-    SetSpec { name: names::dispatch(direction), kind: SetKind::Interfaces }
+    SetSpec::new(names::dispatch(direction), SetKind::Interfaces)
 }
 
 /// The rules of a list; `None` if the store does not know their owner.

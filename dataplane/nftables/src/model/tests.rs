@@ -16,7 +16,7 @@ use crate::testing::sim::Sim;
 use crate::testing::{Tier, World, rule};
 
 fn build(world: &World, settings: &Settings) -> (Model, Vec<Step>) {
-    let (model, edits) = Model::build(&world.store, settings, FxHashMap::default(), |_| 0);
+    let (model, edits) = Model::build(&world.store, settings, FxHashMap::default(), |_| Place::Free(0));
     (model, plan(edits, Garbage::default()))
 }
 

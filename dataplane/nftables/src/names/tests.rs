@@ -9,7 +9,7 @@ fn policy_id(kind: &str, namespace: &str, name: &str) -> PolicyId {
 #[test]
 fn names_are_spelled_out_where_nft_can_read_them() {
     let interface = IfName::new("cali12").expect("an interface");
-    let set = |kind, version| ip_set(kind, "s:flMh0m0X_BowkAK-W3j", version);
+    let set = |kind, version| ip_set(kind, "s:clients", version);
     let ports = |texts: &[&str]| -> Vec<PortRange> { texts.iter().map(|t| t.parse().expect("ports")).collect() };
     for (name, want) in [
         (stub(Direction::Egress, &interface), "from/cali12"),
@@ -17,8 +17,8 @@ fn names_are_spelled_out_where_nft_can_read_them() {
         (policy(Direction::Ingress, &policy_id("NetworkPolicy", "a", "b.c")), "policy-ingress/NetworkPolicy/a/b.c"),
         (policy(Direction::Egress, &policy_id("GlobalNetworkPolicy", "", "x")), "policy-egress/GlobalNetworkPolicy//x"),
         (profile(Stage::Filter, Direction::Ingress, "kns.default"), "profile-ingress/kns.default"),
-        (set(SetKind::Addrs(Family::V4), 0), "addrs4/s/flMh0m0X_BowkAK-W3j"),
-        (set(SetKind::Nets(Family::V6), 2), "nets6/s/flMh0m0X_BowkAK-W3j/v2"),
+        (set(SetKind::Addrs(Family::V4), 0), "aclients"),
+        (set(SetKind::Nets(Family::V6), 2), "Nclients/v2"),
         (port_list(SetKind::Ports, &ports(&["80", "443"])), "ports/80_443"),
         (port_list(SetKind::PortRanges, &ports(&["80", "8000:8080"])), "portranges/80_8000-8080"),
         (alternatives("policy-ingress/a", 3, Some(Family::V6), 1), "policy-ingress/a/3-v6-1"),
@@ -53,7 +53,7 @@ fn a_copy_gives_its_first_name_and_version_back() {
     for version in [1, 17] {
         assert_eq!(ip_set_copy(&of(version)), Some((of(0), version)));
     }
-    for other in ["addrs4/s/abc", "addrs4/s/abc/v0", "addrs4/s/abc/v", "addrs4/s/abc/vx", "/v1"] {
+    for other in ["aabc", "aabc/v0", "aabc/v", "aabc/vx", "/v1"] {
         assert_eq!(ip_set_copy(&Name::new(other).expect("a name")), None, "{other}");
     }
 }
@@ -66,4 +66,28 @@ fn comments_can_be_quoted_and_are_not_too_long() {
     assert_eq!((one.len(), two.len()), (127, 127));
     assert_ne!(one, two);
     assert_eq!(log_prefix(&"y".repeat(200)).len(), 126);
+}
+
+#[test]
+fn a_set_has_a_short_name_that_its_id_can_be_told_by() {
+    let digest = "flMh0m0X_BowkAK-W3jR4tUvYz01234567890a";
+    let of = |id: &str| ip_set(SetKind::AddrPorts(Family::V4), id, 0);
+    assert_eq!(&*of(&format!("n:{digest}")), "pflMh0m");
+    assert_eq!(of(&format!("n:{digest}")), of("s:flMh0m"));
+    let hashed = [
+        "s:",
+        "clients",
+        "n:clients",
+        "s:longer-than-that",
+        "s:a/b",
+        "s:ä",
+        "svc:ns/name",
+        &format!("s:{digest}/"),
+        digest,
+    ];
+    let names: BTreeSet<Name> = hashed.into_iter().map(of).collect();
+    assert_eq!(names.len(), hashed.len());
+    for name in names {
+        assert!(name.len() == 7 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b)), "{name}");
+    }
 }

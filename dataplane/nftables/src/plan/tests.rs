@@ -8,6 +8,7 @@ use rustc_hash::FxHashMap;
 use super::*;
 use crate::garbage::WALK;
 use crate::model::{Model, Update};
+use crate::sets::Place;
 use crate::settings::Settings;
 use crate::testing::sim::Sim;
 use crate::testing::{World, allow_from, rule};
@@ -41,7 +42,7 @@ struct Programmed {
 impl Programmed {
     fn new() -> Self {
         let world = start();
-        let (model, edits) = Model::build(&world.store, &Settings::default(), FxHashMap::default(), |_| 0);
+        let (model, edits) = Model::build(&world.store, &Settings::default(), FxHashMap::default(), |_| Place::Free(0));
         let mut sim = Sim::default();
         sim.commit(&plan(edits, Garbage::default())).expect("a ruleset from nothing");
         Self { world, model, sim, now: Instant::now() }
@@ -112,6 +113,18 @@ fn the_work_of_each_change() {
         }),
         ("the last member goes", |world| {
             world.members("s:clients", &[], &["10.0.0.1/32", "10.0.0.2/32"]);
+        }),
+        ("more members come than there is room for", |world| {
+            let members: Vec<String> = (1..=23).map(|n| format!("10.0.1.{n}/32")).collect();
+            let members: Vec<&str> = members.iter().map(String::as_str).collect();
+            world.members("s:clients", &members, &[]);
+        }),
+        ("two sets come whose ids begin alike", |world| {
+            let ids = ["a", "b"].map(|last| format!("s:{}{last}", "x".repeat(37)));
+            for id in &ids {
+                world.set(id, &["10.0.0.1/32"]);
+            }
+            world.policy("default/db", &[allow_from(&ids[0], "1"), allow_from(&ids[1], "2")], &[]);
         }),
         ("a prefix is covered", |world| {
             world.members("s:office", &["192.0.2.128/25"], &[]);

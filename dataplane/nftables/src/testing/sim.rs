@@ -73,6 +73,8 @@ impl Sim {
                     ensure(!held.iter().any(|other| overlaps(other, element)), "an element is there or overlaps")?;
                     held.insert(element.clone());
                 }
+                let (_, held) = &self.sets[&spec.name];
+                ensure(spec.size.is_none_or(|size| held.len() <= size as usize), "the set is full")?;
             }
             Step::DeleteElements(spec, elements) => {
                 let (_, held) = self.sets.get_mut(&spec.name).ok_or("no such set")?;

@@ -55,7 +55,7 @@ fn what_was_looked_at_ahead_is_not_read_again_until_somebody_commits() {
         let mut driver = driver();
         assert_eq!(resync(&mut driver, &World::default(), Sweep::Keep).messages, 0);
         driver.look_ahead();
-        nft(&["-f", "-"], "delete element inet caracal addrs4/s/clients { 10.0.0.1 }").expect("nft does the damage");
+        nft(&["-f", "-"], "delete element inet caracal aclients { 10.0.0.1 }").expect("nft does the damage");
         assert_eq!(resync(&mut driver, &world, Sweep::Remove).messages, 1);
         assert_eq!(listing(), before);
     });
@@ -71,7 +71,7 @@ fn a_restart_finds_sets_that_were_copied() {
         world.policy("default/web", &[allow_from("s:clients", "81")], &[]);
         apply(&mut first, &mut world);
         settle(&mut first, &world);
-        assert!(listing().contains("set addrs4/s/clients/v1"));
+        assert!(listing().contains("set aclients/v1"));
         assert_eq!(resync(&mut driver(), &world, Sweep::Remove).messages, 0);
     });
 }
@@ -82,14 +82,11 @@ const DAMAGE: &[(&str, usize)] = &[
     ("insert rule inet caracal policy-ingress/NetworkPolicy/default/web accept", 1),
     ("flush chain inet caracal forward-egress", 8),
     ("flush chain inet caracal to/cali0", 2),
-    ("delete element inet caracal addrs4/s/clients { 10.0.0.1 }", 1),
-    ("add element inet caracal addrs4/s/clients { 10.9.9.9 }", 1),
-    ("flush set inet caracal nets4/s/office", 1),
-    ("add element inet caracal nets4/s/office { 10.9.0.0/16 }", 1),
-    (
-        "delete element inet caracal nets4/s/office { 192.0.2.0/24 }; add element inet caracal nets4/s/office { 192.0.2.0/25 }",
-        2,
-    ),
+    ("delete element inet caracal aclients { 10.0.0.1 }", 1),
+    ("add element inet caracal aclients { 10.9.9.9 }", 1),
+    ("flush set inet caracal noffice", 1),
+    ("add element inet caracal noffice { 10.9.0.0/16 }", 1),
+    ("delete element inet caracal noffice { 192.0.2.0/24 }; add element inet caracal noffice { 192.0.2.0/25 }", 2),
     ("delete element inet caracal to-workload { \"cali0\" : jump to/cali0 }", 1),
     (
         "delete element inet caracal to-workload { \"cali0\" : jump to/cali0 }; add element inet caracal to-workload { \"cali0\" : accept }",
@@ -110,7 +107,7 @@ const DAMAGE: &[(&str, usize)] = &[
         0,
     ),
     (
-        "flush chain inet caracal policy-ingress/NetworkPolicy/default/web; delete set inet caracal addrs4/s/clients; add set inet caracal addrs4/s/clients { type ipv6_addr; }",
+        "flush chain inet caracal policy-ingress/NetworkPolicy/default/web; delete set inet caracal aclients; add set inet caracal aclients { type ipv6_addr; }",
         91,
     ),
     ("delete table inet caracal", 90),
@@ -167,7 +164,7 @@ fn before_in_sync_nothing_is_removed() {
         assert!(listing().contains("\"cali7\" : jump to/cali7"));
         sleep(2 * WALK);
         driver.poll(&world.store).expect("the kernel answers");
-        assert!(listing().contains("set addrs4/s/other"));
+        assert!(listing().contains("set aother"));
 
         world.in_sync();
         apply(&mut driver, &mut world);

@@ -5,6 +5,7 @@ use crate::garbage::Garbage;
 use crate::lower::Stage;
 use crate::model::{ListKey, Owner};
 use crate::plan::Step;
+use crate::sets::Place;
 use crate::testing::texts;
 use caracal_program::Direction;
 use caracal_sys::nft::Refused;
@@ -84,7 +85,7 @@ fn a_refused_transaction_is_made_good_at_once() {
     in_namespace(|| {
         let mut driver = driver();
         apply(&mut driver, &mut world);
-        nft(&["-f", "-"], "add set inet caracal addrs4/s/new { type ipv6_addr; }").expect("nft adds a set");
+        nft(&["-f", "-"], "add set inet caracal anew { type ipv6_addr; }").expect("nft adds a set");
         world.set("s:new", &["10.0.0.1/32"]).policy("default/web", &[allow_from("s:new", "80")], &[]);
         let receipt = apply(&mut driver, &mut world);
         assert_eq!(driver.counts().refusals, 1);
@@ -128,7 +129,7 @@ fn what_is_refused_is_closed_until_it_changes() {
 fn a_refused_message_blames_the_object_that_it_is_about() {
     let mut world = small();
     world.pool("10.0.0.0/8", "nat");
-    let (model, edits) = Model::build(&world.store, &Settings::default(), FxHashMap::default(), |_| 0);
+    let (model, edits) = Model::build(&world.store, &Settings::default(), FxHashMap::default(), |_| Place::Free(0));
     let steps = plan(edits, Garbage::default());
     let mut seen = std::collections::BTreeMap::new();
     for (at, step) in steps.iter().enumerate() {
@@ -152,7 +153,7 @@ fn a_refused_message_blames_the_object_that_it_is_about() {
     assert_eq!(
         first,
         [
-            ("addrs4", "set s:clients"),
+            ("aclients", "set s:clients"),
             ("forward-egress", ""),
             ("forward-ingress", ""),
             ("from", "interface cali0"),

@@ -47,7 +47,7 @@ fn a_rule_that_was_made_silent_by_somebody_else_tells_again() {
         let chain = "inet caracal policy-ingress/NetworkPolicy/default/web";
         nft(&["flush", "chain", "inet", "caracal", "policy-ingress/NetworkPolicy/default/web"], "")
             .expect("the chain is there");
-        nft(&["-f", "-"], &format!("add rule {chain} tcp dport 80 ip saddr @addrs4/s/clients counter accept\n"))
+        nft(&["-f", "-"], &format!("add rule {chain} tcp dport 80 ip saddr @aclients counter accept\n"))
             .expect("a rule");
         poll_until_healed(&mut driver, &world, "a rule without its statement");
         assert_eq!(listing(), telling);

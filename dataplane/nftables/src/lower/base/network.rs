@@ -48,7 +48,7 @@ impl NetworkChains {
         if nets.is_empty() {
             return None;
         }
-        let spec = SetSpec { name: name.clone(), kind: SetKind::Nets(family) };
+        let spec = SetSpec::new(name.clone(), SetKind::Nets(family));
         self.sets.push(Set { spec, elements: nets.iter().map(Element::net).collect() });
         Some(name)
     }

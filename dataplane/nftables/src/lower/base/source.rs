@@ -23,7 +23,7 @@ const fn kinds(family: Family) -> [SetKind; 2] {
 
 pub(super) fn sets(settings: &Settings) -> Vec<SetSpec> {
     let kinds = families(settings).iter().flat_map(|family| kinds(*family));
-    kinds.map(|kind| SetSpec { name: names::sources(kind), kind }).collect()
+    kinds.map(|kind| SetSpec::new(names::sources(kind), kind)).collect()
 }
 
 /// The sources that packets of an endpoint may have, with the sets that they are in.
@@ -41,7 +41,7 @@ pub(crate) fn sources(
     });
     let families = families(settings);
     let wanted = addrs.chain(nets).filter(|(_, family, _)| families.contains(family));
-    wanted.map(|(kind, _, element)| (SetSpec { name: names::sources(kind), kind }, element))
+    wanted.map(|(kind, _, element)| (SetSpec::new(names::sources(kind), kind), element))
 }
 
 /// The base chain, and the chain that it leads packets of workloads to.

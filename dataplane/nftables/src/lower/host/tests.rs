@@ -6,6 +6,7 @@ use crate::garbage::Garbage;
 use crate::model::Model;
 use crate::plan::plan;
 use crate::render::render_text;
+use crate::sets::Place;
 use crate::settings::DenyAction;
 use crate::testing::host::check_hosts;
 use crate::testing::random::{everything, packet};
@@ -29,7 +30,7 @@ proptest! {
             (original, translated.filter(|packet| packet.family() == original.family()))
         };
         let packets: Vec<_> = packets.into_iter().map(of_one_family).collect();
-        let (_, edits) = Model::build(&world.store, &settings, rustc_hash::FxHashMap::default(), |_| 0);
+        let (_, edits) = Model::build(&world.store, &settings, rustc_hash::FxHashMap::default(), |_| Place::Free(0));
         let mut sim = Sim::default();
         prop_assert_eq!(sim.commit(&plan(edits, Garbage::default())), Ok(()));
         check_hosts(&sim, &world, &settings, &packets)?;

@@ -163,7 +163,7 @@ impl<'a, S: SetObjects> Tests<'a, S> {
             None => {
                 let protocols = [Protocol::TCP, Protocol::UDP, Protocol::SCTP, Protocol::UDPLITE];
                 let set = Set {
-                    spec: SetSpec { name: names::protocols_with_ports(), kind: SetKind::Protocols },
+                    spec: SetSpec::new(names::protocols_with_ports(), SetKind::Protocols),
                     elements: protocols.map(Element::Protocol).into(),
                 };
                 smallvec![Match::ProtocolIn(op, self.share(set))]

@@ -15,6 +15,7 @@ use crate::model::Model;
 use crate::names;
 use crate::plan::plan;
 use crate::render::render_text;
+use crate::sets::Place;
 use crate::settings::{InterfaceFilter, Ipv6, NatExclusions, NatOutgoing, ServiceLoops, Settings};
 use crate::testing::sim::{Fate, Sim, Way};
 use crate::testing::{World, in_namespace, nft};
@@ -94,7 +95,7 @@ fn nothing_stands_that_nothing_asks_for() {
 }
 
 fn sim(world: &World, settings: &Settings) -> Sim {
-    let (_, edits) = Model::build(&world.store, settings, FxHashMap::default(), |_| 0);
+    let (_, edits) = Model::build(&world.store, settings, FxHashMap::default(), |_| Place::Free(0));
     let mut sim = Sim::default();
     sim.commit(&plan(edits, Garbage::default())).expect("the kernel on paper takes it");
     sim
