@@ -87,7 +87,7 @@ impl Packet {
     }
 
     /// The same from port 0: one for all that differ in their source port only.
-    pub(crate) const fn from_no_port(&self) -> Self {
+    pub(crate) const fn without_source_port(&self) -> Self {
         let transport = match self.transport {
             Transport::Ports { src: _, dst } => Transport::Ports { src: 0, dst },
             other @ (Transport::Icmp { .. } | Transport::Opaque) => other,

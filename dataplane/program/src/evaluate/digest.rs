@@ -134,7 +134,7 @@ impl<'a> Digest<'a> {
 
     /// The verdict about a packet.
     pub(crate) fn verdict(&mut self, packet: &Packet) -> Verdict {
-        let alike = if self.reads_source_port { *packet } else { packet.from_no_port() };
+        let alike = if self.reads_source_port { *packet } else { packet.without_source_port() };
         if let Some(verdict) = self.precedents.get(&alike) {
             return *verdict;
         }
