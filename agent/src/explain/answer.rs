@@ -160,6 +160,8 @@ pub(super) enum Reason {
     Failsafe,
     /// IPv6 from or to a workload, while it is not programmed.
     NoIpv6,
+    /// IPv6 from or to a host, while it is not programmed.
+    UnjudgedIpv6,
     /// A sender that pretends to have another's address.
     SpoofedSource,
     /// No workload is known on the interface.
@@ -353,6 +355,8 @@ impl<'a> Side<'a> {
             NodeStep::Guard(guard) => match guard {
                 Guard::NoIpv6(Direction::Egress) => say(egress, Reason::NoIpv6),
                 Guard::NoIpv6(Direction::Ingress) => say(ingress, Reason::NoIpv6),
+                Guard::UnjudgedIpv6(Direction::Egress) => say(egress, Reason::UnjudgedIpv6),
+                Guard::UnjudgedIpv6(Direction::Ingress) => say(ingress, Reason::UnjudgedIpv6),
                 Guard::SpoofedSource => say(egress, Reason::SpoofedSource),
                 Guard::NoEndpoint(Direction::Egress) => say(egress, Reason::NoEndpoint),
                 Guard::NoEndpoint(Direction::Ingress) => say(ingress, Reason::NoEndpoint),
@@ -390,6 +394,7 @@ impl<'a> Side<'a> {
             | Reason::Undecided
             | Reason::Failsafe
             | Reason::NoIpv6
+            | Reason::UnjudgedIpv6
             | Reason::SpoofedSource
             | Reason::NoEndpoint
             | Reason::ConntrackInvalid

@@ -281,6 +281,7 @@ fn not_policy(reason: Reason, who: &super::Party) -> String {
         | Reason::Host
         | Reason::Undecided
         | Reason::Failsafe
+        | Reason::UnjudgedIpv6
         | Reason::ClusterTunnel
         | Reason::NeighbourDiscovery
         | Reason::HostToWorkload

@@ -145,6 +145,7 @@ pub(super) fn reason(side: &Side<'_>) -> String {
         Reason::Undecided => write!(text, "as none of its rules decides, and what follows has to"),
         Reason::Failsafe => write!(text, "as it is a failsafe port, which no policy closes"),
         Reason::NoIpv6 => write!(text, "as Ipv6Support is off: workloads have no IPv6"),
+        Reason::UnjudgedIpv6 => write!(text, "as Ipv6Support is off: no host endpoint judges IPv6"),
         Reason::SpoofedSource => write!(text, "as the source is not an address of the workload"),
         Reason::NoEndpoint => write!(text, "as no workload is known on the interface"),
         Reason::ConntrackInvalid => {

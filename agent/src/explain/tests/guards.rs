@@ -85,6 +85,25 @@ fn tunnels_of_the_cluster_pass_host_endpoints() {
     }
 }
 
+/// Without IPv6 a host endpoint that allows nothing judges IPv4 only.
+#[test]
+fn ipv6_of_hosts_is_not_judged_while_it_is_not_programmed() {
+    let closed = "---\napiVersion: projectcalico.org/v3\nkind: HostEndpoint\nmetadata: {name: closed}\n\
+                  spec: {node: node1, interfaceName: '*', expectedIPs: [192.168.0.1, '2001:db8::1']}\n";
+    let host = |verdict| [verdict, "outside", "host"];
+    for (spec, from, to, want) in [
+        ("ipv6Support: true", "2001:db8::7", "2001:db8::1", host("deny")),
+        ("ipv6Support: false", "2001:db8::7", "2001:db8::1", ["allow", "outside", "unjudged-ipv6"]),
+        ("ipv6Support: false", "2001:db8::1", "2001:db8::7", ["allow", "unjudged-ipv6", "outside"]),
+        ("ipv6Support: false", "192.0.2.7", "192.168.0.1", host("deny")),
+    ] {
+        let manifests = format!("{SHOP}{closed}{}", configuration(spec));
+        let answer = answers(&manifests, &[&line(from, to, "80/tcp")]).remove(0);
+        let got = [&answer["verdict"], &answer["egress"]["reason"], &answer["ingress"]["reason"]];
+        assert_eq!(got.map(|value| value.as_str().unwrap_or_default()), want, "{spec} {from} {to}: {answer}");
+    }
+}
+
 /// Only a sender may pretend.
 #[test]
 fn nobody_receives_at_an_address_of_others() {

@@ -208,10 +208,9 @@ impl Counts<'_> {
             Guard::ForeignIpip => "IP in IP from no host of the cluster",
             Guard::ForeignVxlan => "VXLAN from no host of the cluster",
             Guard::ServiceLoop => "no service has this address",
-            Guard::UnjudgedIpv6(_)
-            | Guard::ClusterTunnel(_)
-            | Guard::NeighbourDiscovery
-            | Guard::HostToWorkload => return,
+            Guard::UnjudgedIpv6(_) | Guard::ClusterTunnel(_) | Guard::NeighbourDiscovery | Guard::HostToWorkload => {
+                return;
+            }
         };
         // The chains of forwarded packets have a direction.
         let direction = match (guard, self.way) {

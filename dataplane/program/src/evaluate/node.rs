@@ -99,6 +99,9 @@ pub enum Guard {
     /// An IPv6 packet on its way from a workload (egress) or to one (ingress), while
     /// IPv6 is not programmed.
     NoIpv6(Direction),
+    /// An IPv6 packet that this host gets (ingress) or sends (egress), while IPv6 is not
+    /// programmed: passes whatever host endpoints say.
+    UnjudgedIpv6(Direction),
     /// A workload sends from an address that is not its own.
     SpoofedSource,
     /// An interface has the name of a workload's, and no workload is known there.
@@ -127,9 +130,11 @@ pub enum Guard {
 
 impl Guard {
     /// Every guard.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::NoIpv6(Direction::Egress),
         Self::NoIpv6(Direction::Ingress),
+        Self::UnjudgedIpv6(Direction::Egress),
+        Self::UnjudgedIpv6(Direction::Ingress),
         Self::SpoofedSource,
         Self::NoEndpoint(Direction::Egress),
         Self::NoEndpoint(Direction::Ingress),
@@ -150,7 +155,9 @@ impl Guard {
     #[must_use]
     pub const fn verdict(self) -> Verdict {
         match self {
-            Self::ClusterTunnel(_) | Self::NeighbourDiscovery | Self::HostToWorkload => Verdict::Allow,
+            Self::UnjudgedIpv6(_) | Self::ClusterTunnel(_) | Self::NeighbourDiscovery | Self::HostToWorkload => {
+                Verdict::Allow
+            }
             Self::NoIpv6(_)
             | Self::SpoofedSource
             | Self::NoEndpoint(_)
@@ -334,7 +341,9 @@ impl<'a> NodeWalk<'a, '_> {
             }
             Way::Through { to, .. } if self.is_workload(to) => self.guard(Guard::NoIpv6(Direction::Ingress)),
             Way::FromHost { to } if self.is_workload(to) => self.guard(Guard::HostToWorkload),
-            Way::ToHost { .. } | Way::FromHost { .. } | Way::Through { .. } => Some(()),
+            Way::ToHost { .. } => self.guard(Guard::UnjudgedIpv6(Direction::Ingress)),
+            Way::FromHost { .. } => self.guard(Guard::UnjudgedIpv6(Direction::Egress)),
+            Way::Through { .. } => Some(()),
         }
     }
 

@@ -166,8 +166,8 @@ fn ipv6_that_is_not_programmed() {
         (TO_OWN_HOST, "fe80::2 > fe80::1 icmpv6 135/0", &["NoIpv6(Egress)"]),
         (to_pod, "2001:db8::1 > fd00::2 tcp 1 > 80", &["NoIpv6(Ingress)"]),
         (Way::FromHost { to: "cali0" }, "2001:db8::1 > fd00::2 tcp 1 > 80", &["HostToWorkload"]),
-        (IN, "2001:db8::8 > 2001:db8::1 tcp 1 > 80", &[]),
-        (OUT, "2001:db8::1 > 2001:db8::8 tcp 1 > 80", &[]),
+        (IN, "2001:db8::8 > 2001:db8::1 tcp 1 > 80", &["UnjudgedIpv6(Ingress)"]),
+        (OUT, "2001:db8::1 > 2001:db8::8 tcp 1 > 80", &["UnjudgedIpv6(Egress)"]),
         (past, "2001:db8::8 > 2001:db8::9 icmpv6 1/0", &[]),
         // IPv4 is as it was.
         (IN, "192.0.2.8 > 192.0.2.1 tcp 1 > 80", &["host ingress Deny"]),
