@@ -20,6 +20,7 @@ use caracal_program::{
     Change, Driver, DriverError, EndpointOutcome, Finding, HostId, HostOutcome, Outcome, PolicyStore, Receipt, Report,
     RuleCounts, Stamp, Sweep, WorkloadId,
 };
+use caracal_sys::memory;
 use caracal_sys::nft::{Batch, Features, Monitor, Name, NftSocket, QueryError, TableId};
 use counters::Counters;
 use drift::DriftLog;
@@ -135,6 +136,8 @@ pub struct NftablesDriver {
     refusals: u64,
     /// Until when a kernel without our table is left without one.
     patient_until: Option<Instant>,
+    /// Whether the next poll gives memory back to the system: nobody waits for it.
+    owes_memory: bool,
 }
 
 impl NftablesDriver {
@@ -175,6 +178,7 @@ impl NftablesDriver {
             amnesty: None,
             refusals: 0,
             patient_until: None,
+            owes_memory: false,
         };
         driver.subscribe();
         Ok(driver)
@@ -320,6 +324,9 @@ impl Driver for NftablesDriver {
             }
             Standing::Foreign => return self.look_at_what_was_before(store),
             Standing::Kept | Standing::Whole => {}
+        }
+        if std::mem::take(&mut self.owes_memory) {
+            memory::give_back();
         }
         if let Some(drift) = self.find_drift(now)? {
             let receipt = self.read_back(store, Self::sweep_for(store), FxHashMap::default())?;

@@ -67,6 +67,7 @@ pub(crate) fn memory_of(spec: &Spec) {
     let store = store_of(spec);
     let (_namespace, mut driver) = driver(Ownership::Owned);
     driver.resync(&store, Sweep::Remove).expect("the kernel takes the ruleset");
+    driver.poll(&store).expect("the kernel answers");
     let heap = ALLOCATOR.allocated();
     let status = std::fs::read_to_string("/proc/self/status").expect("the kernel tells");
     let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS is there");

@@ -34,27 +34,25 @@ pub(crate) const POD_SETS: u32 = 50;
 pub(crate) const PROFILE: &str = "kns.ns";
 
 impl Spec {
-    /// Everything in a ruleset of this size.
-    pub(crate) fn ruleset(&self) -> Vec<Payload> {
-        let mut messages = Vec::new();
-        for set in 0..self.sets {
-            messages.push(Payload::IpsetUpdate(felix::IpSetUpdate {
+    /// Everything in a ruleset of this size, one message at a time.
+    pub(crate) fn ruleset(&self) -> impl Iterator<Item = Payload> + '_ {
+        let sets = (0..self.sets).map(|set| {
+            Payload::IpsetUpdate(felix::IpSetUpdate {
                 id: set_id(set),
                 members: self.addresses(set).map(|addr| format!("{addr}/32")).collect(),
                 r#type: felix::ip_set_update::IpSetType::Net.into(),
-            }));
-        }
-        messages.extend((0..self.chains).map(|policy| policy_update(policy, &self.rules_of(policy))));
+            })
+        });
+        let policies = (0..self.chains).map(|policy| policy_update(policy, &self.rules_of(policy)));
         let open = felix::Rule { action: "allow".into(), ..felix::Rule::default() };
-        messages.push(Payload::ActiveProfileUpdate(felix::ActiveProfileUpdate {
+        let profile = Payload::ActiveProfileUpdate(felix::ActiveProfileUpdate {
             id: Some(felix::ProfileId { name: PROFILE.into() }),
             profile: Some(felix::Profile { inbound_rules: vec![open.clone()], outbound_rules: vec![open] }),
-        }));
-        messages.extend((0..self.pods).map(|pod| {
+        });
+        let pods = (0..self.pods).map(|pod| {
             endpoint(&format!("ns/pod{pod}"), &interface(pod), addresses_of(13, pod), self.policies_of(pod))
-        }));
-        messages.push(Payload::InSync(felix::InSync {}));
-        messages
+        });
+        sets.chain(policies).chain([profile]).chain(pods).chain([Payload::InSync(felix::InSync {})])
     }
 
     /// The members of a set.

@@ -4,7 +4,6 @@ use std::io;
 use std::time::Instant;
 
 use caracal_program::{DriverError, PolicyStore, Receipt, Sweep};
-use caracal_sys::memory;
 use caracal_sys::nft::{Guard, Name, QueryError};
 
 use super::commit::{Failure, MOST_KEPT};
@@ -73,9 +72,7 @@ impl NftablesDriver {
                     };
                     self.told = Some(store.stamp());
                     // What made the transaction is several times as large as what is kept.
-                    if receipt.bytes > MOST_KEPT {
-                        memory::give_back();
-                    }
+                    self.owes_memory = receipt.bytes > MOST_KEPT;
                     let Receipt { outcomes, hosts, .. } = self.receipt_of_all(store);
                     (receipt.outcomes, receipt.hosts) = (outcomes, hosts);
                     return Ok(receipt);
