@@ -257,6 +257,12 @@ impl ClassSpace {
         self.classes.iter()
     }
 
+    /// How many classes there ever were, and how many there are: neither changes
+    /// as long as none comes or goes.
+    pub(crate) fn class_counts(&self) -> (u64, usize) {
+        self.classes.counts()
+    }
+
     /// The members of a group.
     pub(crate) fn members(&self, group: GroupIx) -> impl Iterator<Item = MemberIx> {
         self.groups.members(group)

@@ -29,6 +29,8 @@ struct ClassLists {
 pub(crate) struct PolicyLists {
     by_class: FxHashMap<ClassIx, ClassLists>,
     interned: HashSet<PolicyList, FxBuildHasher>,
+    /// The counts of classes at the last refresh.
+    counts: (u64, usize),
 }
 
 /// What lists are made of.
@@ -58,6 +60,10 @@ impl PolicyLists {
         stale: &FxHashSet<ClassIx>,
         tiers_changed: TiersChanged,
     ) -> Vec<ClassIx> {
+        let former = std::mem::replace(&mut self.counts, cx.space.class_counts());
+        if former == self.counts && stale.is_empty() && tiers_changed == TiersChanged::No {
+            return Vec::new();
+        }
         let mut changed = Vec::new();
         let mut alive = FxHashSet::default();
         for (class, serial) in cx.space.classes() {

@@ -72,6 +72,11 @@ impl Classes {
         self.slots[at.0].groups.iter().map(GroupIx)
     }
 
+    /// How many there ever were, and how many there are.
+    pub(super) fn counts(&self) -> (u64, usize) {
+        (self.made, self.slots.len())
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = (ClassIx, u64)> {
         self.slots.iter().map(|(at, class)| (ClassIx(at), class.serial))
     }

@@ -57,6 +57,9 @@ impl ClassSpace {
                 state.tracked = state.wanted();
             }
         }
+        if keys.is_empty() {
+            return;
+        }
         let has_key = |shape| cx.labels.keys(shape).iter().any(|key| keys.contains(key));
         let shapes: FxHashSet<_> = cx.labels.shapes().filter(|shape| has_key(*shape)).collect();
         if shapes.is_empty() {
