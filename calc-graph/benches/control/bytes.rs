@@ -10,7 +10,6 @@ mod workloads;
 
 use std::alloc::System;
 use std::env;
-use std::time::Duration;
 
 use cap::Cap;
 
@@ -27,10 +26,8 @@ fn main() {
     let (_, workload) = all.iter().find(|(other, _)| *other == name).expect("a workload has this name");
     let batch = Vec::with_capacity(BATCH);
     let before = ALLOCATOR.allocated();
-    let run = Run::of(*workload, batch);
-    let samples = run.figures.samples.values();
-    let not_of_the_graph: usize = samples.map(|samples| samples.capacity() * size_of::<Duration>()).sum();
-    let live = ALLOCATOR.allocated().saturating_sub(before + not_of_the_graph);
+    let run = Run::of(*workload, batch, |_, _, _| {});
+    let live = ALLOCATOR.allocated().saturating_sub(before);
     let peak = ALLOCATOR.max_allocated().saturating_sub(before);
     println!(r#""live_bytes":{live},"peak_bytes":{peak}"#);
     drop(run.graph);

@@ -1,8 +1,9 @@
 //! The control half's workloads: how long the graph takes, and how much memory.
 //!
 //! `cargo bench -p caracal-calc-graph --bench control [-- NAME…]` prints one JSON
-//! line each; a name stands for the workloads that start with it. Every workload
-//! runs in a process of its own, whose memory nothing was before it. Events are
+//! line each; a name that is none stands for the workloads that start with it. Every
+//! workload runs in a process of its own, whose memory nothing was before it. Short ones
+//! are repeated, each in another process, and the median run is told. Events are
 //! made in small batches outside the timed part; making bytes of the messages is
 //! inside. Counting bytes takes a tenth of the time: `bytes.rs`, which is built
 //! with the counting allocator, does the workload once more for that.
@@ -20,30 +21,72 @@ mod workloads;
 
 use std::env;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use self::run::{BATCH, Figures, Run};
+use self::run::{BATCH, Figures, Run, Samples};
 use self::workloads::Workload;
 
+/// What has this name first does a workload once, in this process.
+const ONCE: &str = "once";
+
+#[expect(clippy::print_stdout, reason = "the output of a benchmark")]
 fn main() {
     let names: Vec<String> = env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
     let all = Workload::all();
-    if let [name] = &names[..]
-        && let Some((name, workload)) = all.iter().find(|(other, _)| other == name)
+    if let [once, name] = &names[..]
+        && once == ONCE
     {
-        return report(name, *workload);
+        let (_, workload) = all.iter().find(|(other, _)| other == name).expect("a workload has this name");
+        return println!("{}", lines(*workload));
     }
-    let program = env::current_exe().expect("the program has a path");
-    let wanted = |name: &str| names.is_empty() || names.iter().any(|start| name.starts_with(start));
+    let exact = all.iter().any(|(name, _)| names.contains(name));
+    let is_meant = |name: &str, start: &String| if exact { name == start } else { name.starts_with(start.as_str()) };
+    let wanted = |name: &str| names.is_empty() || names.iter().any(|start| is_meant(name, start));
     for (name, _) in all.iter().filter(|(name, _)| wanted(name)) {
-        let status = Command::new(&program).arg(name).status();
-        assert!(status.is_ok_and(|status| status.success()), "{name} failed");
+        let Told { counts, ratio, .. } = median(name);
+        println!(r#"{{"workload":"{name}",{counts},{},{ratio}}}"#, bytes(name));
     }
 }
 
-#[expect(clippy::print_stdout, reason = "the output of a benchmark")]
-fn report(name: &str, workload: Workload) {
-    let run = Run::of(workload, Vec::with_capacity(BATCH));
+/// What a process tells of its run.
+struct Told {
+    seconds: f64,
+    /// Fields of a JSON object, the seconds first.
+    counts: String,
+    /// As many more, which follow those of bytes.
+    ratio: String,
+}
+
+/// The median run of a workload.
+fn median(name: &str) -> Told {
+    const ENOUGH_TIME: Duration = Duration::from_secs(2);
+    const ENOUGH_RUNS: usize = 15;
+    let start = Instant::now();
+    let mut runs = vec![run(name)];
+    while runs.len() < ENOUGH_RUNS && start.elapsed() < ENOUGH_TIME {
+        runs.push(run(name));
+    }
+    runs.sort_by(|a, b| a.seconds.total_cmp(&b.seconds));
+    runs.swap_remove(runs.len() / 2)
+}
+
+/// Does a workload in a process of its own.
+fn run(name: &str) -> Told {
+    let program = env::current_exe().expect("the program has a path");
+    let output = Command::new(&program).args([ONCE, name]).stderr(Stdio::inherit()).output().expect("the program runs");
+    assert!(output.status.success(), "{name} failed");
+    let text = String::from_utf8(output.stdout).expect("fields are text");
+    let (counts, ratio) = text.trim_end().split_once('\n').expect("a run tells two lines");
+    let seconds = counts.strip_prefix(SECONDS).and_then(|rest| rest.split(',').next()?.parse().ok());
+    Told { seconds: seconds.expect("the seconds come first"), counts: counts.to_owned(), ratio: ratio.to_owned() }
+}
+
+const SECONDS: &str = r#""seconds":"#;
+
+/// Does a workload; gives out the two lines of [`Told`].
+fn lines(workload: Workload) -> String {
+    let keep = |samples: &mut Samples, kind, sample| samples.entry(kind).or_default().push(sample);
+    let run = Run::of(workload, Vec::with_capacity(BATCH), keep);
     let policies = run.graph.active_policies().len();
     let Figures { spent, messages, ip_sets, mut samples } = run.figures;
     drop(run.graph);
@@ -53,7 +96,6 @@ fn report(name: &str, workload: Workload) {
         true => format!("{:.2}", seconds / floor::seconds(workload)),
         false => "null".to_owned(),
     };
-    let bytes = bytes(name);
     let samples: Vec<String> = samples
         .iter_mut()
         .map(|(kind, samples)| {
@@ -62,9 +104,8 @@ fn report(name: &str, workload: Workload) {
         })
         .collect();
     let samples = if samples.is_empty() { String::new() } else { format!(r#","samples":[{}]"#, samples.join(",")) };
-    println!(
-        r#"{{"workload":"{name}","seconds":{seconds:.4},"messages":{messages},"ip_sets":{ip_sets},"policies":{policies},{bytes},"floor_ratio":{ratio}{samples}}}"#,
-    );
+    let counts = format!(r#"{SECONDS}{seconds:.5},"messages":{messages},"ip_sets":{ip_sets},"policies":{policies}"#);
+    format!("{counts}\n\"floor_ratio\":{ratio}{samples}")
 }
 
 /// The live and peak bytes of a workload, as the fields of a JSON object.

@@ -21,6 +21,7 @@ pub(crate) struct Run {
     batch: Vec<Event>,
     /// Time of day and processor time since the last sample.
     pending: [Duration; 2],
+    keep: fn(&mut Samples, &'static str, Duration),
     measured: bool,
     pub(crate) figures: Figures,
 }
@@ -31,20 +32,24 @@ pub(crate) struct Figures {
     pub(crate) spent: Duration,
     pub(crate) messages: usize,
     pub(crate) ip_sets: usize,
-    /// By kind, in the order of time.
-    pub(crate) samples: BTreeMap<&'static str, Vec<Duration>>,
+    pub(crate) samples: Samples,
 }
+
+/// Samples by kind, in the order of time.
+pub(crate) type Samples = BTreeMap<&'static str, Vec<Duration>>;
 
 impl Run {
     /// Does a workload; of what it made, the graph and the figures are left. The
-    /// room for the events that wait is the caller's.
-    pub(crate) fn of(workload: Workload, batch: Vec<Event>) -> Self {
+    /// room for the events that wait is the caller's, as is what becomes of
+    /// samples: they take memory beside the graph.
+    pub(crate) fn of(workload: Workload, batch: Vec<Event>, keep: fn(&mut Samples, &'static str, Duration)) -> Self {
         let mut run = Self {
             workload,
             graph: CalcGraph::new(Locality::Node(HERE.into()), Settings::default()),
             wire: Wire::default(),
             batch,
             pending: [Duration::ZERO; 2],
+            keep,
             measured: false,
             figures: Figures { messages: CONFIGURATION, ..Figures::default() },
         };
@@ -72,7 +77,7 @@ impl Run {
             Step::Sample(kind) => {
                 self.feed();
                 let [sample, _] = std::mem::take(&mut self.pending);
-                self.figures.samples.entry(kind).or_default().push(sample);
+                (self.keep)(&mut self.figures.samples, kind, sample);
             }
             Step::Skip => {
                 self.feed();

@@ -78,6 +78,10 @@ pub(super) fn parents(pods: u32, to: Steps<'_>) {
         let n = update % pods;
         apply(to, Kind::Profile, own(n, (n + 1 + update / pods) % 100));
         to(Step::Sample("parent"));
+        // What the sets have to tell would pile up, and is not the index's.
+        if update % 50 == 49 {
+            to(Step::Flush);
+            to(Step::Skip);
+        }
     }
-    to(Step::Flush);
 }
