@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use caracal_config::Settings;
 use caracal_net::Family;
 use caracal_program::{
-    Change, Driver, DriverError, Failsafes, Finding, HostView, PolicyStore, Problem, Receipt, Report, Sweep, cut_off,
+    Change, Driver, DriverError, Failsafes, Finding, HostView, Ipv6, PolicyStore, Problem, Receipt, Report, Sweep,
+    cut_off,
 };
 use caracal_proto::sync::begin::Kind;
 use caracal_proto::sync::{Ack, EndpointOutcome, Extension, FromData, Position, ToData, from_data, to_data};
@@ -421,7 +422,8 @@ impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
                     failsafes: &Failsafes::new(&settings.failsafe_inbound, &settings.failsafe_outbound),
                     workload_prefixes: &settings.interface_prefixes.iter().map(SmolStr::from).collect::<Vec<_>>(),
                 };
-                cut_off(&view, &self.host.lifelines())
+                let ipv6 = if settings.ipv6 { Ipv6::On } else { Ipv6::Off };
+                cut_off(&view, ipv6, &self.host.lifelines())
             }
         };
         self.hosts.foresee(cut_off);

@@ -8,8 +8,8 @@ use caracal_net::{Family, Port, Protocol};
 use smol_str::SmolStr;
 
 use crate::{
-    ALL_INTERFACES, Cause, Direction, HostCause, HostEndpoint, HostStep, HostView, Member, Packet, Passage, Problem,
-    ProgramKind, Rule, Transport, Verdict, Way,
+    ALL_INTERFACES, Cause, Direction, HostCause, HostEndpoint, HostStep, HostView, Ipv6, Member, Packet, Passage,
+    Problem, ProgramKind, Rule, Transport, Verdict, Way,
 };
 
 /// A flow without which a host cannot be looked after.
@@ -44,9 +44,10 @@ impl fmt::Display for Lifeline {
 
 /// The lifelines that the host endpoints in force would cut, in order. Which
 /// interface a flow takes is not known here: each endpoint is asked, but that of the
-/// loopback interface only for flows that stay on this host.
+/// loopback interface only for flows that stay on this host. Of IPv6 no host endpoint
+/// says anything where it is not programmed.
 #[must_use]
-pub fn cut_off(view: &HostView<'_>, lifelines: &[Lifeline]) -> Vec<Problem> {
+pub fn cut_off(view: &HostView<'_>, ipv6: Ipv6, lifelines: &[Lifeline]) -> Vec<Problem> {
     let mut interfaces: BTreeMap<SmolStr, &HostEndpoint> =
         view.store.host_interfaces().into_iter().map(|(name, endpoint)| (name, &**endpoint)).collect();
     let is_workload = |name: &str| view.workload_prefixes.iter().any(|prefix| name.starts_with(prefix.as_str()));
@@ -60,7 +61,7 @@ pub fn cut_off(view: &HostView<'_>, lifelines: &[Lifeline]) -> Vec<Problem> {
             if lifeline.is_local() != (interface == "lo") && interface != ALL_INTERFACES {
                 continue;
             }
-            let Some(step) = lifeline.denied(view, interface, endpoint) else { continue };
+            let Some(step) = lifeline.denied(view, ipv6, interface, endpoint) else { continue };
             let on = match interface.as_str() {
                 ALL_INTERFACES => "any interface without an endpoint of its own".to_owned(),
                 interface => interface.to_owned(),
@@ -109,7 +110,13 @@ impl Lifeline {
     }
 
     /// The step that denies the flow at an interface; `None` if some packet of it passes.
-    fn denied<'a>(&self, view: &HostView<'a>, interface: &str, endpoint: &HostEndpoint) -> Option<HostStep<'a>> {
+    fn denied<'a>(
+        &self,
+        view: &HostView<'a>,
+        ipv6: Ipv6,
+        interface: &str,
+        endpoint: &HostEndpoint,
+    ) -> Option<HostStep<'a>> {
         let own = |family| match family {
             Family::V4 => IpAddr::from(Ipv4Addr::UNSPECIFIED),
             Family::V6 => IpAddr::from(Ipv6Addr::UNSPECIFIED),
@@ -127,7 +134,8 @@ impl Lifeline {
             Self::Ssh => (Way::ToHost { from: interface }, sources(view, endpoint).into_iter().map(from).collect()),
         };
         let mut denied = None;
-        for (src, dst, protocol, port) in flows {
+        let is_judged = |addr: IpAddr| addr.is_ipv4() || ipv6 == Ipv6::On;
+        for (src, dst, protocol, port) in flows.into_iter().filter(|(src, ..)| is_judged(*src)) {
             // A source port that nobody has a rule for.
             let transport = Transport::Ports { src: 49152, dst: port };
             let packet = Packet::new(src, dst, protocol, transport).expect("both ends are of one family");

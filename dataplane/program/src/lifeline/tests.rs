@@ -39,12 +39,16 @@ fn called_out(
     let lifelines = [
         Lifeline::ApiServer("192.0.2.10:6443".parse().expect("an address and a port")),
         Lifeline::NameServer(addr("192.0.2.53")),
+        Lifeline::NameServer(addr("2001:db8::53")),
         Lifeline::NameServer(addr("127.0.0.53")),
         Lifeline::SshSession(addr("192.0.2.99")),
         Lifeline::Ssh,
     ];
-    let problems = cut_off(&view, &lifelines);
+    let problems = cut_off(&view, Ipv6::On, &lifelines);
     assert!(problems.iter().all(|problem| problem.subject == "host endpoint h"));
+    let mut of_ipv4 = problems.clone();
+    of_ipv4.retain(|problem| !problem.reason.contains("2001:db8::53"));
+    assert_eq!(cut_off(&view, Ipv6::Off, &lifelines), of_ipv4);
     problems.into_iter().map(|problem| problem.reason).collect()
 }
 
@@ -72,17 +76,18 @@ fn check(interface: &str, inbound: &[felix::Rule], outbound: &[felix::Rule], wan
 #[test]
 fn what_policy_would_cut_is_called_out() {
     let all = || to("allow", &[], &[]);
-    let (api, dns, session, ssh) = (
+    let (api, dns, dns6, session, ssh) = (
         "the API server at 192.0.2.10:6443",
         "the name server 192.0.2.53",
+        "the name server 2001:db8::53",
         "the ssh session of 192.0.2.99",
         "ssh from",
     );
-    check("eth0", &[], &[], &[ssh, api, dns, session]);
+    check("eth0", &[], &[], &[ssh, api, dns, dns6, session]);
     check("eth0", &[all()], &[all()], &[]);
     check("eth0", &[to("allow", &[22], &["192.0.2.0/24"])], &[all()], &[]);
     check("eth0", &[to("allow", &[22], &["10.0.0.0/8"])], &[all()], &[session]);
-    check("eth0", &[all()], &[to("allow", &[6443], &[])], &[dns]);
+    check("eth0", &[all()], &[to("allow", &[6443], &[])], &[dns, dns6]);
     check("eth0", &[to("deny", &[22], &[]), all()], &[all()], &[ssh, session]);
     check("lo", &[], &[], &["the name server 127.0.0.53"]);
     check("cali0", &[], &[], &[]);
