@@ -29,6 +29,8 @@ struct ClassLists {
 pub(crate) struct PolicyLists {
     by_class: FxHashMap<ClassIx, ClassLists>,
     interned: HashSet<PolicyList, FxBuildHasher>,
+    /// Whether something may have lost a list since the unused ones were forgotten.
+    is_unswept: bool,
     /// The counts of classes at the last refresh.
     counts: (u64, usize),
 }
@@ -64,6 +66,7 @@ impl PolicyLists {
         if former == self.counts && stale.is_empty() && tiers_changed == TiersChanged::No {
             return Vec::new();
         }
+        self.is_unswept = true;
         let mut changed = Vec::new();
         let mut alive = FxHashSet::default();
         for (class, serial) in cx.space.classes() {
@@ -85,7 +88,9 @@ impl PolicyLists {
 
     /// Forgets lists that nothing has any more.
     pub(crate) fn forget_unused(&mut self) {
-        self.interned.retain(|list| Arc::strong_count(list) > 1);
+        if std::mem::take(&mut self.is_unswept) {
+            self.interned.retain(|list| Arc::strong_count(list) > 1);
+        }
     }
 
     /// The lists of a class.

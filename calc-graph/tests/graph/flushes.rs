@@ -107,7 +107,7 @@ impl Flushed {
         prop_assert!(was_dirty || done.deltas == 0, "what is not dirty tells nothing");
         prop_assert_eq!(done.stamp, self.oldest.take().filter(|_| done.deltas > 0));
 
-        prop_assert_eq!(&self.receiver.state, &self.from_scratch());
+        prop_assert_eq!(&self.receiver.state, &self.made_anew());
         prop_assert_eq!(&self.receiver.state, &snapshot(&mut self.graph));
         let is_complete = self.listed.len() == Kind::ALL.len();
         prop_assert_eq!((self.graph.in_sync(), self.receiver.state.in_sync), (is_complete, is_complete));
@@ -118,7 +118,7 @@ impl Flushed {
     }
 
     /// What a graph tells that is given the same objects at once.
-    fn from_scratch(&self) -> State {
+    fn made_anew(&self) -> State {
         let mut graph = CalcGraph::new(Locality::Node(HERE.into()), self.settings);
         for ((kind, _), object) in &self.world.0 {
             graph.on_event(Event::Apply(*kind, object.clone(), Stamp::default()));
