@@ -49,9 +49,9 @@ pub enum LinkEvent {
         /// Its index.
         index: IfIndex,
     },
-    /// It has been told to be up and carries packets from now on (`IFF_RUNNING`);
-    /// what was sent before was lost. Not told of one that ran already when it was
-    /// told to be up.
+    /// It has been told to be up and carries packets from now on (`IFF_LOWER_UP`; Linux
+    /// 6.1 says `IFF_RUNNING` at first of one without a carrier); what was sent before
+    /// was lost. Not told of one that ran already when it was told to be up.
     Running {
         /// Its name.
         name: String,
@@ -283,7 +283,7 @@ impl Link {
             _ => None,
         })?;
         let flags = message.header.flags;
-        let state = match (flags.contains(LinkFlags::Up), flags.contains(LinkFlags::Running)) {
+        let state = match (flags.contains(LinkFlags::Up), flags.contains(LinkFlags::LowerUp)) {
             (true, true) => State::Running,
             (true, false) => State::Up,
             (false, _) => State::Down,
