@@ -170,6 +170,9 @@ fn at_sighup_everything_is_read_again() -> anyhow::Result<()> {
         };
         let [before, after] = [["first", "9099"], ["second", "9199"]];
         eventually("what is there at the start", || says(before[0], before[1]));
+        if let Some(data_half) = &other {
+            eventually("both halves", || Ok(data_half.log()?.contains("connected to the control half")));
+        }
         fs::write(&file, "LogPrefix = second\n")?;
         fs::write(&other_name, fs::read_to_string(&manifest)?.replace("9099", "9199"))?;
         let processes = [Some(&process), other.as_ref()];
@@ -181,7 +184,7 @@ fn at_sighup_everything_is_read_again() -> anyhow::Result<()> {
         // Without the signal the file is looked at every ten seconds, and the manifest not at all.
         assert!(asked.elapsed() < Duration::from_secs(8), "{:?}", asked.elapsed());
         for process in processes.into_iter().flatten() {
-            assert!(process.log()?.contains("SIGHUP: "), "{}", process.log()?);
+            eventually("the log", || Ok(process.log()?.contains("SIGHUP: ")));
         }
         for process in [other, Some(process)].into_iter().flatten() {
             process.stop()?;
