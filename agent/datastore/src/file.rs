@@ -36,7 +36,7 @@ use self::schedule::{Due, Pace, Reason, Schedule, Why};
 use self::watch::{Change, What};
 use crate::convert::Settings;
 use crate::manifest::limits::{MAX_FILE_BYTES, MAX_TOKEN_BYTES};
-use crate::source::{ConfigEvent, Refresher, Sink, Source, SourceError, Stopper, Tuner};
+use crate::source::{ConfigEvent, Remote, Request, Sink, Source, SourceError};
 
 /// How often the directory is looked at while nobody announces changes.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
@@ -311,22 +311,17 @@ impl FileSource {
 }
 
 impl Source for FileSource {
-    fn stopper(&self) -> Stopper {
+    fn remote(&self) -> Remote {
         let wake = self.wake.clone();
-        // A source that has ended needs no stopping.
-        Stopper::new(move || drop(wake.send(Wake::Stop)))
-    }
-
-    fn tuner(&self) -> Tuner {
-        let wake = self.wake.clone();
-        // A source that has ended converts nothing.
-        Tuner::new(move |settings| drop(wake.send(Wake::Tune(settings))))
-    }
-
-    fn refresher(&self) -> Refresher {
-        let wake = self.wake.clone();
-        // As if announcements were lost. A source that has ended looks at nothing.
-        Refresher::new(move || drop(wake.send(Wake::Changed(Change::Lost, clock::now()))))
+        Remote::new(move |request| {
+            // A source that has ended needs nothing.
+            let _ = wake.send(match request {
+                Request::Stop => Wake::Stop,
+                Request::Tune(settings) => Wake::Tune(settings),
+                // As if announcements were lost.
+                Request::Refresh => Wake::Changed(Change::Lost, clock::now()),
+            });
+        })
     }
 
     /// A list forgets which refused documents have an earlier version in force:

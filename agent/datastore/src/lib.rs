@@ -14,6 +14,6 @@ pub mod source;
 
 pub use file::{FileSource, Prints};
 pub use source::{
-    BgpConfiguration, ClusterInformation, ConfigEvent, FelixConfiguration, InForce, Place, Problem, Refresher, Report,
-    Sink, Source, SourceError, Stopper, Tuner,
+    BgpConfiguration, ClusterInformation, ConfigEvent, FelixConfiguration, InForce, Place, Problem, Remote, Report,
+    Request, Sink, Source, SourceError,
 };

@@ -225,14 +225,8 @@ pub trait Sink {
 
 /// A source of resources.
 pub trait Source: Send {
-    /// Ends [`run`](Self::run) from another thread.
-    fn stopper(&self) -> Stopper;
-
-    /// Has [`run`](Self::run) convert with other settings, from another thread.
-    fn tuner(&self) -> Tuner;
-
-    /// Has [`run`](Self::run) look at everything again, from another thread.
-    fn refresher(&self) -> Refresher;
+    /// Asks something of [`run`](Self::run) from another thread.
+    fn remote(&self) -> Remote;
 
     /// Tells everything there is: configuration first, then a whole list of
     /// each kind, in the order of [`caracal_model::Kind::ALL`].
@@ -248,68 +242,36 @@ pub trait Source: Send {
     fn run(&mut self, sink: &mut dyn Sink) -> Result<(), SourceError>;
 }
 
-/// Ends a running source.
+/// What a running source is asked for from another thread.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// To end.
+    Stop,
+    /// To convert with other settings. [`Sink::converts`] says when they count.
+    Tune(Settings),
+    /// To look at everything, though nobody says that it changed.
+    Refresh,
+}
+
+/// Asks something of a running source; one that has ended needs nothing.
 #[derive(Clone)]
-pub struct Stopper(Arc<dyn Fn() + Send + Sync>);
+pub struct Remote(Arc<dyn Fn(Request) + Send + Sync>);
 
-impl Stopper {
-    pub(crate) fn new(stop: impl Fn() + Send + Sync + 'static) -> Self {
-        Self(Arc::new(stop))
+impl Remote {
+    /// One that hands requests to `ask`, which returns at once.
+    pub fn new(ask: impl Fn(Request) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(ask))
     }
 
-    /// Asks the source to end; returns at once.
-    pub fn stop(&self) {
-        (self.0)();
+    /// Asks; returns at once.
+    pub fn ask(&self, request: Request) {
+        (self.0)(request);
     }
 }
 
-impl fmt::Debug for Stopper {
+impl fmt::Debug for Remote {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Stopper")
-    }
-}
-
-/// Has a running source convert with other settings.
-#[derive(Clone)]
-pub struct Tuner(Arc<dyn Fn(Settings) + Send + Sync>);
-
-impl Tuner {
-    /// One that hands new settings to `tune`.
-    pub fn new(tune: impl Fn(Settings) + Send + Sync + 'static) -> Self {
-        Self(Arc::new(tune))
-    }
-
-    /// Asks for other settings; returns at once. [`Sink::converts`] says when they count.
-    pub fn tune(&self, settings: Settings) {
-        (self.0)(settings);
-    }
-}
-
-impl fmt::Debug for Tuner {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Tuner")
-    }
-}
-
-/// Has a running source look at everything, though nobody says that it changed.
-#[derive(Clone)]
-pub struct Refresher(Arc<dyn Fn() + Send + Sync>);
-
-impl Refresher {
-    /// One that calls `refresh`.
-    pub fn new(refresh: impl Fn() + Send + Sync + 'static) -> Self {
-        Self(Arc::new(refresh))
-    }
-
-    /// Asks for a look at everything; returns at once.
-    pub fn refresh(&self) {
-        (self.0)();
-    }
-}
-
-impl fmt::Debug for Refresher {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Refresher")
+        f.write_str("Remote")
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use caracal_datastore::Source as _;
+use caracal_datastore::{Request, Source as _};
 use caracal_proto::felix;
 use serde::Serialize;
 
@@ -29,12 +29,12 @@ fn once(prepared: Prepared, mut printer: Printer<impl Write>) -> anyhow::Result<
 /// Prints a state and what becomes of it, until it is told to stop.
 fn follow(prepared: Prepared, mut printer: Printer<impl Write>) -> anyhow::Result<()> {
     let source = prepared.open()?;
-    let mut calculator = Calculator::new(prepared.locality(), prepared.configuration).tuning(source.tuner());
+    let mut calculator = Calculator::new(prepared.locality(), prepared.configuration).tuning(source.remote());
     let (inbox, news, inputs) = inbox();
-    let (refresher, reloads) = (source.refresher(), inbox.clone());
+    let (remote, reloads) = (source.remote(), inbox.clone());
     let reload = move || {
         reloads.send(Input::Reload);
-        refresher.refresh();
+        remote.ask(Request::Refresh);
     };
     signals::follow(reload, move || inbox.send(Input::Stop))?;
     let _feed = Feed::start(source, news, || {})?;

@@ -4,7 +4,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::JoinHandle;
 
 use anyhow::{Context as _, anyhow};
-use caracal_datastore::{Refresher, Source as _};
+use caracal_datastore::{Remote, Request, Source as _};
 use tracing::info;
 
 use super::source::Prepared;
@@ -50,7 +50,7 @@ pub(super) fn wait(notices: &Receiver<Notice>, reload: impl Fn()) -> anyhow::Res
 /// The control half; it ends when dropped.
 pub(super) struct ControlThread {
     inbox: Inbox,
-    refresher: Refresher,
+    source: Remote,
     thread: Option<JoinHandle<()>>,
     followers: Followers,
     _policysync: policysync::serve::Server,
@@ -67,8 +67,8 @@ impl ControlThread {
         end: Sender<Notice>,
     ) -> anyhow::Result<Self> {
         let source = prepared.open()?;
-        let refresher = source.refresher();
-        let calculator = Calculator::new(prepared.locality(), prepared.configuration).tuning(source.tuner());
+        let remote = source.remote();
+        let calculator = Calculator::new(prepared.locality(), prepared.configuration).tuning(remote.clone());
         let (inbox, news, inputs) = inbox();
         let (outward, followers) = Outward::new(logging)?;
         let half = ControlHalf::new(inputs, calculator, retention, outward);
@@ -83,7 +83,7 @@ impl ControlThread {
         })?;
         let health = followers.health.clone();
         let feed = Feed::start(source, news, move || health.report(health::DATASTORE, Ready::Yes, ""))?;
-        Ok(Self { inbox, refresher, thread: Some(thread), followers, _policysync: policysync, _feed: feed })
+        Ok(Self { inbox, source: remote, thread: Some(thread), followers, _policysync: policysync, _feed: feed })
     }
 
     /// Answers questions about this control half: on the admin socket, and to
@@ -110,7 +110,7 @@ impl ControlThread {
     pub(super) fn reload(&self) {
         info!("SIGHUP: the configuration file and the datastore are read again");
         self.inbox.send(Input::Reload);
-        self.refresher.refresh();
+        self.source.ask(Request::Refresh);
     }
 
     /// Where peers write to.

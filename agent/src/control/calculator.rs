@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use caracal_calc_graph::{CalcGraph, Census, Locality, Problem};
-use caracal_datastore::{BgpConfiguration, ConfigEvent, Tuner, convert};
+use caracal_datastore::{BgpConfiguration, ConfigEvent, Remote, Request, convert};
 use caracal_model::{Event, Key, Kind, Object, PolicyKey, Stamp};
 use caracal_program::PolicyId;
 use caracal_proto::felix::{self, to_dataplane::Payload};
@@ -22,7 +22,7 @@ pub struct Calculator {
     /// What of BGPConfiguration was told.
     bgp_told: BgpConfiguration,
     /// Changes what the source converts with.
-    tuner: Option<Tuner>,
+    source: Option<Remote>,
     /// What it is to convert with, and what it does, if it has said so.
     to_convert_with: convert::Settings,
     converts_with: Option<convert::Settings>,
@@ -43,7 +43,7 @@ impl Calculator {
             config: configuration.message(),
             config_told: false,
             bgp_told: BgpConfiguration::default(),
-            tuner: None,
+            source: None,
             to_convert_with: configuration.convert_settings(),
             converts_with: None,
             configuration,
@@ -61,8 +61,8 @@ impl Calculator {
 
     /// Has the source follow the configuration, which says how resources are converted.
     #[must_use]
-    pub fn tuning(mut self, tuner: Tuner) -> Self {
-        self.tuner = Some(tuner);
+    pub fn tuning(mut self, source: Remote) -> Self {
+        self.source = Some(source);
         self
     }
 
@@ -119,8 +119,8 @@ impl Calculator {
         let to_convert_with = self.configuration.convert_settings();
         if self.to_convert_with != to_convert_with {
             self.to_convert_with = to_convert_with.clone();
-            if let Some(tuner) = &self.tuner {
-                tuner.tune(to_convert_with);
+            if let Some(source) = &self.source {
+                source.ask(Request::Tune(to_convert_with));
             }
         }
         let config = self.configuration.message();

@@ -4,7 +4,7 @@ use std::io;
 use std::thread::JoinHandle;
 
 use caracal_datastore::convert::Settings;
-use caracal_datastore::{ConfigEvent, Report, Sink, Source, Stopper};
+use caracal_datastore::{ConfigEvent, Remote, Report, Request, Sink, Source};
 use caracal_model::Event;
 
 use super::{News, SourceInbox};
@@ -12,7 +12,7 @@ use super::{News, SourceInbox};
 /// A source that runs on a thread of its own; it ends when dropped.
 #[derive(Debug)]
 pub struct Feed {
-    stopper: Stopper,
+    remote: Remote,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -26,20 +26,20 @@ impl Feed {
         inbox: SourceInbox,
         alive: impl Fn() + Send + 'static,
     ) -> io::Result<Self> {
-        let stopper = source.stopper();
+        let remote = source.remote();
         let thread = std::thread::Builder::new().name("datastore".to_owned()).spawn(move || {
             let mut sink = Forward { inbox, alive: Box::new(alive) };
             if let Err(error) = source.run(&mut sink) {
                 sink.inbox.send(News::Failed(crate::chain(&error)));
             }
         })?;
-        Ok(Self { stopper, thread: Some(thread) })
+        Ok(Self { remote, thread: Some(thread) })
     }
 }
 
 impl Drop for Feed {
     fn drop(&mut self) {
-        self.stopper.stop();
+        self.remote.ask(Request::Stop);
         if let Some(thread) = self.thread.take() {
             // A panic there was reported there.
             let _ = thread.join();

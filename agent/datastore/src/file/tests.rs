@@ -20,7 +20,7 @@ use tempfile::TempDir;
 use super::FileSource;
 use super::schedule::{Pace, Schedule};
 use crate::convert::Settings;
-use crate::source::{ConfigEvent, Refresher, Report, Sink, Source, SourceError, Stopper, Tuner};
+use crate::source::{ConfigEvent, Remote, Report, Request, Sink, Source, SourceError};
 
 /// Longer than any wait of the source, on a busy machine too.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -108,9 +108,7 @@ struct Followed {
     /// The directory, or what it is in.
     directory: TempDir,
     lines: Receiver<String>,
-    stopper: Stopper,
-    tuner: Tuner,
-    refresher: Refresher,
+    remote: Remote,
     thread: Option<JoinHandle<()>>,
     /// How many tokens were given.
     tokens: Cell<u32>,
@@ -143,10 +141,10 @@ impl Followed {
         run: fn(&mut FileSource, &mut dyn Sink) -> Result<(), SourceError>,
     ) -> Self {
         let (tell, lines) = channel();
-        let (stopper, tuner, refresher) = (source.stopper(), source.tuner(), source.refresher());
+        let remote = source.remote();
         let thread = std::thread::spawn(move || run(&mut source, &mut Lines(tell)).expect("it is listed"));
         let thread = Some(thread);
-        let followed = Self { directory, lines, stopper, tuner, refresher, thread, tokens: Cell::new(0) };
+        let followed = Self { directory, lines, remote, thread, tokens: Cell::new(0) };
         followed.until("settled");
         followed
     }
@@ -186,7 +184,7 @@ impl Followed {
 
 impl Drop for Followed {
     fn drop(&mut self) {
-        self.stopper.stop();
+        self.remote.ask(Request::Stop);
         let ended = self.thread.take().expect("it is taken once").join();
         assert!(ended.is_ok() || std::thread::panicking());
     }

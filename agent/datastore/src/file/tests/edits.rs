@@ -8,6 +8,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::{Followed, put, set};
+use crate::source::Request;
 
 /// One edit, and what is told of it.
 struct Case {
@@ -274,6 +275,6 @@ fn what_nobody_announces_is_found_when_somebody_asks() {
     fs::write(other_name, set("a", "10.0.0.0/16")).expect("written");
     let told = followed.lines.recv_timeout(Duration::from_millis(300));
     assert!(told.is_err(), "{told:?}");
-    followed.refresher.refresh();
+    followed.remote.ask(Request::Refresh);
     assert_eq!(followed.until("settled"), ["apply set a [10.0.0.0/16]"]);
 }

@@ -9,7 +9,7 @@ use caracal_model::{Event, Kind, Stamp};
 use super::{Followed, Lines, PATIENCE, directory_with, open, put, set};
 use crate::convert::Settings;
 use crate::file::clock;
-use crate::source::{ConfigEvent, Report, Sink, Source as _};
+use crate::source::{ConfigEvent, Report, Request, Sink, Source as _};
 
 fn pod(node: &str, status: &str, annotations: &str) -> String {
     format!(
@@ -106,7 +106,7 @@ fn other_settings_tell_anew_what_depends_on_them() {
         ("both.yaml", &format!("{}---\n{}", set("b", "10.0.0.0/8"), pod.replace("web", "till"))),
     ]);
     let tune = |prefix: &str| {
-        followed.tuner.tune(Settings { interface_prefix: prefix.into() });
+        followed.remote.ask(Request::Tune(Settings { interface_prefix: prefix.into() }));
         followed.until("settled")
     };
     let again = |prefix: &str| {
@@ -192,7 +192,7 @@ impl Sink for Stamps {
 fn a_stamp_says_when_the_change_was_noticed() {
     let directory = directory_with(&[]);
     let mut source = open(directory.path());
-    let stopper = source.stopper();
+    let remote = source.remote();
     let (tell, stamps) = std::sync::mpsc::channel();
     let thread = std::thread::spawn(move || source.run(&mut Stamps(tell)).expect("it is listed"));
     let built_in = 4;
@@ -204,6 +204,6 @@ fn a_stamp_says_when_the_change_was_noticed() {
     let after = clock::now();
     assert!(listed.iter().all(|listed| *listed < before));
     assert!(before < stamp && stamp < after, "{before:?} {stamp:?} {after:?}");
-    stopper.stop();
+    remote.ask(Request::Stop);
     thread.join().expect("it ends");
 }

@@ -1,7 +1,7 @@
 //! What probes are told of the loop, and what the metrics page shows of it.
 
 use caracal_datastore::convert::Settings;
-use caracal_datastore::{FileSource, Refresher, Sink, Source, SourceError, Stopper, Tuner};
+use caracal_datastore::{FileSource, Remote, Sink, Source, SourceError};
 use caracal_proto::sync::{Alive, Measurement, Report, measurement};
 
 use super::*;
@@ -79,16 +79,8 @@ struct Stalling {
 }
 
 impl Source for Stalling {
-    fn stopper(&self) -> Stopper {
-        self.files.stopper()
-    }
-
-    fn tuner(&self) -> Tuner {
-        self.files.tuner()
-    }
-
-    fn refresher(&self) -> Refresher {
-        self.files.refresher()
+    fn remote(&self) -> Remote {
+        self.files.remote()
     }
 
     fn list(&mut self, sink: &mut dyn Sink) -> Result<(), SourceError> {
