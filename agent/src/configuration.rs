@@ -87,7 +87,7 @@ impl Configuration {
     /// If the file cannot be used, or the node has no name.
     pub fn load(file: Option<&Path>, node: Option<&str>) -> Result<Self, ConfigurationError> {
         let mut sources = ConfigSources::new();
-        sources.set_environment(std::env::vars().filter(|(name, _)| !OWN_VARIABLES.contains(&name.as_str())));
+        sources.set_environment(environment().filter(|(name, _)| !OWN_VARIABLES.contains(&name.as_str())));
         let text = read_file(file)?;
         let path = file.unwrap_or(Path::new(DEFAULT_FILE)).to_owned();
         if let Some(text) = &text {
@@ -274,6 +274,11 @@ impl Configuration {
         }
         self.warned = warnings;
     }
+}
+
+/// The variables that are text: none of ours is anything else.
+pub fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().filter_map(|(name, text)| name.into_string().ok().zip(text.into_string().ok()))
 }
 
 /// The text of the file that was asked for, or of the default one if there is one.

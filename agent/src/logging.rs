@@ -3,11 +3,13 @@
 use std::io::IsTerminal as _;
 use std::sync::Mutex;
 
-use caracal_config::LogSeverity;
+use caracal_config::{ConfigSources, LogSeverity, Resolved};
 use tracing::warn;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Registry, reload};
+
+use crate::configuration::environment;
 
 /// Who reads it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,9 +43,10 @@ pub struct LevelError {
 pub fn start(level: Option<&str>, reader: Reader) -> Result<Logging, LevelError> {
     let explicit =
         level.map(|text| EnvFilter::try_new(text).map_err(|source| LevelError { text: text.to_owned(), source }));
+    let early = early(environment());
     let by_default = || match reader {
         Reader::Person => EnvFilter::new("warn"),
-        Reader::Log => EnvFilter::new("info"),
+        Reader::Log => EnvFilter::new(filter_of(early.settings().log_severity_screen)),
     };
     let live = explicit.is_none() && reader == Reader::Log;
     let filter = explicit.transpose()?.unwrap_or_else(by_default);
@@ -56,7 +59,24 @@ pub fn start(level: Option<&str>, reader: Reader) -> Result<Logging, LevelError>
         Reader::Person => registry.with(format.without_time().with_target(false)).try_init(),
         Reader::Log => registry.with(format).try_init(),
     };
+    if reader == Reader::Log {
+        for problem in early.warnings() {
+            warn!("until the configuration is read: {problem}");
+        }
+    }
     Ok(Logging { reload: live.then_some(handle), severity: Mutex::new(None) })
+}
+
+/// The configuration until it is read: `EarlyLogSeverityScreen` alone, which stands for
+/// `LogSeverityScreen`.
+fn early(variables: impl Iterator<Item = (String, String)>) -> Resolved {
+    const EARLY: &str = "EarlyLogSeverityScreen";
+    let mut sources = ConfigSources::new();
+    sources.set_environment(variables.filter_map(|(name, text)| {
+        let (prefix, rest) = name.split_at_checked(name.len().checked_sub(EARLY.len())?)?;
+        rest.eq_ignore_ascii_case(EARLY).then(|| (format!("{prefix}LogSeverityScreen"), text))
+    }));
+    sources.resolve()
 }
 
 impl Logging {
@@ -85,5 +105,27 @@ const fn filter_of(severity: Option<LogSeverity>) -> &'static str {
         LogSeverity::Info => "info",
         LogSeverity::Warning => "warn",
         LogSeverity::Error | LogSeverity::Fatal => "error",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_variable_sets_the_level_until_the_configuration_is_read() {
+        for (variables, filter, problems) in [
+            (&[][..], "info", 0),
+            (&[("FELIX_LOGSEVERITYSCREEN", "debug")], "info", 0),
+            (&[("FELIX_EARLYLOGSEVERITYSCREEN", "debug")], "debug", 0),
+            (&[("FELIX_EarlyLogSeverityScreen", "none")], "off", 0),
+            (&[("FELIX_EARLYLOGSEVERITYSCREEN", "error"), ("CARACAL_EARLYLOGSEVERITYSCREEN", "error")], "error", 0),
+            (&[("FELIX_EARLYLOGSEVERITYSCREEN", "loud")], "info", 1),
+            (&[("EARLYLOGSEVERITYSCREEN", "debug")], "info", 0),
+        ] {
+            let early = early(variables.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())));
+            let found = (filter_of(early.settings().log_severity_screen), early.warnings().len());
+            assert_eq!(found, (filter, problems), "{variables:?}");
+        }
     }
 }

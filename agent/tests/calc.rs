@@ -170,7 +170,7 @@ fn configuration_comes_from_files_and_the_environment() {
     assert_eq!((&config["LogPrefix"], &config["ChainInsertMode"]), (&json!("caracal"), &json!("append")));
     let warnings = text(&output.stderr);
     assert!(warnings.contains("LOGPREFX \"x\" from environment variable: no parameter has this name, LogPrefix has"));
-    let differ = "LogPrefix \"felix\" from environment variable: CARACAL_ and FELIX_ variables differ; \"caracal\"";
+    let differ = "LogPrefix \"felix\" from environment variable: another variable for the same differs; \"caracal\"";
     assert!(warnings.contains(differ), "{warnings}");
     assert_eq!(warnings.lines().count(), 2, "{warnings}");
 }

@@ -137,8 +137,9 @@ impl ConfigSources {
     }
 
     /// Sets the environment from variables. Those that begin with `FELIX_` or
-    /// `CARACAL_` count; the latter win. What Kubernetes says so of services,
-    /// such as `felix-metrics-svc`, is about no parameter.
+    /// `CARACAL_` count; the latter win. As for the program that starts Felix in a
+    /// pod, `NODENAME` says what `FELIX_FELIXHOSTNAME` does, and wins over it. What
+    /// Kubernetes says so of services, such as `felix-metrics-svc`, is about no parameter.
     pub fn set_environment(&mut self, variables: impl IntoIterator<Item = (String, String)>) {
         // Sorted, so that the outcome does not depend on the environment's order.
         let mut variables: BTreeMap<String, String> =
@@ -156,7 +157,8 @@ impl ConfigSources {
         let mut layer = of_prefix("FELIX_");
         let caracal = of_prefix("CARACAL_");
         layer.warnings.extend(caracal.warnings);
-        for (name, text) in caracal.texts {
+        let node = variables.get("NODENAME").map(|text| ("FelixHostname".to_owned(), text.clone()));
+        for (name, text) in node.into_iter().chain(caracal.texts) {
             if let Some(felix) = layer.texts.get(&name).filter(|felix| **felix != text) {
                 layer.warnings.push(Warning {
                     name: name.clone(),

@@ -42,7 +42,7 @@ pub enum Reason {
     LocalOnly,
     /// The value asks for what this build cannot do.
     Refused(&'static str),
-    /// The value of `FELIX_*`, and `CARACAL_*` differs.
+    /// A variable that wins, such as `CARACAL_*` over `FELIX_*`, says something else.
     EnvironmentsDiffer,
     /// The file that the name is of cannot be used, for this reason.
     Unusable(String),
@@ -73,7 +73,7 @@ impl fmt::Display for Reason {
             Self::Unknown { nearest: None } => f.write_str("no parameter has this name"),
             Self::LocalOnly => f.write_str("only the node itself can set it"),
             Self::Refused(reason) => f.write_str(reason),
-            Self::EnvironmentsDiffer => f.write_str("CARACAL_ and FELIX_ variables differ"),
+            Self::EnvironmentsDiffer => f.write_str("another variable for the same differs"),
             Self::Unusable(reason) => write!(f, "cannot be used, what it last said counts: {reason}"),
             Self::Repeated => f.write_str("set more than once"),
         }

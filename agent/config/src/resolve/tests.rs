@@ -198,6 +198,22 @@ fn unknown_names_are_reported_and_passed_on() {
     assert_eq!(map, BTreeMap::from(expected));
 }
 
+/// What starts Felix in a pod sets `FELIX_FELIXHOSTNAME` from `NODENAME`.
+#[test]
+fn the_pod_says_which_node_it_is_on() {
+    for (variables, host, problems) in [
+        (&[("NODENAME", "a")][..], "a", 0),
+        (&[("NODENAME", "a"), ("FELIX_FELIXHOSTNAME", "a")], "a", 0),
+        (&[("NODENAME", "a"), ("FELIX_FELIXHOSTNAME", "b")], "a", 1),
+        (&[("NODENAME", "a"), ("CARACAL_FELIXHOSTNAME", "b")], "b", 1),
+        (&[("NODENAME", ""), ("FELIX_FELIXHOSTNAME", "b")], "b", 0),
+    ] {
+        let resolved = environment(variables);
+        assert_eq!(text_and_source(&resolved, "FelixHostname"), (host, Source::Environment), "{variables:?}");
+        assert_eq!(warnings(&resolved).len(), problems, "{variables:?}");
+    }
+}
+
 #[test]
 fn our_variables_win_over_felix_ones() {
     let resolved = environment(&[
@@ -216,7 +232,7 @@ fn our_variables_win_over_felix_ones() {
     }
     assert_eq!(
         warnings(&resolved),
-        ["HealthPort \"1\" from environment variable: CARACAL_ and FELIX_ variables differ; \
+        ["HealthPort \"1\" from environment variable: another variable for the same differs; \
           \"2\" from environment variable is in force"]
     );
 }

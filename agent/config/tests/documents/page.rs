@@ -16,7 +16,7 @@ Of each parameter the highest source that has a value counts:
 | number | source | where it is written |
 |---|---|---|
 | 6 | internal override | the command line (`--node`) |
-| 5 | environment variable | `FELIX_NAME`, and `CARACAL_NAME`, which wins; if both say something and differ, that is a problem to be told |
+| 5 | environment variable | `FELIX_NAME`, and `CARACAL_NAME`, which wins; for `FelixHostname` also `NODENAME`, which wins over `FELIX_FELIXHOSTNAME`; if they differ, that is a problem to be told |
 | 4 | config file | `--config-file`, or `/etc/calico/felix.cfg` if it is there: `Name = value` lines; sections mean nothing |
 | 3 | datastore (per host) | the FelixConfiguration `node.NAME` |
 | 2 | datastore (per selector) | of the FelixConfigurations whose `nodeSelector` selects this node's labels the oldest, or the first by name |
@@ -32,6 +32,7 @@ Of each parameter the highest source that has a value counts:
 - What the datastore says of a parameter that only the node can set does not count.
 - A name that no parameter has is passed on to the data half, and to an external driver, as it is; it is told as a problem. The variables
   that Kubernetes sets for a service of the agent's namespace, such as `FELIX_METRICS_SVC_SERVICE_HOST` for `felix-metrics-svc`, are no such names.
+- `FELIX_EARLYLOGSEVERITYSCREEN`, or `CARACAL_EARLYLOGSEVERITYSCREEN`, is the log level until the configuration is read; then `LogSeverityScreen` counts.
 
 ## Changes, and bad values
 
