@@ -1,5 +1,6 @@
 //! Nodes.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use caracal_model as model;
@@ -14,6 +15,8 @@ use crate::resource::Node;
 const IPV4_ADDRESS: &str = "projectcalico.org/IPv4Address";
 const IPV6_ADDRESS: &str = "projectcalico.org/IPv6Address";
 const AS_NUMBER: &str = "projectcalico.org/ASNumber";
+/// The labels that the node has in Calico only, a JSON object of texts.
+const CALICO_LABELS: &str = "projectcalico.org/labels";
 
 /// Converts a node.
 pub(super) fn convert(node: &Node) -> Converted {
@@ -26,9 +29,18 @@ pub(super) fn convert(node: &Node) -> Converted {
             .and_then(|text| with_length(text, Family::V6))
             .unwrap_or_else(|| status_address(node, Family::V6)),
         as_number: annotation(AS_NUMBER).and_then(as_number).map(|n| n.to_smolstr()).unwrap_or_default(),
-        labels: node.metadata.labels.iter().collect(),
+        labels: annotation(CALICO_LABELS)
+            .map_or_else(BTreeMap::new, calico_labels)
+            .iter()
+            .chain(&node.metadata.labels)
+            .collect(),
     };
     Converted::object(Kind::Node, Object::Node(node.metadata.name.clone(), converted))
+}
+
+/// Calico's own labels; none if they cannot be read. Kubernetes' win over them.
+fn calico_labels(text: &str) -> BTreeMap<SmolStr, SmolStr> {
+    serde_json::from_str(text).unwrap_or_default()
 }
 
 /// `address/length` with the host part kept; an address alone gets its full length.

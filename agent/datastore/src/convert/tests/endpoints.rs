@@ -114,6 +114,23 @@ fn network_sets() {
 }
 
 #[test]
+fn a_node_has_calicos_labels_under_those_of_kubernetes() {
+    for (annotation, want) in [
+        ("{}", "shared=kubernetes zone=z"),
+        (r#"{"rack": "r1", "shared": "calico"}"#, "rack=r1 shared=kubernetes zone=z"),
+        ("rack=r1", "shared=kubernetes zone=z"),
+        (r#"{"rack": 1}"#, "shared=kubernetes zone=z"),
+    ] {
+        let manifest = format!(
+            "{{apiVersion: v1, kind: Node, metadata: {{name: n1, labels: {{zone: z, shared: kubernetes}}, \
+              annotations: {{projectcalico.org/labels: '{annotation}'}}}}}}"
+        );
+        let Object::Node(_, node) = object(&manifest) else { panic!("{manifest}") };
+        assert_eq!(labels(&node.labels).join(" "), want, "{annotation}");
+    }
+}
+
+#[test]
 fn a_node_has_the_address_of_its_network_or_else_its_own() {
     let addresses = "addresses: [{type: Hostname, address: n1}, {type: ExternalIP, address: 203.0.113.1}, \
                      {type: InternalIP, address: 192.0.2.9}, {type: ExternalIP, address: '2001:db8::9'}]";
