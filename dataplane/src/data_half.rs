@@ -215,6 +215,11 @@ impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
         self.news()
     }
 
+    /// Takes note that others may have changed our rules: [`DataHalf::tick`] looks.
+    pub fn woken(&mut self, now: Instant) {
+        self.next_poll = self.next_poll.min(now);
+    }
+
     /// Does what is due, and gives an acknowledgement if an endpoint's outcome changed.
     pub fn tick(&mut self, now: Instant) -> Option<FromData> {
         let is_due = |due: Option<Instant>| due.is_some_and(|due| due <= now);
@@ -239,8 +244,9 @@ impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
             self.audit_routes(now);
         }
         if self.next_poll <= now {
+            let polled = self.driver.poll(&self.store);
             self.next_poll = now + self.driver.poll_interval();
-            match self.driver.poll(&self.store) {
+            match polled {
                 Ok(Finding::Unchanged) => self.blind = None,
                 Ok(Finding::Repaired(receipt)) => {
                     warn!(messages = receipt.messages, "somebody changed our rules; they are as they were again");
@@ -374,6 +380,7 @@ impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
 
     /// Takes what the driver says of its work; a failure is tried again later, and told.
     fn settle_driver(&mut self, now: Instant, outcome: Result<Receipt, DriverError>) -> Option<String> {
+        self.next_poll = self.next_poll.min(now + self.driver.poll_interval());
         match outcome {
             Ok(receipt) => {
                 if receipt.transactions > 0 {

@@ -2,12 +2,14 @@
 
 use std::io;
 use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use caracal_config::Settings;
+use caracal_program::Wake;
 use caracal_proto::sync::{Begin, FromData, Position, ToData, begin, to_data};
 use caracal_sys::link::{LinkEvent, WatchHandle};
 use tracing::{debug, warn};
@@ -47,7 +49,31 @@ pub enum Reply {
 enum Input {
     Frame(Box<ToData>),
     Link(LinkEvent),
+    /// The driver is to be polled; [`Alarm`] says so too.
+    Wake,
     Stop,
+}
+
+/// Whether the driver is to be polled at once.
+#[derive(Clone, Default)]
+struct Alarm(Arc<AtomicBool>);
+
+impl Alarm {
+    /// What gives the alarm. It does not wait: where the queue has no room, the thread
+    /// has inputs, and looks at the alarm after each of them.
+    fn wake(&self, inputs: SyncSender<Input>) -> Wake {
+        let alarm = self.clone();
+        Arc::new(move || {
+            if !alarm.0.swap(true, Ordering::AcqRel) {
+                let _ = inputs.try_send(Input::Wake);
+            }
+        })
+    }
+
+    /// Whether it was given; it is not any more.
+    fn take(&self) -> bool {
+        self.0.swap(false, Ordering::AcqRel)
+    }
 }
 
 /// Where frames of the control half go in.
@@ -65,7 +91,7 @@ impl Frames {
     pub fn send(&self, frame: ToData) -> Result<(), Box<ToData>> {
         self.inputs.send(Input::Frame(Box::new(frame))).map_err(|unsent| match unsent.0 {
             Input::Frame(frame) => frame,
-            Input::Link(_) | Input::Stop => unreachable!("a frame was sent"),
+            Input::Link(_) | Input::Wake | Input::Stop => unreachable!("a frame was sent"),
         })
     }
 
@@ -120,7 +146,7 @@ impl Drop for Handle {
 /// # Errors
 /// [`DataplaneError`].
 pub fn spawn<D, H>(
-    driver: D,
+    mut driver: D,
     host: H,
     settings: Settings,
     replies: impl Fn(Reply) + Send + 'static,
@@ -136,13 +162,15 @@ where
         Err(_) => ControlFlow::Break(()),
     };
     let links = caracal_sys::link::watch(tell).map_err(DataplaneError::Links)?;
+    let alarm = Alarm::default();
+    driver.watch(alarm.wake(inputs.clone()));
     let held = Arc::new(Mutex::new(None));
     let frames = Frames { inputs, held: Arc::clone(&held) };
     let thread = std::thread::Builder::new()
         .name("data-half".to_owned())
         .spawn(move || {
             let half = DataHalf::start(Instant::now(), driver, host, settings);
-            run(half, &queue, &held, &replies);
+            run(half, &queue, &alarm, &held, &replies);
         })
         .map_err(DataplaneError::Thread)?;
     Ok(Handle { frames, thread: Some(thread), _links: links })
@@ -151,6 +179,7 @@ where
 fn run<D: ConfiguredDriver, H: Host>(
     mut half: DataHalf<D, H>,
     queue: &Receiver<Input>,
+    alarm: &Alarm,
     held: &Mutex<Option<Position>>,
     replies: &impl Fn(Reply),
 ) {
@@ -178,8 +207,11 @@ fn run<D: ConfiguredDriver, H: Host>(
                 debug!("the data half stops; the rules stay");
                 return;
             }
-            Err(RecvTimeoutError::Timeout) => None,
+            Ok(Input::Wake) | Err(RecvTimeoutError::Timeout) => None,
         };
+        if alarm.take() {
+            half.woken(Instant::now());
+        }
         *held.lock().unwrap_or_else(PoisonError::into_inner) = half.held();
         let send = |frame| replies(Reply::Frame(Box::new(frame)));
         answer.into_iter().for_each(send);

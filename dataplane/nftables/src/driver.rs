@@ -4,6 +4,7 @@ mod audit;
 mod commit;
 mod counters;
 mod drift;
+mod events;
 mod predecessor;
 mod report;
 mod resync;
@@ -18,7 +19,7 @@ use std::time::{Duration, Instant};
 use audit::Audit;
 use caracal_program::{
     Change, Driver, DriverError, EndpointOutcome, Finding, HostId, HostOutcome, Outcome, PolicyStore, Receipt, Report,
-    RuleCounts, Stamp, Sweep, WorkloadId,
+    RuleCounts, Stamp, Sweep, Wake, WorkloadId,
 };
 use caracal_sys::memory;
 use caracal_sys::nft::{Batch, Features, Monitor, Name, NftSocket, QueryError, TableId};
@@ -32,19 +33,23 @@ use crate::held::{Held, Print};
 use crate::ir::TABLE;
 use crate::model::{Affected, HostWork, Model, Object, Update};
 use crate::plan::plan;
-use crate::settings::{Events, Ownership, Settings};
+use crate::settings::{Ownership, Settings};
 
 /// How often the generation is looked at if the kernel lets nobody else change
 /// the table: then it can only vanish with the namespace.
 const OWNED_POLL: Duration = Duration::from_secs(1);
 
-/// How often it is looked at if anybody may change the table.
+/// The same if anybody may change the table and the kernel's events tell when: then
+/// only what happened while they were not heard is found by looking.
+const WATCHED_POLL: Duration = Duration::from_secs(1);
+
+/// How often it is looked at if anybody may change the table and nothing tells.
 const SHARED_POLL: Duration = Duration::from_millis(25);
 
 /// The same for a table so large that making it anew takes longer than finding out.
 const LARGE_POLL: Duration = Duration::from_millis(100);
 
-/// Chains and sets of a large table.
+/// Chains and sets of a large table, and steps of a large transaction.
 const LARGE: usize = 1000;
 
 /// The first pause after a failure.
@@ -129,6 +134,12 @@ pub struct NftablesDriver {
     surroundings: Surroundings,
     /// The subscription to the kernel's events, if it is wanted.
     monitor: Option<Monitor>,
+    /// What is called when they tell of others.
+    wake: Option<Wake>,
+    /// Whether others may have committed without our being woken for it again.
+    overtaken: bool,
+    /// Whether it was said that there is no subscription, or no being woken.
+    complained: bool,
     /// When the next attempt is due after a failure, and the pause after that.
     retry: Option<(Instant, Duration)>,
     /// When the kernel is asked again for what it refused, and the pause before that.
@@ -174,6 +185,9 @@ impl NftablesDriver {
             drift: DriftLog::default(),
             surroundings: Surroundings::default(),
             monitor: None,
+            wake: None,
+            overtaken: false,
+            complained: false,
             retry: None,
             amnesty: None,
             refusals: 0,
@@ -194,22 +208,6 @@ impl NftablesDriver {
         self.model = None;
         self.standing = Standing::Unknown;
         self.subscribe();
-    }
-
-    /// Subscribes to the kernel's events, or ends that. Nobody else can change a table
-    /// that is owned.
-    fn subscribe(&mut self) {
-        let wanted = self.settings.events == Events::Heard && !self.wants_ownership();
-        if !wanted {
-            self.monitor = None;
-        } else if self.monitor.is_none() {
-            match self.socket.port().and_then(|port| Monitor::open(&self.table, port)) {
-                Ok(monitor) => self.monitor = Some(monitor),
-                Err(error) => {
-                    tracing::warn!(%error, "cannot subscribe to events of nf_tables; the table is looked through instead")
-                }
-            }
-        }
     }
 
     /// What the driver counted.
@@ -273,6 +271,49 @@ impl NftablesDriver {
     fn sweep_for(store: &PolicyStore) -> Sweep {
         if store.in_sync() { Sweep::Remove } else { Sweep::Keep }
     }
+
+    /// Looks for what others did, and does what was put off. `since` is when the kernel's
+    /// events began that were heard now.
+    fn look(&mut self, store: &PolicyStore, since: Option<Instant>) -> Result<Finding, DriverError> {
+        let now = Instant::now();
+        match self.standing {
+            Standing::Unknown => {
+                if self.retry.is_none_or(|(due, _)| now < due) {
+                    return Ok(Finding::Unchanged);
+                }
+                let receipt = self.read_back(store, Self::sweep_for(store), FxHashMap::default())?;
+                return Ok(Finding::Repaired(receipt));
+            }
+            Standing::Foreign => return self.look_at_what_was_before(store),
+            Standing::Kept | Standing::Whole => {}
+        }
+        if std::mem::take(&mut self.owes_memory) {
+            memory::give_back();
+        }
+        if let Some(drift) = self.find_drift(now, since)? {
+            let receipt = self.read_back(store, Self::sweep_for(store), FxHashMap::default())?;
+            self.drift.repaired(drift, Instant::now());
+            return Ok(Finding::Repaired(receipt));
+        }
+        if self.is_amnesty(store, now) {
+            let receipt = self.read_back(store, Self::sweep_for(store), FxHashMap::default())?;
+            return Ok(Finding::Repaired(receipt));
+        }
+        if self.standing == Standing::Whole && self.model.as_ref().is_some_and(Model::has_garbage) {
+            self.apply(store, &[])?;
+        }
+        self.surroundings.look(&mut self.socket, self.settings.pass_mark(), now);
+        Ok(Finding::Unchanged)
+    }
+
+    /// When something is due that no event tells of.
+    fn due(&self) -> Option<Instant> {
+        match self.standing {
+            Standing::Unknown => self.retry.map(|(due, _)| due),
+            Standing::Foreign if self.known.table.is_none() => self.patient_until,
+            Standing::Foreign | Standing::Kept | Standing::Whole => None,
+        }
+    }
 }
 
 impl Driver for NftablesDriver {
@@ -286,7 +327,7 @@ impl Driver for NftablesDriver {
         };
         let Update { edits, garbage, affected, hosts } = model.update(store, changes, Instant::now());
         let steps = plan(edits, garbage);
-        match self.send(&steps) {
+        match self.unheard(&steps, |driver| driver.send(&steps)) {
             Ok(mut receipt) => {
                 self.told = Some(store.stamp());
                 receipt.outcomes = self.outcomes_of(store, &affected);
@@ -313,43 +354,27 @@ impl Driver for NftablesDriver {
     }
 
     fn poll(&mut self, store: &PolicyStore) -> Result<Finding, DriverError> {
-        let now = Instant::now();
-        match self.standing {
-            Standing::Unknown => {
-                if self.retry.is_none_or(|(due, _)| now < due) {
-                    return Ok(Finding::Unchanged);
-                }
-                let receipt = self.read_back(store, Self::sweep_for(store), FxHashMap::default())?;
-                return Ok(Finding::Repaired(receipt));
-            }
-            Standing::Foreign => return self.look_at_what_was_before(store),
-            Standing::Kept | Standing::Whole => {}
-        }
-        if std::mem::take(&mut self.owes_memory) {
-            memory::give_back();
-        }
-        if let Some(drift) = self.find_drift(now)? {
-            let receipt = self.read_back(store, Self::sweep_for(store), FxHashMap::default())?;
-            self.drift.repaired(drift, Instant::now());
-            return Ok(Finding::Repaired(receipt));
-        }
-        if self.is_amnesty(store, now) {
-            let receipt = self.read_back(store, Self::sweep_for(store), FxHashMap::default())?;
-            return Ok(Finding::Repaired(receipt));
-        }
-        if self.standing == Standing::Whole && self.model.as_ref().is_some_and(Model::has_garbage) {
-            self.apply(store, &[])?;
-        }
-        self.surroundings.look(&mut self.socket, self.settings.pass_mark(), now);
-        Ok(Finding::Unchanged)
+        let since = self.hear();
+        let outcome = self.look(store, since);
+        self.overtaken |= outcome.is_err();
+        outcome
     }
 
     fn poll_interval(&self) -> Duration {
-        match self.known.owned {
+        let is_watched = self.monitor.as_ref().is_some_and(Monitor::is_watched) && !self.overtaken;
+        let routine = match self.known.owned {
             true => OWNED_POLL,
+            false if is_watched => WATCHED_POLL,
             false if self.held.chains.len() + self.held.sets.len() > LARGE => LARGE_POLL,
             false => SHARED_POLL,
-        }
+        };
+        let due = self.due().map(|due| due.saturating_duration_since(Instant::now()).max(FIRST_PAUSE));
+        due.map_or(routine, |due| due.min(routine))
+    }
+
+    fn watch(&mut self, wake: Wake) {
+        self.wake = Some(wake);
+        self.subscribe();
     }
 
     fn report(&self) -> Report {

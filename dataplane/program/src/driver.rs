@@ -1,5 +1,6 @@
 //! What a dataplane driver does.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::{Change, HostId, PolicyStore, Report, RuleCounts, WorkloadId};
@@ -98,6 +99,10 @@ pub enum DriverError {
     },
 }
 
+/// Has [`Driver::poll`] called soon, from any thread; does not wait. Calls before that
+/// poll are one.
+pub type Wake = Arc<dyn Fn() + Send + Sync>;
+
 /// A way to put rule programs into force. All methods run on the driver's own
 /// thread; none is called while another runs.
 pub trait Driver: Send {
@@ -130,8 +135,13 @@ pub trait Driver: Send {
     /// [`DriverError`]; the next poll tries again.
     fn poll(&mut self, store: &PolicyStore) -> Result<Finding, DriverError>;
 
-    /// How long to wait between polls.
+    /// How long to wait for the next poll, unless there is a reason to poll sooner; to be
+    /// asked after each call of another method.
     fn poll_interval(&self) -> Duration;
+
+    /// From now on calls `wake` when others may have changed something of ours, if it can
+    /// notice; [`Driver::poll_interval`] may then be longer.
+    fn watch(&mut self, _wake: Wake) {}
 
     /// What the driver counted, and what does not work now. Asks the kernel
     /// nothing, so that it may be called often.

@@ -32,7 +32,7 @@ mod why;
 
 pub use change::{Change, coalesce};
 pub use counts::{Decider, RuleCount, RuleCounts};
-pub use driver::{Driver, DriverError, EndpointOutcome, Finding, HostOutcome, Outcome, Receipt, Sweep};
+pub use driver::{Driver, DriverError, EndpointOutcome, Finding, HostOutcome, Outcome, Receipt, Sweep, Wake};
 pub use endpoint::{
     ALL_INTERFACES, AdminState, EndpointTier, HostEndpoint, HostPrograms, Mac, TierList, WorkloadEndpoint,
 };

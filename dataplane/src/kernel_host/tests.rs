@@ -1,6 +1,7 @@
 //! The data half with the real host, in a network namespace of its own. Needs
 //! root and the `ip`, `nft` and `conntrack` programs.
 
+mod healing;
 mod interfaces;
 
 use std::collections::BTreeSet;

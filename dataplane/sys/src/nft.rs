@@ -26,6 +26,7 @@ mod table;
 mod uapi;
 mod userdata;
 mod value;
+mod watch;
 
 pub use batch::{Batch, Guard, Op, TooLong};
 pub use chain::{Base, Chain, ChainType, Hook, ListedChain, Policy};

@@ -186,8 +186,6 @@ impl Writer {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Message<'a> {
     pub(crate) head: Head,
-    /// The port of the socket that asked for it (`nlmsg_pid`).
-    pub(crate) port: u32,
     pub(crate) body: &'a [u8],
 }
 
@@ -221,7 +219,7 @@ impl<'a> Messages<'a> {
         let body = bytes.get(HEADER..len)?;
         self.0 = bytes.get(align(len)..).unwrap_or_default();
         let head = Head { kind: ne16(&header[4..])?, flags: ne16(&header[6..])?, seq: ne32(&header[8..])? };
-        Some(Message { head, port: ne32(&header[12..])?, body })
+        Some(Message { head, body })
     }
 }
 

@@ -3,6 +3,8 @@
 
 #[path = "nft/commit.rs"]
 mod commit;
+#[path = "nft/events.rs"]
+mod events;
 #[path = "nft/listing.rs"]
 mod listing;
 #[path = "nft/order.rs"]

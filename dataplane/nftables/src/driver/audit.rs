@@ -65,6 +65,17 @@ impl Audit {
         self.round = None;
     }
 
+    /// Something may have been changed, and nobody knows what.
+    pub(super) fn suspect(&mut self) {
+        let right = self.right.unwrap_or_else(Instant::now);
+        self.suspected.get_or_insert(right);
+    }
+
+    /// Whether there is nothing to look at.
+    const fn is_settled(&self) -> bool {
+        self.suspected.is_none() && self.round.is_none()
+    }
+
     /// How many rounds ended without a finding.
     pub(super) const fn finished(&self) -> u64 {
         self.finished
@@ -84,14 +95,12 @@ impl Audit {
 }
 
 impl NftablesDriver {
-    /// Looks for a change by others, as far as it is due.
-    pub(super) fn find_drift(&mut self, now: Instant) -> Result<Option<Drift>, DriverError> {
-        if let Some(monitor) = &mut self.monitor {
-            // What cannot be heard now is missed when it is asked for.
-            let _ = monitor.hear();
-        }
+    /// Looks for a change by others, as far as it is due. Up to `since`, if it is known,
+    /// nobody has committed since the last time.
+    pub(super) fn find_drift(&mut self, now: Instant, since: Option<Instant>) -> Result<Option<Drift>, DriverError> {
         let generation = self.socket.generation().map_err(|error| unanswered("the generation", error))?;
         let right = self.audit.right.unwrap_or(now);
+        let right = since.filter(|_| self.audit.is_settled()).map_or(right, |since| right.max(since));
         if generation != self.known.generation {
             self.surroundings.changed();
             if let Some(what) = self.table_drift().map_err(|error| unanswered("the table", error))? {
@@ -100,16 +109,16 @@ impl NftablesDriver {
             self.known.suspects = (self.known.generation.wrapping_add(1), generation);
             self.known.generation = generation;
             if !self.known.owned {
-                match self.touched_drift(right) {
+                match self.touched_drift() {
                     Ok(Some(what)) => return Ok(Some(self.blame(what, right, generation))),
                     Ok(None) => {}
                     Err(error) => {
-                        self.audit.suspected.get_or_insert(right);
+                        self.audit.suspect();
                         return Err(unanswered("what was changed", error));
                     }
                 }
             }
-        } else if self.audit.suspected.is_none() && self.audit.round.is_none() {
+        } else if self.audit.is_settled() {
             self.audit.right = Some(now);
         }
         let found = self.look_on(now).map_err(|error| unanswered("what is in the table", error))?;
@@ -118,12 +127,13 @@ impl NftablesDriver {
 
     /// Looks at what others touched by the kernel's events; suspects everything if
     /// they do not tell.
-    fn touched_drift(&mut self, right: Instant) -> Result<Option<What>, QueryError> {
+    fn touched_drift(&mut self) -> Result<Option<What>, QueryError> {
         let touched = self.touched();
         if touched.as_ref().is_none_or(|touched| touched.more) {
-            self.audit.suspected.get_or_insert(right);
+            self.audit.suspect();
         }
         let Some(Touched { inventory, chains, sets, more: _ }) = touched else { return Ok(None) };
+        self.ask_whether_overtaken()?;
         if inventory && let Some(what) = self.inventory_drift()? {
             return Ok(Some(what));
         }
@@ -148,19 +158,21 @@ impl NftablesDriver {
         touched.inspect_err(|error| tracing::warn!(%error, "cannot read events of nf_tables")).ok()
     }
 
-    /// After a transaction of ours behind which everything was right: our own events
-    /// may have left no room for those of others, which then do not matter.
-    pub(super) fn skip_own_events(&mut self) -> Result<(), QueryError> {
+    /// After a transaction of ours behind which everything was right: what others did
+    /// before does not matter any more.
+    pub(super) fn forget_touched(&mut self) -> Result<(), QueryError> {
         let Some(monitor) = &mut self.monitor else { return Ok(()) };
-        if monitor.touched().is_err() || self.socket.generation()? != self.known.generation {
-            self.audit.suspected = Some(Instant::now());
+        self.overtaken = monitor.touched().is_err();
+        self.ask_whether_overtaken()?;
+        if self.overtaken {
+            self.audit.suspect();
         }
         Ok(())
     }
 
     /// Goes on with a round for as long as it may take.
     fn look_on(&mut self, now: Instant) -> Result<Option<(What, Instant)>, QueryError> {
-        if self.audit.suspected.is_none() && self.audit.round.is_none() {
+        if self.audit.is_settled() {
             return Ok(None);
         }
         let slice = self.audit.slice(now);
@@ -299,7 +311,7 @@ const MOST_SUSPECTS: u32 = 64;
 impl Audit {
     /// Whether there is something to look at.
     pub(super) const fn is_due(&self) -> bool {
-        self.suspected.is_some() || self.round.is_some()
+        !self.is_settled()
     }
 
     /// Forgets how much time was spent.

@@ -8,7 +8,7 @@ use caracal_sys::nft::{Guard, Name, QueryError};
 
 use super::commit::{Failure, MOST_KEPT};
 use super::predecessor::Before;
-use super::{FIRST_PAUSE, LARGE, LONGEST_PAUSE, NftablesDriver, REFUSED_PAUSES, RefusedObjects, Standing, unanswered};
+use super::{FIRST_PAUSE, LONGEST_PAUSE, NftablesDriver, REFUSED_PAUSES, RefusedObjects, Standing, unanswered};
 use crate::adopt::{self, Way};
 use crate::garbage::Garbage;
 use crate::held::Held;
@@ -72,7 +72,7 @@ impl NftablesDriver {
                     };
                     self.told = Some(store.stamp());
                     // What made the transaction is several times as large as what is kept.
-                    self.owes_memory = receipt.bytes > MOST_KEPT;
+                    self.owes_memory |= receipt.bytes > MOST_KEPT;
                     let Receipt { outcomes, hosts, .. } = self.receipt_of_all(store);
                     (receipt.outcomes, receipt.hosts) = (outcomes, hosts);
                     return Ok(receipt);
@@ -170,12 +170,7 @@ impl NftablesDriver {
         model.discard(leftovers, Instant::now());
         self.model = Some(model);
         self.known.generation = generation;
-        let is_paused = steps.len() > LARGE && self.monitor.as_mut().is_some_and(|monitor| monitor.pause().is_ok());
-        let sent = self.send_guarded(&steps, Guard::Generation(generation));
-        if is_paused {
-            self.monitor.take_if(|monitor| monitor.resume().is_err());
-            self.subscribe();
-        }
+        let sent = self.unheard(&steps, |driver| driver.send_guarded(&steps, Guard::Generation(generation)));
         if sent.is_ok() {
             if let Some(held) = held {
                 self.held = held;
@@ -183,7 +178,7 @@ impl NftablesDriver {
             self.known.others = others;
             self.retry = None;
             self.audit.settle();
-            self.skip_own_events().map_err(|error| unanswered("the generation", error))?;
+            self.forget_touched().map_err(|error| unanswered("the generation", error))?;
             let table = self.socket.table(&self.table).map_err(|error| unanswered("the table", error))?;
             self.known.table = table.map(|table| table.handle);
         }

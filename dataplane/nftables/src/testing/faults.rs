@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -146,6 +147,50 @@ impl Transport for Refusing {
 }
 
 impl AsFd for Refusing {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.kernel.as_fd()
+    }
+}
+
+/// A socket behind whose first large transaction somebody else does something at once;
+/// `done` tells that it was.
+pub(crate) fn behind_a_large_send(done: &Arc<AtomicBool>, act: impl FnMut() + Send + 'static) -> NftSocket {
+    let kernel = NftSocket::transport().expect("a netlink socket");
+    NftSocket::over(Box::new(Followed { kernel, done: Arc::clone(done), act: Act(Box::new(act)) }))
+}
+
+#[derive(Debug)]
+struct Followed {
+    kernel: Box<dyn Transport>,
+    done: Arc<AtomicBool>,
+    act: Act,
+}
+
+struct Act(Box<dyn FnMut() + Send>);
+
+impl std::fmt::Debug for Act {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Act")
+    }
+}
+
+impl Transport for Followed {
+    fn send(&mut self, requests: &[u8]) -> io::Result<()> {
+        /// More than a question has, or a small ruleset.
+        const LARGE: usize = 50_000;
+        self.kernel.send(requests)?;
+        if requests.len() > LARGE && !self.done.swap(true, Ordering::Relaxed) {
+            (self.act.0)();
+        }
+        Ok(())
+    }
+
+    fn receive(&mut self, page: &mut [u8]) -> io::Result<usize> {
+        self.kernel.receive(page)
+    }
+}
+
+impl AsFd for Followed {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.kernel.as_fd()
     }

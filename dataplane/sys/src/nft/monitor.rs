@@ -7,17 +7,21 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::io;
+use std::os::fd::AsFd as _;
+use std::time::Instant;
 
 use netlink_sys::Socket;
 use netlink_sys::protocols::NETLINK_NETFILTER;
 use nix::sys::socket::{setsockopt, sockopt};
 use smol_str::SmolStr;
+use socket2::{SockFilter, SockRef};
 
 use super::name::Name;
 use super::table::TableId;
 use super::uapi::{
     self, NFTA_ANY_TABLE, NFTA_GEN_ID, NFTA_GEN_PROC_NAME, NFTA_GEN_PROC_PID, NFTA_RULE_CHAIN, NFTA_SET_ELEM_LIST_SET,
 };
+use super::watch::Watch;
 use crate::netlink::{self, Transport, malformed};
 use crate::wire::{Attrs, Malformed, Message, Messages};
 
@@ -88,21 +92,21 @@ pub struct Monitor {
     socket: Socket,
     page: Box<[u8]>,
     table: TableId,
-    /// The port of the socket whose commits are not told of.
-    own: u32,
     commits: Commits,
     touched: Touched,
     overruns: u64,
+    watch: Option<Watch>,
 }
 
 impl Monitor {
     /// Subscribes. What is done to `table` by another socket than that with the port
-    /// `own` ([`super::NftSocket::port`]) is told.
+    /// `own` ([`super::NftSocket::port`]) is told; nothing comes of what that one does.
     ///
     /// # Errors
     /// When the kernel has no nf_tables, or without `CAP_NET_ADMIN`.
     pub fn open(table: &TableId, own: u32) -> io::Result<Self> {
         let socket = netlink::open(NETLINK_NETFILTER)?;
+        SockRef::from(&socket).attach_filter(&all_but(own))?;
         // Without the capability the default room stands, and more is lost.
         let _ = setsockopt(&socket, sockopt::RcvBufForce, &ROOM);
         socket.add_membership(GROUP)?;
@@ -110,11 +114,37 @@ impl Monitor {
             socket,
             page: vec![0; PAGE].into(),
             table: table.clone(),
-            own,
             commits: Commits::default(),
             touched: Touched::default(),
             overruns: 0,
+            watch: None,
         })
+    }
+
+    /// Calls `wake` when others have committed, on a thread of its own, from now until
+    /// the subscription ends: some 10 ms later, once for all that came meanwhile, and 20
+    /// times a second at most. It also does when events were lost; what is then to be
+    /// heard, or was heard already, it does not know. `wake` must not wait for whoever
+    /// has the subscription.
+    ///
+    /// # Errors
+    /// When the system has no room for a thread.
+    pub fn watch(&mut self, wake: impl Fn() + Send + 'static) -> io::Result<()> {
+        self.watch = Some(Watch::begin(self.socket.as_fd(), wake)?);
+        Ok(())
+    }
+
+    /// Whether somebody is woken when others have committed.
+    #[must_use]
+    pub fn is_watched(&self) -> bool {
+        self.watch.as_ref().is_some_and(Watch::is_alive)
+    }
+
+    /// When the first of the commits was noticed that came since this was asked last, if
+    /// there is a watch. It may have been heard of before.
+    #[must_use]
+    pub fn noticed(&self) -> Option<Instant> {
+        self.watch.as_ref()?.take_first()
     }
 
     /// What others did to the table since this was asked last. What [`super::NftSocket::wait_for_commit`] waited for is in it.
@@ -175,12 +205,9 @@ impl Monitor {
     }
 
     fn take(&mut self, len: usize) -> io::Result<()> {
-        let Self { page, table, own, commits, touched, .. } = self;
+        let Self { page, table, commits, touched, .. } = self;
         for message in Messages(page.get(..len).unwrap_or_default()) {
             let message = message.map_err(malformed)?;
-            if message.port == *own {
-                continue;
-            }
             if message.head.kind == uapi::message(libc::NFT_MSG_NEWGEN) {
                 let (_, attrs) = message.netfilter().map_err(malformed)?;
                 let (generation, culprit) = decode(attrs).map_err(malformed)?;
@@ -224,6 +251,27 @@ impl Touched {
         }
         Ok(())
     }
+}
+
+/// A filter that lets all datagrams pass but those with the commits of the socket with
+/// this port: the kernel then neither keeps them for us nor wakes us for them. A datagram
+/// holds messages of one commit, and each bears the port of who made it.
+fn all_but(port: u32) -> [SockFilter; 4] {
+    /// Where `struct nlmsghdr` has the port.
+    const PORT: u32 = 12;
+    /// Bytes of a datagram that pass.
+    const ALL: u32 = u32::MAX;
+    let step = |code: u32, then, otherwise, value| {
+        let code = u16::try_from(code).expect("codes have 16 bits");
+        SockFilter::new(code, then, otherwise, value)
+    };
+    [
+        // A filter reads in the byte order of networks.
+        step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, PORT),
+        step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, u32::from_be_bytes(port.to_ne_bytes())),
+        step(libc::BPF_RET | libc::BPF_K, 0, 0, 0),
+        step(libc::BPF_RET | libc::BPF_K, 0, 0, ALL),
+    ]
 }
 
 fn decode(attrs: Attrs<'_>) -> Result<(u32, Culprit), Malformed> {

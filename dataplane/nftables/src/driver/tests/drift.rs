@@ -1,10 +1,16 @@
 //! What others do to our table is found and put right.
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, sync_channel};
+
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use super::*;
+use crate::settings::Events;
 use crate::testing::Tier;
+use crate::testing::faults::behind_a_large_send;
 
 /// Has a driver that polls as often as it wants heal a change, and delete what that
 /// leaves; the time until it was healed.
@@ -273,5 +279,78 @@ fn events_name_the_culprit() {
         let [(_, what), (_, by)] = &last.labels[..] else { panic!("two labels: {last:?}") };
         assert_eq!(what, "rules of chain forward-egress changed");
         assert!(by.starts_with("nft (pid "), "{by}");
+    });
+}
+
+/// A driver of a shared table that is woken, with what receives that.
+fn watched(socket: NftSocket) -> (NftablesDriver, Receiver<()>) {
+    let mut settings = Settings::default();
+    settings.ownership = Ownership::Shared;
+    let mut driver = NftablesDriver::over(settings, socket).expect("nf_tables");
+    let (sender, woken) = sync_channel(1);
+    driver.watch(Arc::new(move || {
+        // One that nobody has seen yet does for both.
+        let _ = sender.try_send(());
+    }));
+    (driver, woken)
+}
+
+/// Who is woken knows when the table was right last, without having looked.
+#[test]
+fn being_woken_tells_since_when_the_table_is_wrong() {
+    let world = small();
+    in_namespace(|| {
+        let (mut driver, woken) = watched(NftSocket::open().expect("a socket"));
+        driver.resync(&world.store, Sweep::Remove).expect("the kernel takes it");
+        assert_eq!(driver.poll_interval(), WATCHED_POLL);
+        sleep(Duration::from_secs(2));
+        woken.try_recv().expect_err("nobody did anything");
+        nft(&["delete", "table", "inet", "caracal"], "").expect("nft deletes the table");
+        woken.recv_timeout(Duration::from_secs(20)).expect("woken");
+        assert!(matches!(driver.poll(&world.store).expect("the kernel answers"), Finding::Repaired(_)));
+        assert!(driver.drift.longest() < Duration::from_secs(1), "{:?}", driver.drift.longest());
+        assert_eq!(driver.poll_interval(), WATCHED_POLL);
+    });
+}
+
+#[test]
+fn only_who_may_be_overtaken_is_woken() {
+    let interval = |choose: fn(&mut Settings)| {
+        in_namespace(|| {
+            let mut driver = driver_with(choose);
+            driver.watch(Arc::new(|| {}));
+            let world = small();
+            driver.resync(&world.store, Sweep::Remove).expect("the kernel takes it");
+            (driver.poll_interval(), driver.monitor.is_some(), driver.features.owned_persistent)
+        })
+    };
+    assert!(matches!(interval(|settings| settings.ownership = Ownership::Shared), (WATCHED_POLL, true, _)));
+    let unheard = interval(|settings| (settings.ownership, settings.events) = (Ownership::Shared, Events::Ignored));
+    assert!(matches!(unheard, (SHARED_POLL, false, _)), "{unheard:?}");
+    let owned = interval(|settings| settings.ownership = Ownership::Owned);
+    assert!(matches!(owned, (OWNED_POLL, false, true) | (WATCHED_POLL, true, false)), "{owned:?}");
+}
+
+/// A transaction that is so large that events are not heard meanwhile, and somebody who
+/// changes a rule right behind it.
+#[test]
+fn what_is_missed_behind_a_large_transaction_is_looked_for() {
+    let members: Vec<String> = (0..5000).map(|n| format!("10.9.{}.{}/32", n / 250, n % 250)).collect();
+    let members: Vec<&str> = members.iter().map(String::as_str).collect();
+    let mut world = small();
+    in_namespace(|| {
+        let done = Arc::default();
+        let (mut driver, _woken) = watched(behind_a_large_send(&done, || {
+            nft(&["-f", "-"], "insert rule inet caracal forward-egress accept").expect("nft adds a rule");
+        }));
+        driver.resync(&world.store, Sweep::Remove).expect("the kernel takes it");
+        world.members("s:clients", &members, &[]);
+        apply(&mut driver, &mut world);
+        assert!(done.load(Ordering::Relaxed), "somebody changed a rule");
+        assert!(driver.poll_interval() <= LARGE_POLL && driver.audit.is_due(), "all is suspected");
+        driver.audit.hurry();
+        poll_until_healed(&mut driver, &world, "a rule");
+        assert_eq!(driver.drift.last().map(|last| last.what.as_str()), Some("rules of chain forward-egress changed"));
+        assert_eq!(driver.look_at_everything(), None);
     });
 }
