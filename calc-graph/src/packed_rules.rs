@@ -208,7 +208,7 @@ impl Packer {
             return;
         }
         self.byte(u8::from(http.is_some()));
-        if let Some(HttpMatch { methods, paths }) = http {
+        if let Some(HttpMatch { methods, paths }) = http.as_deref() {
             self.list(methods, |this, method| this.text(method));
             self.list(paths, |this, path| {
                 let (tag, text) = match path {
@@ -266,11 +266,11 @@ impl Packer {
         for ports in [ports, not_ports].into_iter().filter(|ports| !ports.is_empty()) {
             self.list(ports, Self::port);
         }
-        if let Some(ServiceRef { namespace, name }) = service {
+        if let Some(ServiceRef { namespace, name }) = service.as_deref() {
             self.text(namespace);
             self.text(name);
         }
-        if let Some(ServiceAccounts { names, selector }) = service_accounts {
+        if let Some(ServiceAccounts { names, selector }) = service_accounts.as_deref() {
             self.list(names, |this, name| this.text(name));
             self.text(selector);
         }
@@ -425,13 +425,14 @@ impl<'a> Reader<'a> {
         if present & MORE == 0 {
             return rule;
         }
-        rule.http = (self.byte() != 0).then(|| HttpMatch {
+        let http = (self.byte() != 0).then(|| HttpMatch {
             methods: self.list(Self::text),
             paths: self.list(|this| match this.byte() {
                 0 => HttpPath::Exact(this.text()),
                 _ => HttpPath::Prefix(this.text()),
             }),
         });
+        rule.http = http.map(Box::new);
         let pairs = self.list(|this| (this.text(), this.text()));
         rule.annotations = pairs.into_iter().collect::<BTreeMap<_, _>>();
         rule
@@ -469,12 +470,12 @@ impl<'a> Reader<'a> {
             not_nets,
             ports,
             not_ports,
-            service: present(4).then(|| ServiceRef { namespace: self.text(), name: self.text() }),
+            service: present(4).then(|| ServiceRef { namespace: self.text(), name: self.text() }.into()),
             original_selector,
             original_namespace_selector,
             original_not_selector,
             service_accounts: present(5)
-                .then(|| ServiceAccounts { names: self.list(Self::text), selector: self.text() }),
+                .then(|| ServiceAccounts { names: self.list(Self::text), selector: self.text() }.into()),
         }
     }
 

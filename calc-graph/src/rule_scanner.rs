@@ -119,9 +119,9 @@ pub(crate) fn scan(
     let not_src_ip_sets = selected(source.negative.as_ref());
     let not_dst_ip_sets = selected(destination.negative.as_ref());
 
-    let service = rule.source.service.as_ref();
+    let service = rule.source.service.as_deref();
     src_ip_sets.extend(service.map(|service| set(SetRequest::Service(service, ServicePorts::Without))));
-    let service = rule.destination.service.as_ref();
+    let service = rule.destination.service.as_deref();
     let dst_ip_port_sets =
         service.map(|service| set(SetRequest::Service(service, ServicePorts::With))).into_iter().collect();
     ScannedRule {

@@ -69,7 +69,7 @@ fn encode(scanned: &ScannedRule) -> felix::Rule {
         original_not_dst_selector: dst.not_selector,
         src_service_account_match: src.service_accounts,
         dst_service_account_match: dst.service_accounts,
-        http_match: http.as_ref().map(encode_http),
+        http_match: http.as_deref().map(encode_http),
         metadata: (!annotations.is_empty()).then(|| felix::RuleMetadata {
             annotations: annotations.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect(),
         }),
@@ -123,7 +123,7 @@ impl Side {
             selector: original_selector.to_string(),
             namespace_selector: original_namespace_selector.to_string(),
             not_selector: original_not_selector.to_string(),
-            service_accounts: service_accounts.as_ref().and_then(encode_service_accounts),
+            service_accounts: service_accounts.as_deref().and_then(encode_service_accounts),
             service_name,
             service_namespace,
         }

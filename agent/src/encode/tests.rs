@@ -211,20 +211,20 @@ fn every_field_of_a_rule_has_its_place() {
             RulePort::Numeric(PortRange::ALL),
         ],
         not_ports: vec![RulePort::Numeric(PortRange::single(0)), RulePort::Named("x".into())],
-        service: Some(ServiceRef { namespace: "ns".into(), name: format!("{side}-service").into() }),
+        service: Some(ServiceRef { namespace: "ns".into(), name: format!("{side}-service").into() }.into()),
         original_selector: format!("{side} == 's'").into(),
         original_namespace_selector: format!("{side} == 'n'").into(),
         original_not_selector: format!("{side} == 'x'").into(),
-        service_accounts: Some(ServiceAccounts { names: names(&["b", "a"]), selector: "has(role)".into() }),
+        service_accounts: Some(ServiceAccounts { names: names(&["b", "a"]), selector: "has(role)".into() }.into()),
     };
     let rule = ScannedRule {
         rule: Rule {
             source: entity("src"),
             destination: entity("dst"),
-            http: Some(HttpMatch {
+            http: Some(Box::new(HttpMatch {
                 methods: names(&["GET"]),
                 paths: vec![HttpPath::Prefix("/p".into()), HttpPath::Exact("/e".into())],
-            }),
+            })),
             annotations: BTreeMap::from([("why".into(), "test".into())]),
             ..Rule::any(Action::Deny)
         },
@@ -268,7 +268,7 @@ fn every_field_of_a_rule_has_its_place() {
 #[test]
 fn an_empty_service_account_match_is_left_out() {
     let mut rule = Rule::any(Action::Allow);
-    rule.source.service_accounts = Some(ServiceAccounts::default());
+    rule.source.service_accounts = Some(Box::default());
     check_rule(scanned(rule), json!({"action": "allow"}));
 }
 

@@ -88,6 +88,7 @@ pub struct ServiceAccounts {
 }
 
 /// One side of a rule. Every populated field must match; entries of a list are alternatives.
+/// What few rules have is boxed: a message holds all rules of a policy at once.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Entity {
     /// The combined selector (namespace, service account and pod parts); empty if none.
@@ -103,7 +104,7 @@ pub struct Entity {
     /// Ports, none of which may match.
     pub not_ports: Vec<RulePort>,
     /// The Service whose endpoints match.
-    pub service: Option<ServiceRef>,
+    pub service: Option<Box<ServiceRef>>,
     /// The author's own `selector`.
     pub original_selector: SmolStr,
     /// The author's own `namespaceSelector`.
@@ -111,7 +112,7 @@ pub struct Entity {
     /// The author's own `notSelector`.
     pub original_not_selector: SmolStr,
     /// The author's own `serviceAccounts`.
-    pub service_accounts: Option<ServiceAccounts>,
+    pub service_accounts: Option<Box<ServiceAccounts>>,
 }
 
 /// One HTTP path match.
@@ -152,7 +153,7 @@ pub struct Rule {
     /// What the packet's destination must be.
     pub destination: Entity,
     /// The HTTP request.
-    pub http: Option<HttpMatch>,
+    pub http: Option<Box<HttpMatch>>,
     /// `metadata.annotations` of the rule.
     pub annotations: BTreeMap<SmolStr, SmolStr>,
 }

@@ -37,11 +37,11 @@ fn entity() -> impl Strategy<Value = Entity> {
             not_nets,
             ports,
             not_ports,
-            service,
+            service: service.map(Box::new),
             original_selector: originals.0,
             original_namespace_selector: originals.1,
             original_not_selector: originals.2,
-            service_accounts,
+            service_accounts: service_accounts.map(Box::new),
         },
     )
 }
@@ -77,7 +77,7 @@ fn rule() -> impl Strategy<Value = Rule> {
             not_icmp: protocols.3,
             source,
             destination,
-            http,
+            http: http.map(Box::new),
             annotations,
         },
     )

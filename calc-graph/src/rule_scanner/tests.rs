@@ -163,7 +163,7 @@ fn the_protocol_of_a_named_port() {
 
 #[test]
 fn services_make_sets_of_their_own() {
-    let service = Some(ServiceRef { namespace: "shop".into(), name: "db".into() });
+    let service = Some(Box::new(ServiceRef { namespace: "shop".into(), name: "db".into() }));
     let mut rule = Rule::any(Action::Allow);
     rule.source.service = service.clone();
     rule.source.selector = "has(a)".into();
@@ -256,7 +256,7 @@ fn entity() -> impl Strategy<Value = Entity> {
             not_selector: not_selector.into(),
             ports,
             not_ports,
-            service: service.then(|| ServiceRef { namespace: "shop".into(), name: "web".into() }),
+            service: service.then(|| ServiceRef { namespace: "shop".into(), name: "web".into() }.into()),
             ..Entity::default()
         },
     )

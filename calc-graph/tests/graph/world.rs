@@ -447,13 +447,13 @@ impl RuleThing {
 
     #[must_use]
     pub(crate) fn dst_service(mut self, namespace: &str, name: &str) -> Self {
-        self.0.destination.service = Some(service_ref(namespace, name));
+        self.0.destination.service = Some(service_ref(namespace, name).into());
         self
     }
 
     #[must_use]
     pub(crate) fn src_service(mut self, namespace: &str, name: &str) -> Self {
-        self.0.source.service = Some(service_ref(namespace, name));
+        self.0.source.service = Some(service_ref(namespace, name).into());
         self
     }
 }

@@ -33,7 +33,7 @@ fn rule(rule: &Rule, namespace: &str) -> Result<model::Rule, ConvertError> {
         not_icmp: not_icmp.as_ref().map_or(Ok(None), icmp_match).at("notICMP")?,
         source: entity(source, namespace).map_err(|e| e.within("source"))?,
         destination: entity(destination, namespace).map_err(|e| e.within("destination"))?,
-        http: http.as_ref().map(http_match),
+        http: http.as_ref().map(http_match).map(Box::new),
         annotations: metadata.annotations.clone(),
     })
 }
@@ -111,15 +111,15 @@ fn entity(entity: &Entity, namespace: &str) -> Result<model::Entity, ConvertErro
         not_nets: each(not_nets, "notNets", |text| cidr(text))?,
         ports: each(ports, "ports", rule_port)?,
         not_ports: each(not_ports, "notPorts", rule_port)?,
-        service: services
-            .as_ref()
-            .map(|service| model::ServiceRef { namespace: service.namespace.clone(), name: service.name.clone() }),
+        service: services.as_ref().map(|service| {
+            model::ServiceRef { namespace: service.namespace.clone(), name: service.name.clone() }.into()
+        }),
         original_selector: selector.clone(),
         original_namespace_selector: namespace_selector.clone(),
         original_not_selector: not_selector.clone(),
-        service_accounts: service_accounts.as_ref().map(|accounts| model::ServiceAccounts {
-            names: accounts.names.clone(),
-            selector: accounts.selector.clone(),
+        service_accounts: service_accounts.as_ref().map(|accounts| {
+            let (names, selector) = (accounts.names.clone(), accounts.selector.clone());
+            model::ServiceAccounts { names, selector }.into()
         }),
     })
 }
