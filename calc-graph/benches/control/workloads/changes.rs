@@ -32,6 +32,8 @@ pub(super) fn changes([pods, policies, sets]: [u32; 3], to: Steps<'_>) {
         global_policy("team", "alpha == 'true'", vec![allow_from("pcns.team == 'red'")]),
     );
     apply(to, Kind::Pod, pod("sets/pod", HERE, pods + 2, "kns.sets", Labels::from_iter([("sets", "")])));
+    // Its endpoint is told with all its policies, so it has few.
+    apply(to, Kind::Pod, pod("few/pod", HERE, pods + 3, "kns.few", Labels::from_iter([("few", "")])));
     in_sync(to);
     to(Step::Measure);
     for n in 0..REPEATS {
@@ -56,6 +58,10 @@ pub(super) fn changes([pods, policies, sets]: [u32; 3], to: Steps<'_>) {
         policy.inbound_rules.push(allow_dns());
         apply(to, Kind::GlobalNetworkPolicy, Object::Policy(PolicyKey { ..key }, policy));
         done(to, "policy of nobody here, rule added");
+        apply(to, Kind::GlobalNetworkPolicy, new_policy(n, "has(few)"));
+        done(to, "policy, new");
+        apply(to, Kind::GlobalNetworkPolicy, new_policy(REPEATS + n, &format!("nowhere == 'new-{n}'")));
+        done(to, "policy of nobody here, new");
         apply(to, Kind::Namespace, own_namespace(if n % 2 == 0 { "blue" } else { "red" }));
         done(to, "namespace, label changed");
     }
@@ -79,6 +85,12 @@ fn one_set(i: u32, offset: u32) -> Object {
 
 fn remote_policy(i: u32) -> Object {
     global_policy(&format!("remote-{i}"), &format!("elsewhere == 'place-{i}'"), vec![allow_from("has(alpha)")])
+}
+
+/// Lets in a set that there is already.
+fn new_policy(i: u32, selector: &str) -> Object {
+    let rules = vec![allow_from(&format!("network-set-name == 'network-set-{}'", i % 200))];
+    global_policy(&format!("new-{i}"), selector, rules)
 }
 
 fn own_namespace(team: &str) -> Object {
