@@ -1,6 +1,6 @@
 //! How long a table that somebody deleted is missed, with the polls that the driver
-//! asks for: `seconds` is the median, `longest_seconds` the longest of the rounds. The
-//! driver's own figure, `blind_seconds`, is from its last look before the loss.
+//! asks for and those that the kernel's events lead to: `seconds` is the median,
+//! `longest_seconds` the longest of the rounds. `blind_seconds` is the driver's own figure.
 //!
 //! Needs root. `cargo bench -p caracal-nftables --bench heal -- S` runs one size only.
 
@@ -46,9 +46,9 @@ fn heal(loaded: &mut specs::Loaded, table: &TableId, round: u32) -> Duration {
     batch.delete_table().expect("a name fits");
     loaded.other.commit(&mut batch).expect("the table is shared");
     let lost = Instant::now();
-    sleep(pause - before);
+    loaded.bell.wait(pause - before);
     while loaded.driver.poll(&loaded.store).expect("the kernel answers") == Finding::Unchanged {
-        sleep(loaded.driver.poll_interval());
+        loaded.bell.wait(loaded.driver.poll_interval());
     }
     lost.elapsed()
 }

@@ -1,11 +1,13 @@
-//! What the driver's thread takes of a core while nothing is to be done, beside
-//! somebody who commits to a table of its own once a second, as kube-proxy does.
+//! What the driver's thread and the one that waits for the kernel's events take of a
+//! core while nothing is to be done, beside somebody who commits to a table of its own
+//! once a second, as kube-proxy does.
 //!
 //! Needs root. `cargo bench -p caracal-nftables --bench idle -- L` runs one size only.
 
 mod specs;
 
 use std::io::{self, Write as _};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -29,26 +31,27 @@ const CHANGED: u32 = 20;
 fn main() {
     for spec in specs::wanted() {
         for (ownership, word) in [(Ownership::Owned, "owned"), (Ownership::Shared, "shared")] {
-            let specs::Loaded { store, mut driver, mut other } = specs::load(spec, ownership);
+            let specs::Loaded { store, mut driver, mut other, bell } = specs::load(spec, ownership);
             let done = AtomicBool::new(false);
-            let (share, polls) = std::thread::scope(|scope| {
+            let (shares, polls) = std::thread::scope(|scope| {
                 scope.spawn(|| commit_now_and_then(&mut other, &done));
-                let (start, before) = (Instant::now(), thread_time());
+                let (start, before) = (Instant::now(), thread_times());
                 let mut polls = 0_u32;
                 while start.elapsed() < TIME {
                     driver.poll(&store).expect("the kernel answers");
                     polls += 1;
-                    sleep(driver.poll_interval());
+                    bell.wait(driver.poll_interval());
                 }
-                let share = (thread_time() - before).as_secs_f64() / start.elapsed().as_secs_f64();
+                let (after, took) = (thread_times(), start.elapsed().as_secs_f64());
                 done.store(true, Ordering::Relaxed);
-                (share, polls)
+                ([0, 1].map(|thread| (after[thread] - before[thread]).as_secs_f64() / took * 100.0), polls)
             });
             let line = serde_json::json!({
                 "workload": "idle",
                 "spec": spec.name,
                 "table": word,
-                "core_percent": share * 100.0,
+                "core_percent": shares.iter().sum::<f64>(),
+                "waiting_core_percent": shares[1],
                 "polls": polls,
             });
             writeln!(io::stdout(), "{line}").expect("standard output is open");
@@ -56,11 +59,19 @@ fn main() {
     }
 }
 
-/// The processor time of this thread (kernel documentation, `scheduler/sched-stats`).
-fn thread_time() -> Duration {
-    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").expect("the kernel keeps the time of threads");
-    let nanoseconds = stat.split(' ').next().and_then(|text| text.parse().ok());
-    Duration::from_nanos(nanoseconds.expect("the first figure is the time on a processor"))
+/// The processor time of this thread and of the one that waits for events, if there is
+/// one (kernel documentation, `scheduler/sched-stats`).
+fn thread_times() -> [Duration; 2] {
+    let time = |thread: &Path| {
+        let stat = std::fs::read_to_string(thread.join("schedstat")).expect("the kernel keeps the time of threads");
+        let nanoseconds = stat.split(' ').next().and_then(|text| text.parse().ok());
+        Duration::from_nanos(nanoseconds.expect("the first figure is the time on a processor"))
+    };
+    let threads = std::fs::read_dir("/proc/self/task").expect("the kernel lists the threads");
+    let mut threads = threads.map(|thread| thread.expect("a thread").path());
+    let waiting =
+        threads.find(|thread| std::fs::read_to_string(thread.join("comm")).is_ok_and(|name| name == "nft-events\n"));
+    [time(Path::new("/proc/thread-self")), waiting.as_deref().map_or(Duration::ZERO, time)]
 }
 
 fn commit_now_and_then(socket: &mut NftSocket, done: &AtomicBool) {

@@ -1,5 +1,9 @@
 //! Rulesets of the sizes S, M and L, loaded into a namespace of their own.
 
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::time::Duration;
+
 use caracal_nftables::{NftablesDriver, Ownership, Settings};
 use caracal_program::{Driver as _, PolicyStore, Sweep};
 use caracal_proto::felix;
@@ -17,6 +21,18 @@ pub(crate) struct Loaded {
     pub(crate) store: PolicyStore,
     pub(crate) driver: NftablesDriver,
     pub(crate) other: NftSocket,
+    pub(crate) bell: Bell,
+}
+
+/// What the driver rings when it is to be polled.
+pub(crate) struct Bell(Receiver<()>);
+
+impl Bell {
+    /// Waits as the data half does: until it rings, or as long as the driver said.
+    pub(crate) fn wait(&self, at_most: Duration) {
+        // Whichever comes first.
+        let _ = self.0.recv_timeout(at_most);
+    }
 }
 
 /// The sizes that are named on the command line; all if none is.
@@ -36,8 +52,13 @@ pub(crate) fn load(spec: &Spec, ownership: Ownership) -> Loaded {
         (driver, NftSocket::open().expect("a netlink socket"))
     });
     let (mut driver, other) = opened.expect("the namespace can be entered");
+    let (sender, receiver) = sync_channel(1);
+    driver.watch(Arc::new(move || {
+        // One that nobody has seen yet does for both.
+        let _ = sender.try_send(());
+    }));
     driver.resync(&store, Sweep::Remove).expect("the kernel takes the ruleset");
-    Loaded { store, driver, other }
+    Loaded { store, driver, other, bell: Bell(receiver) }
 }
 
 fn store(spec: &Spec) -> PolicyStore {
