@@ -58,11 +58,12 @@ pub enum Ownership {
 /// Whether the kernel's events tell what others do to a table that they may change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Events {
-    /// They do: what changed, and who did it, is known at the next poll. That makes
-    /// every commit in the namespace a little dearer, of whomever.
+    /// They do: what changed, and who did it, is known soon, and nobody need ask often
+    /// whether anything did. That makes every commit in the namespace a little dearer,
+    /// of whomever.
     Heard,
-    /// They do not: after each commit of somebody else the table is looked through,
-    /// slowly, and nobody is named.
+    /// They do not: whether somebody has committed is asked many times a second, then
+    /// the table is looked through, slowly, and nobody is named.
     Ignored,
 }
 

@@ -1,5 +1,6 @@
 //! A kernel that fails when it is told to.
 
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -193,5 +194,34 @@ impl Transport for Followed {
 impl AsFd for Followed {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.kernel.as_fd()
+    }
+}
+
+/// A socket whose port nobody can tell: to the kernel's events no one can subscribe beside it.
+pub(crate) fn nameless_socket() -> NftSocket {
+    let kernel = NftSocket::transport().expect("a netlink socket");
+    NftSocket::over(Box::new(Nameless { kernel, face: File::open("/dev/null").expect("the device") }))
+}
+
+#[derive(Debug)]
+struct Nameless {
+    kernel: Box<dyn Transport>,
+    /// What it shows instead of its socket.
+    face: File,
+}
+
+impl Transport for Nameless {
+    fn send(&mut self, requests: &[u8]) -> io::Result<()> {
+        self.kernel.send(requests)
+    }
+
+    fn receive(&mut self, page: &mut [u8]) -> io::Result<usize> {
+        self.kernel.receive(page)
+    }
+}
+
+impl AsFd for Nameless {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.face.as_fd()
     }
 }

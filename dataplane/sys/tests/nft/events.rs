@@ -70,6 +70,7 @@ fn what_others_commit_wakes_and_is_told() {
         let mut stranger = Stranger::new();
         let woken = Woken::default();
         let mut monitor = woken.by(sandbox);
+        sleep(WHILE);
         let before = Instant::now();
         stranger.1 = sandbox.table.clone();
         stranger.commit(|batch| {

@@ -10,7 +10,7 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use super::*;
 use crate::settings::Events;
 use crate::testing::Tier;
-use crate::testing::faults::behind_a_large_send;
+use crate::testing::faults::{behind_a_large_send, nameless_socket};
 
 /// Has a driver that polls as often as it wants heal a change, and delete what that
 /// leaves; the time until it was healed.
@@ -303,12 +303,14 @@ fn being_woken_tells_since_when_the_table_is_wrong() {
         let (mut driver, woken) = watched(NftSocket::open().expect("a socket"));
         driver.resync(&world.store, Sweep::Remove).expect("the kernel takes it");
         assert_eq!(driver.poll_interval(), WATCHED_POLL);
+        let looked = Instant::now();
         sleep(Duration::from_secs(2));
         woken.try_recv().expect_err("nobody did anything");
         nft(&["delete", "table", "inet", "caracal"], "").expect("nft deletes the table");
         woken.recv_timeout(Duration::from_secs(20)).expect("woken");
         assert!(matches!(driver.poll(&world.store).expect("the kernel answers"), Finding::Repaired(_)));
-        assert!(driver.drift.longest() < Duration::from_secs(1), "{:?}", driver.drift.longest());
+        let (blind, unseen) = (driver.drift.longest(), looked.elapsed());
+        assert!(blind + Duration::from_secs(1) < unseen, "{blind:?}, and nobody looked for {unseen:?}");
         assert_eq!(driver.poll_interval(), WATCHED_POLL);
     });
 }
@@ -329,6 +331,21 @@ fn only_who_may_be_overtaken_is_woken() {
     assert!(matches!(unheard, (SHARED_POLL, false, _)), "{unheard:?}");
     let owned = interval(|settings| settings.ownership = Ownership::Owned);
     assert!(matches!(owned, (OWNED_POLL, false, true) | (WATCHED_POLL, true, false)), "{owned:?}");
+}
+
+/// Who cannot subscribe looks as often as who does not want to, and finds what others do.
+#[test]
+fn without_a_subscription_the_driver_looks_often() {
+    let world = small();
+    in_namespace(|| {
+        let (mut driver, woken) = watched(nameless_socket());
+        driver.resync(&world.store, Sweep::Remove).expect("the kernel takes it");
+        assert!(driver.monitor.is_none() && driver.complained, "it was said");
+        assert_eq!(driver.poll_interval(), SHARED_POLL);
+        nft(&["delete", "table", "inet", "caracal"], "").expect("nft deletes the table");
+        heal(&mut driver, &world, "the table");
+        woken.try_recv().expect_err("there is nobody to wake it");
+    });
 }
 
 /// A transaction that is so large that events are not heard meanwhile, and somebody who
