@@ -8,6 +8,7 @@ mod answer;
 mod cluster;
 mod edit;
 mod facts;
+mod in_force;
 mod journey;
 mod kept;
 mod live;
@@ -34,6 +35,7 @@ use smol_str::SmolStr;
 
 pub use answer::Answer;
 pub use cluster::{Cluster, JudgeError};
+pub use in_force::{Difference, Judged, differences};
 pub use kept::{KEPT_FOR, Kept};
 pub use question::{LineError, Party, Question, QuestionError, SOURCE_PORT, Service};
 pub use world::World;
@@ -132,7 +134,7 @@ pub fn run(global: &Global, args: &ExplainArgs, input: impl BufRead, mut output:
     };
     match datastore {
         Some(Datastore::File(directory)) => {
-            let Explained { text, json, workloads: _ } = explain(directory, global.config_file.as_deref(), &question)?;
+            let Explained { text, json, .. } = explain(directory, global.config_file.as_deref(), &question)?;
             let answer = match format {
                 Output::Text => text,
                 Output::Json => json,
@@ -157,6 +159,8 @@ pub struct Explained {
     pub json: String,
     /// The ids of the ends that are workloads, `ORCHESTRATOR/WORKLOAD/ENDPOINT`.
     pub workloads: Vec<String>,
+    /// What their policies say.
+    pub judged: Vec<Judged>,
 }
 
 /// Reads the manifests below a directory, and answers one question from them.

@@ -12,7 +12,7 @@ use tonic::{Request, Response, Status};
 use crate::cli::Datastore;
 use crate::configuration;
 use crate::control::{Inbox, Insight, Unanswered};
-use crate::explain::{Explained, KEPT_FOR, Kept, Question};
+use crate::explain::{Explained, KEPT_FOR, Kept, Question, differences};
 use crate::health::Health;
 use crate::http::Troubles;
 use crate::status::answer;
@@ -48,11 +48,14 @@ impl Service {
         &self,
         question: impl FnOnce(&Insight<'_>) -> T + Send + 'static,
     ) -> Result<Response<T>, Status> {
-        match self.graph.ask(question).await {
-            Ok(answer) => Ok(Response::new(answer)),
-            Err(error @ Unanswered::Busy) => Err(Status::deadline_exceeded(error.to_string())),
-            Err(error @ Unanswered::Ended) => Err(Status::unavailable(error.to_string())),
-        }
+        self.graph.ask(question).await.map(Response::new).map_err(unanswered)
+    }
+}
+
+fn unanswered(error: Unanswered) -> Status {
+    match error {
+        Unanswered::Busy => Status::deadline_exceeded(error.to_string()),
+        Unanswered::Ended => Status::unavailable(error.to_string()),
     }
 }
 
@@ -90,7 +93,7 @@ impl Admin for Service {
         let kept = self.kept.clone();
         let explained =
             tokio::task::spawn_blocking(move || kept.explain(&directory, config_file.as_deref(), &question));
-        let Explained { text, json, workloads } = match explained.await {
+        let explained = match explained.await {
             Ok(Ok(explained)) => explained,
             Ok(Err(error)) => return Err(Status::failed_precondition(format!("{error:#}"))),
             Err(error) => return Err(Status::internal(error.to_string())),
@@ -100,6 +103,11 @@ impl Admin for Service {
             tokio::time::sleep(KEPT_FOR).await;
             kept.forget_unused();
         });
+        // A refused object has an earlier version in force, which no manifest says.
+        let held = self.graph.held().await.map_err(unanswered)?;
+        let differences = held.map(|held| differences(&explained.judged, &held)).transpose();
+        let differences = differences.map_err(|error| Status::internal(error.to_string()))?;
+        let Explained { text, json, workloads, .. } = explained.with_differences(differences.as_deref());
         let EndpointsResponse { mut endpoints } = self.ask(answer::endpoints).await?.into_inner();
         endpoints.retain(|endpoint| endpoint.kind == "workload" && workloads.contains(&endpoint.id));
         Ok(Response::new(ExplainResponse { text, json, endpoints }))

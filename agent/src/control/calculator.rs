@@ -182,6 +182,16 @@ impl Calculator {
         flush.stamp
     }
 
+    /// What was told, as a snapshot; `None` while something waits to be told.
+    pub fn held(&mut self) -> Option<Vec<felix::ToDataplane>> {
+        if !self.is_complete() || self.is_dirty() {
+            return None;
+        }
+        let mut messages = Vec::new();
+        self.snapshot(&mut |message| messages.push(message));
+        Some(messages)
+    }
+
     fn tell_config(&mut self, out: &mut dyn FnMut(felix::ToDataplane)) {
         self.config_told = true;
         out(felix::ToDataplane { sequence_number: 0, payload: Some(Payload::ConfigUpdate(self.config.clone())) });

@@ -137,6 +137,10 @@ impl ControlHalf {
             Input::PolicySync(request) => self.policysync.on_request(request),
             Input::Count(waiting) => self.counting.ask(self.peer.as_mut().map(|(_, outlet)| outlet), waiting),
             Input::Ask(question) => question(&self.insight()),
+            Input::Held(answer) => {
+                // Whoever asked may have given up.
+                let _ = answer.send(self.calculator.held());
+            }
             Input::Reload => self.look_at_file(),
             Input::Stop => return Ok(ControlFlow::Break(())),
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use caracal_datastore::{ConfigEvent, Report, convert};
 use caracal_model::Event;
+use caracal_proto::felix;
 use caracal_proto::sync::{FromData, Hello, ToData, refusal};
 
 use tokio::sync::oneshot;
@@ -60,6 +61,8 @@ pub enum Input {
     PolicySync(policysync::Request),
     /// Somebody wants to know something.
     Ask(Question),
+    /// Somebody wants a copy of [what was told](super::Calculator::held).
+    Held(oneshot::Sender<Option<Vec<felix::ToDataplane>>>),
     /// Somebody wants to know what rules have counted.
     Count(oneshot::Sender<()>),
     /// The configuration file is to be looked at now.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use caracal_proto::felix;
 use tokio::sync::oneshot;
 
 use super::{Calculator, Inbox, Input};
@@ -49,9 +50,24 @@ impl Inbox {
             // Whoever asked may have given up.
             let _ = answer.send(question(insight));
         })));
-        match tokio::time::timeout(PATIENCE, answered).await {
-            Ok(answer) => answer.map_err(|_| Unanswered::Ended),
-            Err(_) => Err(Unanswered::Busy),
-        }
+        patiently(answered).await
+    }
+
+    /// What was told, as to somebody who starts from nothing; `None` while changes
+    /// wait to be told.
+    ///
+    /// # Errors
+    /// [`Unanswered`].
+    pub async fn held(&self) -> Result<Option<Vec<felix::ToDataplane>>, Unanswered> {
+        let (answer, answered) = oneshot::channel();
+        self.send(Input::Held(answer));
+        patiently(answered).await
+    }
+}
+
+async fn patiently<T>(answered: oneshot::Receiver<T>) -> Result<T, Unanswered> {
+    match tokio::time::timeout(PATIENCE, answered).await {
+        Ok(answer) => answer.map_err(|_| Unanswered::Ended),
+        Err(_) => Err(Unanswered::Busy),
     }
 }

@@ -77,7 +77,7 @@ pub(super) struct End<'a> {
 
 impl End<'_> {
     /// Whether both are one workload: what it sends to itself never leaves it.
-    fn is_same_workload(self, other: Self) -> bool {
+    pub(super) fn is_same_workload(self, other: Self) -> bool {
         self.workload.zip(other.workload).is_some_and(|(one, other)| one.id == other.id)
     }
 }

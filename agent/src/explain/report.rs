@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::answer::Answer;
 use super::edit::{self, Proposal};
 use super::staged::{self, Staged};
-use super::{Explained, Question, World, text};
+use super::{Explained, Question, World, in_force, text};
 
 /// What `caracal explain` answers to one question, as programs read it.
 #[derive(Serialize)]
@@ -40,6 +40,7 @@ pub(super) fn report(world: &mut World, question: &Question) -> anyhow::Result<E
     Ok(Explained {
         text: String::from_utf8(text)?,
         workloads: workloads.collect(),
+        judged: in_force::judge(cluster, question)?,
         json: serde_json::to_string(&Report { answer, staged, to_allow })? + "\n",
     })
 }
