@@ -20,6 +20,7 @@ use caracal_proto::sync::{self, Ack};
 use crate::metrics::Numbers;
 
 pub use flows::{FlowLog, MAX_FLOWS};
+use ledger::About;
 pub use ledger::{Host, Ledger, Policy, Tier, Workload};
 pub use moment::Moment;
 pub use receipts::{Acknowledged, Receipt, Receipts};
@@ -41,6 +42,8 @@ pub struct Status {
     flows: FlowLog,
     /// Grows when an endpoint may be doing otherwise than before.
     stirs: u64,
+    /// Whether an endpoint may have gone since the last revision.
+    gone: bool,
 }
 
 /// The data half, as far as it is known here.
@@ -84,6 +87,7 @@ impl Default for Status {
             counts: None,
             flows: FlowLog::default(),
             stirs: 0,
+            gone: false,
         }
     }
 }
@@ -121,18 +125,29 @@ impl Status {
     pub fn on_snapshot(&mut self) {
         self.ledger.clear();
         self.receipts.start_over();
+        self.stirs += 1;
+        self.gone = true;
     }
 
     /// Takes a message to the data half.
     pub fn on_message(&mut self, message: &caracal_proto::felix::ToDataplane) {
         self.numbers.output();
-        self.ledger.on_message(message);
+        match self.ledger.on_message(message) {
+            About::Endpoint => self.stirs += 1,
+            About::EndpointGone => {
+                self.stirs += 1;
+                self.gone = true;
+            }
+            About::Other => {}
+        }
     }
 
     /// A revision was sent whole.
     pub fn on_commit(&mut self, revision: u64) {
-        self.stirs += 1;
         self.sent = Some((revision, Moment::now()));
+        if !std::mem::take(&mut self.gone) {
+            return;
+        }
         let (workloads, hosts) = (self.ledger.workloads(), self.ledger.hosts());
         self.receipts.retain(|id| workloads.contains_key(id), |id| hosts.contains_key(id));
     }
@@ -147,7 +162,7 @@ impl Status {
             true => {}
             false => self.numbers.failed(),
         }
-        self.stirs += 1;
+        self.stirs += u64::from(!ack.outcomes.is_empty());
         self.receipts.on_ack(ack, stamp);
     }
 
@@ -230,3 +245,6 @@ impl Status {
         self.sent
     }
 }
+
+#[cfg(test)]
+mod tests;

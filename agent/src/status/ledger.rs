@@ -70,6 +70,17 @@ pub struct Policy {
     pub outbound_rules: usize,
 }
 
+/// What a message was about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum About {
+    /// An endpoint that is there.
+    Endpoint,
+    /// One that is not any more.
+    EndpointGone,
+    /// Nothing that an endpoint's own record holds.
+    Other,
+}
+
 impl Ledger {
     /// A snapshot begins: what it does not name is gone.
     pub fn clear(&mut self) {
@@ -77,20 +88,26 @@ impl Ledger {
     }
 
     /// Takes a message to the data half.
-    pub fn on_message(&mut self, message: &felix::ToDataplane) {
+    pub(super) fn on_message(&mut self, message: &felix::ToDataplane) -> About {
         match &message.payload {
             Some(Payload::WorkloadEndpointUpdate(felix::WorkloadEndpointUpdate {
                 id: Some(id),
                 endpoint: Some(endpoint),
-            })) => drop(self.workloads.insert(workload_id(id), Workload::of(endpoint))),
+            })) => {
+                self.workloads.insert(workload_id(id), Workload::of(endpoint));
+                About::Endpoint
+            }
             Some(Payload::WorkloadEndpointRemove(felix::WorkloadEndpointRemove { id: Some(id) })) => {
                 self.workloads.remove(&workload_id(id));
+                About::EndpointGone
             }
             Some(Payload::HostEndpointUpdate(felix::HostEndpointUpdate { id: Some(id), endpoint: Some(endpoint) })) => {
                 self.hosts.insert(HostId(id.endpoint_id.as_str().into()), Host::of(endpoint));
+                About::Endpoint
             }
             Some(Payload::HostEndpointRemove(felix::HostEndpointRemove { id: Some(id) })) => {
                 self.hosts.remove(&HostId(id.endpoint_id.as_str().into()));
+                About::EndpointGone
             }
             Some(Payload::ActivePolicyUpdate(felix::ActivePolicyUpdate { id: Some(id), policy: Some(policy) })) => {
                 let policy = Policy {
@@ -99,11 +116,13 @@ impl Ledger {
                     outbound_rules: policy.outbound_rules.len(),
                 };
                 self.policies.insert(policy_id(id), policy);
+                About::Other
             }
             Some(Payload::ActivePolicyRemove(felix::ActivePolicyRemove { id: Some(id) })) => {
                 self.policies.remove(&policy_id(id));
+                About::Other
             }
-            Some(_) | None => {}
+            Some(_) | None => About::Other,
         }
     }
 
