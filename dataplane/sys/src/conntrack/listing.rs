@@ -4,12 +4,12 @@
 
 use std::io;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
-use std::thread::Builder;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use netlink_sys::protocols::NETLINK_NETFILTER;
 
 use super::{CT_GET, CT_NEW, Entry, flags};
+use crate::background::Background;
 use crate::clock::thread_time;
 use crate::netlink::{End, NetlinkSocket};
 use crate::wire::{Head, Malformed, Message, Messages, Writer};
@@ -17,9 +17,18 @@ use crate::wire::{Head, Malformed, Message, Messages, Writer};
 /// How many pages of up to 32 KiB, with some 200 entries each, may wait to be looked at.
 const AHEAD: usize = 16;
 
+/// How long the listing has only what others leave of the processors: a connection
+/// that policy denies must not live on because they leave nothing.
+const PATIENCE: Duration = Duration::from_millis(20);
+
 /// A listing in progress; it ends when dropped.
 #[derive(Debug)]
-pub(super) struct Listing(Receiver<io::Result<Page>>);
+pub(super) struct Listing {
+    pages: Receiver<io::Result<Page>>,
+    thread: Background,
+    /// When it no longer yields to others, unless that is so already.
+    hurry: Option<Instant>,
+}
 
 /// Entries as the kernel wrote them.
 #[derive(Debug)]
@@ -45,16 +54,20 @@ impl Listing {
     pub(super) fn begin() -> io::Result<Self> {
         let socket = NetlinkSocket::open(NETLINK_NETFILTER)?;
         let (pages, listing) = sync_channel(AHEAD);
-        Builder::new().name("connections".to_owned()).spawn(move || list(socket, &pages))?;
-        Ok(Self(listing))
+        let thread = Background::start("connections", move || list(socket, &pages))?;
+        Ok(Self { pages: listing, thread, hurry: Some(Instant::now() + PATIENCE) })
     }
 
     /// Does not wait.
     ///
     /// # Errors
     /// When the kernel refuses, or its answer was lost.
-    pub(super) fn next(&self) -> io::Result<Next> {
-        match self.0.try_recv() {
+    pub(super) fn next(&mut self) -> io::Result<Next> {
+        if self.hurry.is_some_and(|at| at <= Instant::now()) {
+            self.hurry = None;
+            self.thread.hurry();
+        }
+        match self.pages.try_recv() {
             Ok(page) => page.map(Next::Page),
             Err(TryRecvError::Empty) => Ok(Next::NotYet),
             Err(TryRecvError::Disconnected) => Err(io::Error::other("the thread that lists connections has ended")),

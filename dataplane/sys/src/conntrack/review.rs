@@ -224,7 +224,7 @@ impl Review {
 
     fn advance(&mut self, budget: Duration, judge: &mut dyn FnMut(&Flow) -> Judgement) -> io::Result<Progress> {
         let began = Instant::now();
-        let (listing, mut tally) = match self.running.take() {
+        let (mut listing, mut tally) = match self.running.take() {
             Some(running) => running,
             None => {
                 self.cut.begin();
