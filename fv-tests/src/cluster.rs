@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
+use std::time::Instant;
 
 use anyhow::Context;
 use caracal_sys::netns::NetNs;
@@ -114,10 +115,13 @@ impl Cluster {
     }
 
     /// Writes a manifest as an editor does: beside its name, then renamed over it.
-    pub fn write(&self, file: &str, text: &str) -> anyhow::Result<()> {
+    /// Gives the time at which it was about to be renamed.
+    pub fn write(&self, file: &str, text: &str) -> anyhow::Result<Instant> {
         let hidden = self.manifests().join(format!(".{file}.new"));
         fs::write(&hidden, text)?;
-        fs::rename(&hidden, self.manifests().join(file)).with_context(|| format!("cannot write {file}"))
+        let renamed = Instant::now();
+        fs::rename(&hidden, self.manifests().join(file)).with_context(|| format!("cannot write {file}"))?;
+        Ok(renamed)
     }
 
     /// Removes a manifest.
@@ -129,13 +133,13 @@ impl Cluster {
     pub fn namespace(&self, name: &str, labels: &[(&str, &str)]) -> anyhow::Result<()> {
         let labels: BTreeMap<_, _> = labels.iter().copied().collect();
         let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}});
-        self.write(&format!("namespace-{name}.json"), &object.to_string())
+        self.write(&format!("namespace-{name}.json"), &object.to_string()).map(drop)
     }
 
     /// Starts a pod as a cluster does: the interface, then the object with its addresses.
     pub fn start_pod(&mut self, spec: PodSpec) -> anyhow::Result<()> {
         let name = self.plug(spec)?;
-        self.announce(&name)
+        self.announce(&name).map(drop)
     }
 
     /// Starts several pods.
@@ -177,13 +181,13 @@ impl Cluster {
     }
 
     /// Writes (or writes again) a pod's object.
-    pub fn announce(&self, name: &str) -> anyhow::Result<()> {
+    pub fn announce(&self, name: &str) -> anyhow::Result<Instant> {
         let spec = self.specs.get(name).with_context(|| format!("no pod {name}"))?;
         self.write(&pod_file(name), &spec.manifest(NODE).to_string())
     }
 
     /// Edits a pod's object in place.
-    pub fn relabel(&mut self, name: &str, labels: &[(&str, &str)]) -> anyhow::Result<()> {
+    pub fn relabel(&mut self, name: &str, labels: &[(&str, &str)]) -> anyhow::Result<Instant> {
         let spec = self.specs.get_mut(name).with_context(|| format!("no pod {name}"))?;
         spec.labels = labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         self.announce(name)

@@ -33,7 +33,7 @@ impl Rig {
             "apiVersion: projectcalico.org/v3\nkind: FelixConfiguration\nmetadata: {{name: default}}\n\
              spec: {{healthEnabled: true, healthHost: 192.0.2.1, prometheusMetricsEnabled: true, {spec}}}\n"
         );
-        self.cluster.write("felix.yaml", &text)
+        self.cluster.write("felix.yaml", &text).map(drop)
     }
 
     fn socket(&self) -> PathBuf {

@@ -35,7 +35,7 @@ impl Rig {
         let text = format!(
             "apiVersion: projectcalico.org/v3\nkind: FelixConfiguration\nmetadata: {{name: default}}\nspec: {{{spec}}}\n"
         );
-        self.cluster.write("felix.yaml", &text)
+        self.cluster.write("felix.yaml", &text).map(drop)
     }
 
     /// A driver that writes down what it is told, and its process id.

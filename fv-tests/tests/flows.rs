@@ -135,7 +135,7 @@ fn record(cluster: &Cluster, word: &str) -> anyhow::Result<()> {
         "apiVersion: projectcalico.org/v3\nkind: FelixConfiguration\nmetadata: {{name: default}}\n\
          spec: {{flowLogsLocalReporter: {word}}}\n"
     );
-    cluster.write("felix.yaml", &text)
+    cluster.write("felix.yaml", &text).map(drop)
 }
 
 /// Direction, action, names of the ends, what decided, and what had passed it on.

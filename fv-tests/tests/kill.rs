@@ -68,17 +68,18 @@ impl Scenario {
         if self.cluster.manifests().join("late.yaml").exists() {
             self.cluster.remove("late.yaml")?;
         }
-        self.cluster.relabel("default/late", &[])
+        self.cluster.relabel("default/late", &[]).map(drop)
     }
 
     const STEPS: usize = 2;
 
     /// A member for a set, and then a policy for an endpoint.
     fn step(&mut self, number: usize) -> anyhow::Result<()> {
-        match number {
+        let renamed = match number {
             0 => self.cluster.relabel("default/late", &[("role", "client"), ("late", "yes")]),
             _ => self.cluster.write("late.yaml", NO_WAY_OUT),
-        }
+        };
+        renamed.map(drop)
     }
 
     fn start(&self, victim: Victim) -> anyhow::Result<Process> {

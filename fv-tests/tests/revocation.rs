@@ -467,7 +467,7 @@ fn give_on(cluster: &mut Cluster, round: usize) -> anyhow::Result<Duration> {
             }
         });
         let start = Instant::now();
-        let moved = cluster.stop_pod(&old).and_then(|()| cluster.announce(&new)).map(|()| start.elapsed());
+        let moved = cluster.stop_pod(&old).and_then(|()| cluster.announce(&new)).map(|_| start.elapsed());
         std::thread::sleep(AFTERWARDS);
         ended.store(true, Ordering::Relaxed);
         moved

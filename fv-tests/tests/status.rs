@@ -47,7 +47,7 @@ impl Rig {
              prometheusMetricsEnabled: true, prometheusMetricsPort: {metrics}, \
              endpointStatusPathPrefix: {prefix}}}\n"
         );
-        self.cluster.write("felix.yaml", &text)
+        self.cluster.write("felix.yaml", &text).map(drop)
     }
 
     fn socket(&self) -> PathBuf {

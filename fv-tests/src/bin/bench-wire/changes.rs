@@ -31,16 +31,15 @@ pub(crate) fn of_label(cluster: &mut Cluster, changes: usize) -> anyhow::Result<
     })
 }
 
-/// From the write of a pod's object to its first packet; the interface is up before.
+/// From the rename of a pod's object to its first packet; the interface is up before.
 pub(crate) fn of_pods(cluster: &mut Cluster, starts: usize) -> anyhow::Result<Vec<Duration>> {
     let mut took = Vec::new();
     for n in 0..starts {
         let name = cluster.plug(pod(&format!("bench/new-{n}"), &[("group", "g1"), ("friend", "yes")]))?;
         cluster.make_ready(&name)?;
         let stream = Stream::start(&cluster.peers[&name], &cluster.peers["bench/pod-0"])?;
-        let write = Instant::now();
-        cluster.announce(&name)?;
-        took.push(stream.changed(write, true, PATIENCE)?);
+        let written = cluster.announce(&name)?;
+        took.push(stream.changed(written, true, PATIENCE)?);
         drop(stream);
         cluster.stop_pod(&name)?;
     }
@@ -54,18 +53,16 @@ pub(crate) fn probes(cluster: &Cluster) -> anyhow::Result<Stream> {
     Ok(stream)
 }
 
-/// Times `step(true)` and `step(false)` in turn.
+/// Times `step(true)` and `step(false)`, which give when the datastore had the change, in turn.
 fn alternate(
     changes: usize,
     stream: &Stream,
-    mut step: impl FnMut(bool) -> anyhow::Result<()>,
+    mut step: impl FnMut(bool) -> anyhow::Result<Instant>,
 ) -> anyhow::Result<Took> {
     let mut took = Took { opened: Vec::new(), closed: Vec::new() };
     for n in 0..changes * 2 {
         let want = n % 2 == 0;
-        let write = Instant::now();
-        step(want)?;
-        let time = stream.changed(write, want, PATIENCE)?;
+        let time = stream.changed(step(want)?, want, PATIENCE)?;
         if want { took.opened.push(time) } else { took.closed.push(time) }
     }
     Ok(took)

@@ -20,17 +20,19 @@ pub(crate) fn inotify(changes: usize) -> anyhow::Result<Vec<Duration>> {
     });
     let took = (0..changes)
         .map(|n| {
-            let start = Instant::now();
-            rename(dir.path(), n)?;
-            Ok(events.recv()?.saturating_duration_since(start))
+            let renamed = rename(dir.path(), n)?;
+            Ok(events.recv()?.saturating_duration_since(renamed))
         })
         .collect::<anyhow::Result<_>>()?;
     reader.join().map_err(|_| anyhow::anyhow!("the reader panicked"))??;
     Ok(took)
 }
 
-fn rename(dir: &Path, n: usize) -> anyhow::Result<()> {
+/// Gives the time at which the file was about to be renamed.
+fn rename(dir: &Path, n: usize) -> anyhow::Result<Instant> {
     let hidden = dir.join(".new");
     std::fs::write(&hidden, n.to_string())?;
-    Ok(std::fs::rename(&hidden, dir.join("file"))?)
+    let renamed = Instant::now();
+    std::fs::rename(&hidden, dir.join("file"))?;
+    Ok(renamed)
 }

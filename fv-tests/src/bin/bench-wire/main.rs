@@ -72,8 +72,9 @@ fn run(scale: Scale, args: &Args) -> anyhow::Result<()> {
     report.changes("policy-change", "", &changes::of_policy(&cluster, changes)?);
     report.changes("label-change", "", &changes::of_label(&mut cluster, changes)?);
     let churn = Churn::start(&cluster);
-    report.changes("policy-change", "-churn", &changes::of_policy(&cluster, changes)?);
-    report.changes("label-change", "-churn", &changes::of_label(&mut cluster, changes)?);
+    let loaded = Report { scale, floor: floor::inotify(changes)? };
+    loaded.changes("policy-change", "-churn", &changes::of_policy(&cluster, changes)?);
+    loaded.changes("label-change", "-churn", &changes::of_label(&mut cluster, changes)?);
     churn.stop()?;
     report.times("pod-start", &changes::of_pods(&mut cluster, args.starts)?);
     report.idle(&idle::measure(&agent)?);
@@ -87,6 +88,7 @@ fn run(scale: Scale, args: &Args) -> anyhow::Result<()> {
 /// Prints what was measured at a scale.
 struct Report {
     scale: Scale,
+    /// Measured in the same run and under the same load.
     floor: Vec<Duration>,
 }
 

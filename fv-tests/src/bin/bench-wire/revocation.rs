@@ -94,7 +94,7 @@ fn deny(cluster: &Cluster, foes: &[&str]) -> anyhow::Result<()> {
         "metadata": {"namespace": "bench", "name": "no-foes"},
         "spec": {"podSelector": {"matchLabels": {"role": "server"}}, "ingress": [rule]},
     });
-    cluster.write("no-foes.json", &policy.to_string())
+    cluster.write("no-foes.json", &policy.to_string()).map(drop)
 }
 
 fn sockets(peer: &Peer, count: usize) -> anyhow::Result<Vec<UdpSocket>> {

@@ -1,5 +1,7 @@
 //! The two sizes of cluster: live-S and live-L.
 
+use std::time::Instant;
+
 use caracal_fv_tests::cluster::Cluster;
 use caracal_fv_tests::pod::pod;
 use caracal_fv_tests::probe::udp;
@@ -71,8 +73,8 @@ impl Scale {
 }
 
 /// Writes the policy that is edited: `pod-0` may be reached on the discard port
-/// by everyone, or by friends only.
-pub(crate) fn edit(cluster: &Cluster, open: bool) -> anyhow::Result<()> {
+/// by everyone, or by friends only. Gives the time of the rename.
+pub(crate) fn edit(cluster: &Cluster, open: bool) -> anyhow::Result<Instant> {
     let from = if open { json!([]) } else { json!([{"podSelector": {"matchLabels": {"friend": "yes"}}}]) };
     let ports = json!([{"protocol": "UDP", "port": SINK_PORT}]);
     let spec = json!({
@@ -132,6 +134,6 @@ fn lets_in(number: usize) -> Value {
     })
 }
 
-fn write(cluster: &Cluster, name: &str, object: &Value) -> anyhow::Result<()> {
+fn write(cluster: &Cluster, name: &str, object: &Value) -> anyhow::Result<Instant> {
     cluster.write(&format!("{name}.json"), &object.to_string())
 }
