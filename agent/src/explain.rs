@@ -172,9 +172,9 @@ pub fn explain(directory: &Path, config_file: Option<&Path>, question: &Question
 }
 
 fn answer_lines(world: &mut World, input: impl BufRead, mut output: impl Write) -> anyhow::Result<()> {
-    for line in input.lines() {
+    for line in input.split(b'\n') {
         let line = line?;
-        if line.trim().is_empty() {
+        if line.trim_ascii().is_empty() {
             continue;
         }
         // One write a line, so that whoever waits for the answer gets all of it.
@@ -191,8 +191,9 @@ struct NoAnswer {
     error: String,
 }
 
-fn answer_line(world: &mut World, line: &str) -> anyhow::Result<Vec<u8>> {
+fn answer_line(world: &mut World, line: &[u8]) -> anyhow::Result<Vec<u8>> {
     let no_answer = |error: String| serde_json::to_vec(&NoAnswer { error });
+    let Ok(line) = std::str::from_utf8(line) else { return Ok(no_answer("the line is not UTF-8".to_owned())?) };
     let line = match Question::from_line(line) {
         Ok(question) => {
             world.prepare(&question)?;

@@ -39,9 +39,9 @@ pub(super) fn run(input: impl BufRead, output: impl Write) -> anyhow::Result<()>
 }
 
 fn answer_lines(input: impl BufRead, mut output: impl Write) -> anyhow::Result<()> {
-    for line in input.lines() {
+    for line in input.split(b'\n') {
         let line = line?;
-        if line.trim().is_empty() {
+        if line.trim_ascii().is_empty() {
             continue;
         }
         serde_json::to_writer(&mut output, &answer(&line))?;
@@ -51,9 +51,9 @@ fn answer_lines(input: impl BufRead, mut output: impl Write) -> anyhow::Result<(
     Ok(())
 }
 
-fn answer(line: &str) -> Answer {
+fn answer(line: &[u8]) -> Answer {
     let invalid = |error: String, column| Answer::Invalid { valid: false, error, column };
-    let question: Question = match serde_json::from_str(line) {
+    let question: Question = match serde_json::from_slice(line) {
         Ok(question) => question,
         Err(error) => return invalid(format!("not a question: {error}"), None),
     };
@@ -72,9 +72,9 @@ fn answer(line: &str) -> Answer {
 mod tests {
     use super::*;
 
-    fn check(input: &str, want: &[&str]) {
+    fn check(input: impl AsRef<[u8]>, want: &[&str]) {
         let mut output = Vec::new();
-        run(input.as_bytes(), &mut output).expect("the lines are read");
+        run(input.as_ref(), &mut output).expect("the lines are read");
         let text = String::from_utf8(output).expect("JSON is text");
         assert_eq!(text.lines().collect::<Vec<_>>(), want);
     }
@@ -104,6 +104,13 @@ mod tests {
             &[
                 r#"{"valid":false,"error":"not a question: expected ident at line 1 column 2"}"#,
                 r#"{"valid":false,"error":"not a question: unknown field `lables`, expected `selector` or `labels` at line 1 column 30"}"#,
+            ],
+        );
+        check(
+            b"{\"selector\": \"\xff\"}\n{}\n",
+            &[
+                r#"{"valid":false,"error":"not a question: invalid unicode code point at line 1 column 15"}"#,
+                r#"{"valid":false,"error":"not a question: missing field `selector` at line 1 column 2"}"#,
             ],
         );
     }

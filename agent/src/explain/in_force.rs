@@ -79,7 +79,7 @@ impl Explained {
     #[must_use]
     pub fn with_differences(mut self, differences: Option<&[Difference]>) -> Self {
         let notice = match differences {
-            None => "changes wait to be put in force: what follows is not in force yet\n\n".to_owned(),
+            None => "changes wait to be put in force: what follows may not be in force yet\n\n".to_owned(),
             Some([]) => return self,
             Some(differences) => {
                 let lines = differences.iter().map(|Difference { workload, direction, verdict, why }| {

@@ -112,6 +112,18 @@ fn question(from: &str, to: &str, port: &str) -> Question {
     Question::from_line(&line(from, to, port)).expect("a question")
 }
 
+/// A line of a batch that nobody can read costs no other line its answer.
+#[test]
+fn a_line_that_is_not_text_has_an_answer_too() {
+    let good = line("shop/api", "shop/db", "5432/tcp");
+    let batch = [good.as_bytes(), b"\xff\xfe", b"", good.as_bytes()].join(&b'\n');
+    let mut output = Vec::new();
+    answer_lines(&mut world(SHOP), batch.as_slice(), &mut output).expect("the lines are read");
+    let text = String::from_utf8(output).expect("JSON is text");
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!((lines.len(), lines[0], lines[1]), (3, lines[2], r#"{"error":"the line is not UTF-8"}"#));
+}
+
 /// Checks the verdict, the reasons of both sides, and both addresses.
 #[test]
 fn verdicts_and_reasons() {
