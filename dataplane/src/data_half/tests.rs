@@ -1,3 +1,4 @@
+mod drift;
 mod flows;
 mod report;
 mod revocation;
@@ -557,18 +558,6 @@ fn without_a_refresh_interval_routes_are_not_listed_again() {
     rig.world.calls();
     rig.wait(REFRESH);
     assert_eq!(rig.world.calls(), ["list routes"]);
-}
-
-#[test]
-fn rules_that_somebody_changed_are_repaired() {
-    let mut rig = Rig::with(&[config(&[("RouteRefreshInterval", "0")]), endpoint("a", "cali1", &[])]);
-    assert_eq!(rig.wait(POLL), []);
-    assert_eq!(rig.world.calls(), ["poll"]);
-    rig.world.tamper();
-    assert_eq!(rig.wait(POLL), [], "the endpoint is doing as before");
-    rig.world.breaks("poll");
-    assert_eq!(rig.wait(POLL), []);
-    assert_eq!(rig.world.calls(), ["poll"; 2]);
 }
 
 #[test]
