@@ -5,6 +5,7 @@
 //! what `crd.projectcalico.org/v1` stores is brought into the form of
 //! `projectcalico.org/v3`.
 
+mod json;
 mod kind;
 pub mod limits;
 mod list;
@@ -132,7 +133,7 @@ fn read_chunk(
             return;
         }
     };
-    let tree = match yaml::parse(text) {
+    let tree = match json::parse(text).map_or_else(|| yaml::parse(text), |tree| Ok(Some(tree))) {
         Ok(Some(tree)) => tree,
         Ok(None) => return,
         Err(broken) => {

@@ -61,7 +61,7 @@ mod tests {
             }
         })
         .expect("room for a thread");
-        let mut now = || {
+        let now = || {
             ask.send(()).expect("it is there");
             answers.recv().expect("it answers")
         };

@@ -60,7 +60,8 @@ pub(super) struct Reading {
     pub(super) objects: Vec<Named>,
     /// Refused documents that name no object that is read.
     pub(super) nameless: Vec<Refusal>,
-    /// Whether one of those may name anything: it could not be read far enough.
+    /// Whether there may be more names: a document could not be read far enough, or
+    /// the last one is no YAML, as where a file was cut off.
     pub(super) hides_names: bool,
     pub(super) skipped: Vec<Skipped>,
 }
@@ -97,7 +98,9 @@ pub(super) fn read<'a>(
     earlier: impl Fn(&ObjectId) -> Option<&'a Fixed>,
 ) -> Reading {
     let mut reading = Reading::default();
+    let mut is_cut_off = false;
     for document in read_documents(file, text) {
+        is_cut_off = matches!(&document, Err(refusal) if refusal.layer == Layer::Yaml);
         let (line, outcome) = match document {
             Ok(document) => (document.line, take(document, settings, &earlier)),
             Err(refusal) => (refusal.line, Taken::Refused(refusal)),
@@ -118,6 +121,7 @@ pub(super) fn read<'a>(
             Taken::Skipped(skipped) => reading.skipped.push(skipped),
         }
     }
+    reading.hides_names |= is_cut_off;
     reading
 }
 

@@ -63,6 +63,20 @@ fn a_valid_version_elsewhere_takes_the_place_of_a_refused_one() {
     );
 }
 
+/// Where a file ends within a document, others may have followed.
+#[test]
+fn a_file_that_is_cut_off_loses_nothing() {
+    let both = format!("{}---\n{}", set("a", "10.0.0.0/8"), set("b", "11.0.0.0/8"));
+    let followed = Followed::start_patient(&[("x.yaml", &both)]);
+    let cut = both.find("10.0").expect("it is there");
+    let told = followed.after(|dir| put(&dir.join("x.yaml"), &both[..cut]));
+    let [raised] = told.as_slice() else { panic!("{told:?}") };
+    assert!(raised.contains("GlobalNetworkSet a: ") && raised.ends_with("another version stays in force"), "{raised}");
+    let told = followed.after(|dir| put(&dir.join("x.yaml"), &set("a", "10.0.0.0/8")));
+    let [deleted, cleared] = told.as_slice() else { panic!("{told:?}") };
+    assert_eq!((deleted.as_str(), cleared.starts_with("cleared")), ("delete set b", true), "it says all again");
+}
+
 #[test]
 fn what_cannot_be_read_keeps_the_objects_that_it_may_name() {
     let both = format!("{}---\n{}", set("a", "10.0.0.0/8"), set("b", "11.0.0.0/8"));
