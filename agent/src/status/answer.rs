@@ -140,9 +140,11 @@ fn source_problem(problem: &SourceProblem) -> Problem {
             place: format!("{}:{}", refusal.file.display(), refusal.line),
             field: refusal.field.clone(),
             reason: refusal.reason.clone(),
-            in_force: match in_force {
-                InForce::Nothing => "nothing",
-                InForce::OtherVersion => "another version",
+            in_force: match (in_force, &refusal.object) {
+                (InForce::OtherVersion, _) => "another version",
+                (InForce::Nothing, Some(_)) => "nothing",
+                // It may be anything that the file named.
+                (InForce::Nothing, None) => "what the file said before",
             }
             .into(),
             ..told
@@ -164,7 +166,7 @@ fn source_problem(problem: &SourceProblem) -> Problem {
         SourceProblem::Unreadable { path, reason } => Problem {
             place: path.display().to_string(),
             reason: format!("cannot be read: {reason}"),
-            in_force: "another version".into(),
+            in_force: "what it last said".into(),
             ..told
         },
         SourceProblem::Polling { .. } => Problem { reason: problem.to_string(), ..told },
