@@ -20,6 +20,7 @@ mod yaml;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::Value;
 
@@ -53,18 +54,20 @@ struct Origin {
     first_line: usize,
     /// The way from the document to the object: empty unless it is in a list.
     item: FieldPath,
+    /// How often the text was looked through, for all its objects.
+    searches: Arc<AtomicUsize>,
 }
 
 impl Document {
     /// The line of a field, or of the last one on the way to it that is there;
-    /// counted from 1.
+    /// counted from 1. That of the object after [`limits::MAX_SEARCHES`] in its text.
     #[must_use]
     pub fn line_of(&self, field: &FieldPath) -> usize {
-        let path = self.origin.item.join(field);
-        match locate::line_of(&self.origin.text, &path) {
-            Some(line) => self.origin.first_line + line - 1,
-            None => self.line,
+        let Origin { text, first_line, item, searches } = &self.origin;
+        if searches.fetch_add(1, Ordering::Relaxed) >= limits::MAX_SEARCHES {
+            return self.line;
         }
+        locate::line_of(text, &item.join(field)).map_or(self.line, |line| first_line + line - 1)
     }
 
     /// Refuses the object because of one of its fields.
@@ -145,7 +148,7 @@ fn read_chunk(
             return;
         }
     };
-    let text: Arc<str> = text.into();
+    let (text, searches): (Arc<str>, _) = (text.into(), Arc::new(AtomicUsize::new(0)));
     // One more than the limit tells the caller that there are too many.
     for item in list::expand(tree).into_iter().take(limits::MAX_OBJECTS + 1) {
         let mut document = Document {
@@ -153,7 +156,12 @@ fn read_chunk(
             index,
             line: chunk.line + item.line - 1,
             value: item.value,
-            origin: Origin { text: Arc::clone(&text), first_line: chunk.line, item: item.path },
+            origin: Origin {
+                text: Arc::clone(&text),
+                first_line: chunk.line,
+                item: item.path,
+                searches: Arc::clone(&searches),
+            },
         };
         let size = limits::json_bytes(&document.value);
         documents.push(match stored::fold(&mut document.value) {

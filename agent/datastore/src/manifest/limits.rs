@@ -17,6 +17,10 @@ pub const MAX_OBJECT_BYTES: usize = 3 << 20;
 /// and errors is not millions of refusals.
 pub const MAX_OBJECTS: usize = 100_000;
 
+/// How often a document is looked through for the line of a field. The objects of
+/// a list share one, and each may be refused.
+pub const MAX_SEARCHES: usize = 16;
+
 /// How many nodes (scalars, lists, mappings) one document may have: a node takes
 /// far more memory than the two bytes that it may be written in.
 pub const MAX_NODES: usize = 5_000_000;

@@ -368,3 +368,18 @@ fn a_refusal_says_where_and_what() {
     let nameless = documents[0].as_ref().expect("it is read").refuse(Layer::Decode, &"kind".into(), "is missing");
     assert_eq!(nameless.to_string(), "f.yaml:2: kind: is missing");
 }
+
+/// Of a list of many faults the first are found to the line, at a cost that does not
+/// grow with their number.
+#[test]
+fn a_list_is_not_looked_through_for_each_of_its_faults() {
+    const ITEMS: usize = 20_000;
+    let item = "{\n\"kind\": 1}";
+    let text = format!("{{\"kind\": \"List\", \"apiVersion\": \"v1\", \"items\": [\n{}]}}", [item; ITEMS].join(",\n"));
+    let documents: Vec<Document> = read(&text).into_iter().map(|read| read.expect("an object")).collect();
+    assert_eq!(documents.len(), ITEMS);
+    let kind = FieldPath::from("kind");
+    let lines: Vec<usize> = documents.iter().map(|document| document.line_of(&kind)).collect();
+    let want = (0..ITEMS).map(|at| 2 + 2 * at + usize::from(at < limits::MAX_SEARCHES));
+    assert_eq!(lines, want.collect::<Vec<_>>());
+}
