@@ -92,7 +92,7 @@ pub enum ConfigEvent {
 }
 
 /// Where an object is written down.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Place {
     /// The file.
     pub file: Arc<Path>,
@@ -108,7 +108,7 @@ impl fmt::Display for Place {
 }
 
 /// What is in force instead of something that was not taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum InForce {
     /// Nothing: the object was never admitted, or it cannot be told which one it is.
     Nothing,
@@ -117,7 +117,7 @@ pub enum InForce {
 }
 
 /// Something that is wrong with what a source reads. It stays until it is mended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Problem {
     /// A document is not taken.
     Refused {

@@ -6,7 +6,7 @@
 //! file from the top. While nothing admitted names an object, but something
 //! refused does, the version in force stays.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::Bound;
 use std::path::Path;
 use std::sync::Arc;
@@ -351,9 +351,11 @@ impl Catalogue {
             let now = self.problems_of(&path);
             let before = self.problems.remove(&path).unwrap_or_default();
             let reports = &mut round.news.reports;
-            let cleared = before.iter().filter(|problem| !now.contains(problem)).cloned();
+            // A file may have very many.
+            let [was, is]: [HashSet<&Problem>; 2] = [&before, &now].map(|problems| problems.iter().collect());
+            let cleared = before.iter().filter(|problem| !is.contains(problem)).cloned();
             reports.extend(cleared.map(Report::Cleared));
-            let raised = now.iter().filter(|problem| !before.contains(problem)).cloned();
+            let raised = now.iter().filter(|problem| !was.contains(problem)).cloned();
             reports.extend(raised.map(Report::Raised));
             if !now.is_empty() {
                 self.problems.insert(path, now);

@@ -40,7 +40,7 @@ impl Layer {
 
 /// Why an object or a document is not taken. Whoever wrote the manifest can act
 /// on it: it says where, and what is wrong there.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Refusal {
     /// The file.
     pub file: Arc<Path>,
