@@ -12,12 +12,12 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use tracing::warn;
 
-/// How long more is awaited after something new: the rest of a commit, and commits
-/// that follow it closely.
-const GATHER: Duration = Duration::from_millis(10);
+/// How long more is awaited after something new: what a commit of usual size has
+/// changed is told within that.
+const GATHER: Duration = Duration::from_millis(2);
 
 /// The pause after a wake-up: whoever commits without end wakes us 20 times a second.
-const REST: Duration = Duration::from_millis(40);
+const REST: Duration = Duration::from_millis(48);
 
 /// The numbers by which the two are told apart.
 const SOCKET: u64 = 0;

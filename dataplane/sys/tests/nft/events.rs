@@ -165,7 +165,7 @@ fn commits_without_end_wake_now_and_then() {
 }
 
 #[test]
-fn one_burst_wakes_once() {
+fn a_burst_wakes_at_its_beginning_and_at_its_end_at_most() {
     Sandbox::run(|sandbox| {
         let mut stranger = Stranger::new();
         let woken = Woken::default();
@@ -176,9 +176,9 @@ fn one_burst_wakes_once() {
                 batch.chain(&format!("c{n}"));
             });
         }
-        let took = start.elapsed();
+        let most = 2 + start.elapsed().as_millis() / 50;
         sleep(WHILE);
-        assert!(woken.count() == 1 || took > Duration::from_millis(10), "woken {} times", woken.count());
+        assert!((1..=most).contains(&woken.count().into()), "woken {} times, not {most} at most", woken.count());
     });
 }
 
