@@ -9,6 +9,7 @@
 //! What was cut is remembered, so that a change that allows it again restores it
 //! at once, without a review and at the cost of what was cut only.
 
+use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::IpAddr;
@@ -298,7 +299,8 @@ impl Revocation {
             return Ok(());
         }
         let outcome = {
-            let bench = court.bench(&running.docket.suspects);
+            // Mostly the kernel is still at it, and there is no connection to look at.
+            let bench = LazyCell::new(|| court.bench(&running.docket.suspects));
             let mut judge = |flow: &Flow| court.judge(flow, &bench, &running.docket.departed);
             host.review_connections(SLICE, &mut judge)
         };
