@@ -1,10 +1,9 @@
 //! The kernel's edge: the only crate that may contain `unsafe`.
 
-// Beside one socket address, what gives memory back and what lets a thread yield, only a test needs it: for libnftnl, which the encoder is compared with.
+// Beside one socket address and what gives memory back, only a test needs it: for libnftnl, which the encoder is compared with.
 #![cfg_attr(not(test), deny(unsafe_code))]
 
 pub mod arp;
-mod background;
 pub mod clock;
 pub mod conntrack;
 mod ifname;

@@ -3,13 +3,14 @@
 //! connection.
 
 use std::io;
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
-use std::time::{Duration, Instant};
+use std::ops::ControlFlow;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, TryRecvError, channel, sync_channel};
+use std::thread::Builder;
+use std::time::Duration;
 
 use netlink_sys::protocols::NETLINK_NETFILTER;
 
 use super::{CT_GET, CT_NEW, Entry, flags};
-use crate::background::Background;
 use crate::clock::thread_time;
 use crate::netlink::{End, NetlinkSocket};
 use crate::wire::{Head, Malformed, Message, Messages, Writer};
@@ -17,18 +18,15 @@ use crate::wire::{Head, Malformed, Message, Messages, Writer};
 /// How many pages of up to 32 KiB, with some 200 entries each, may wait to be looked at.
 const AHEAD: usize = 16;
 
-/// How long the listing has only what others leave of the processors: a connection
-/// that policy denies must not live on because they leave nothing.
-const PATIENCE: Duration = Duration::from_millis(20);
-
-/// A listing in progress; it ends when dropped.
+/// Lists connections on a thread of its own, with a socket that stays open: when a
+/// socket of netfilter is closed, nf_tables takes no rules until it has freed what it
+/// owes (`nft_rcv_nl_event` in Linux), for up to 15 ms.
 #[derive(Debug)]
-pub(super) struct Listing {
-    pages: Receiver<io::Result<Page>>,
-    thread: Background,
-    /// When it no longer yields to others, unless that is so already.
-    hurry: Option<Instant>,
-}
+pub(super) struct Lister(Sender<SyncSender<io::Result<Page>>>);
+
+/// A listing in progress.
+#[derive(Debug)]
+pub(super) struct Listing(Receiver<io::Result<Page>>);
 
 /// Entries as the kernel wrote them.
 #[derive(Debug)]
@@ -46,28 +44,35 @@ pub(super) enum Next {
     NotYet,
 }
 
-impl Listing {
-    /// Begins to list, in the network namespace of the calling thread.
+impl Lister {
+    /// Opens the socket, in the network namespace of the calling thread. The thread
+    /// ends when this is dropped, and with a listing that fails or that nobody wants any more.
     ///
     /// # Errors
-    /// When the system has no room for another socket or thread.
-    pub(super) fn begin() -> io::Result<Self> {
+    /// If the system has no room for another socket or thread.
+    pub(super) fn start() -> io::Result<Self> {
         let socket = NetlinkSocket::open(NETLINK_NETFILTER)?;
-        let (pages, listing) = sync_channel(AHEAD);
-        let thread = Background::start("connections", move || list(socket, &pages))?;
-        Ok(Self { pages: listing, thread, hurry: Some(Instant::now() + PATIENCE) })
+        let (orders, ordered) = channel();
+        Builder::new().name("connections".to_owned()).spawn(move || work(socket, &ordered))?;
+        Ok(Self(orders))
     }
 
+    /// Has everything listed.
+    pub(super) fn begin(&self) -> Listing {
+        let (pages, listing) = sync_channel(AHEAD);
+        // If the thread has ended, the listing says so.
+        let _ = self.0.send(pages);
+        Listing(listing)
+    }
+}
+
+impl Listing {
     /// Does not wait.
     ///
     /// # Errors
     /// When the kernel refuses, or its answer was lost.
-    pub(super) fn next(&mut self) -> io::Result<Next> {
-        if self.hurry.is_some_and(|at| at <= Instant::now()) {
-            self.hurry = None;
-            self.thread.hurry();
-        }
-        match self.pages.try_recv() {
+    pub(super) fn next(&self) -> io::Result<Next> {
+        match self.0.try_recv() {
             Ok(page) => page.map(Next::Page),
             Err(TryRecvError::Empty) => Ok(Next::NotYet),
             Err(TryRecvError::Disconnected) => Err(io::Error::other("the thread that lists connections has ended")),
@@ -91,24 +96,39 @@ fn entry<'a>(message: Result<Message<'a>, Malformed>) -> Option<Result<Entry<'a>
     }
 }
 
-/// Sends each page on, until the last one or until nobody wants more.
-fn list(mut socket: NetlinkSocket, pages: &SyncSender<io::Result<Page>>) {
-    if let Err(error) = ask(&mut socket) {
+fn work(mut socket: NetlinkSocket, orders: &Receiver<SyncSender<io::Result<Page>>>) {
+    for pages in orders {
+        if list(&mut socket, &pages).is_break() {
+            return;
+        }
+    }
+}
+
+/// Sends each page on, until the last one. Breaks off if the socket is of no use for
+/// another listing.
+fn list(socket: &mut NetlinkSocket, pages: &SyncSender<io::Result<Page>>) -> ControlFlow<()> {
+    let begun = thread_time();
+    if let Err(error) = ask(socket) {
         // Nobody may be there to be told.
         let _ = pages.send(Err(error));
-        return;
+        return ControlFlow::Break(());
     }
     loop {
         let page = socket.datagram().map_err(io::Error::from).map(|(bytes, end)| Page {
             bytes: bytes.to_vec(),
             took: match end {
                 End::Ahead => None,
-                End::Reached => Some(thread_time()),
+                End::Reached => Some(thread_time().saturating_sub(begun)),
             },
         });
-        let is_last = page.as_ref().map_or(true, |page| page.took.is_some());
-        if pages.send(page).is_err() || is_last {
-            return;
+        let is_broken = page.is_err();
+        let is_last = page.as_ref().is_ok_and(|page| page.took.is_some());
+        let is_wanted = pages.send(page).is_ok();
+        if is_last {
+            return ControlFlow::Continue(());
+        }
+        if is_broken || !is_wanted {
+            return ControlFlow::Break(());
         }
     }
 }

@@ -11,7 +11,7 @@ use netlink_sys::protocols::NETLINK_NETFILTER;
 use nix::errno::Errno;
 
 use super::cut::{CutConnections, LIMIT};
-use super::listing::{Listing, Next};
+use super::listing::{Lister, Listing, Next};
 use super::{BATCH, CT_NEW, CTA_LABELS, CTA_LABELS_MASK, CTA_TUPLE_ORIG, Entry, Flow, REVOKED, flags};
 use crate::netlink::{NetlinkSocket, malformed};
 use crate::wire::{Head, Malformed, Writer};
@@ -70,6 +70,8 @@ pub enum Progress {
 #[derive(Debug)]
 pub struct Review {
     labelling: NetlinkSocket,
+    /// There from the first listing on, unless the last one failed.
+    lister: Option<Lister>,
     running: Option<(Listing, Tally)>,
     cut: CutConnections,
     /// Connections that others called for, of the listing so far: whether these are
@@ -117,6 +119,7 @@ impl Review {
     pub fn open() -> io::Result<Self> {
         Ok(Self {
             labelling: NetlinkSocket::open(NETLINK_NETFILTER)?,
+            lister: None,
             running: None,
             cut: CutConnections::default(),
             related: Vec::new(),
@@ -139,6 +142,9 @@ impl Review {
     /// then, and part of it is done.
     pub fn step(&mut self, budget: Duration, judge: &mut dyn FnMut(&Flow) -> Judgement) -> io::Result<Progress> {
         let outcome = self.advance(budget, judge);
+        if outcome.is_err() {
+            self.lister = None;
+        }
         if !matches!(outcome, Ok(Progress::Ahead | Progress::Waiting)) {
             self.running = None;
             self.related.clear();
@@ -224,11 +230,15 @@ impl Review {
 
     fn advance(&mut self, budget: Duration, judge: &mut dyn FnMut(&Flow) -> Judgement) -> io::Result<Progress> {
         let began = Instant::now();
-        let (mut listing, mut tally) = match self.running.take() {
+        let (listing, mut tally) = match self.running.take() {
             Some(running) => running,
             None => {
+                let lister = match self.lister.take() {
+                    Some(lister) => lister,
+                    None => Lister::start()?,
+                };
                 self.cut.begin();
-                (Listing::begin()?, Tally::default())
+                (self.lister.insert(lister).begin(), Tally::default())
             }
         };
         loop {

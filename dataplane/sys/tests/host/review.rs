@@ -235,3 +235,32 @@ fn what_a_connection_called_for_is_cut_and_restored_with_it() {
         assert_eq!((tally.restored, tally.labelled, labelled()), (2, 0, texts(&[])));
     });
 }
+
+/// The netfilter sockets of the namespace but the kernel's own, by inode.
+fn sockets() -> BTreeSet<String> {
+    /// `NETLINK_NETFILTER` of linux/netlink.h.
+    const NETFILTER: &str = "12";
+    let table = std::fs::read_to_string("/proc/thread-self/net/netlink").expect("the kernel lists sockets");
+    let rows = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let ours = rows.filter(|row| row.get(1) == Some(&NETFILTER) && row.get(2) != Some(&"0"));
+    ours.filter_map(|row| row.last().map(ToString::to_string)).collect()
+}
+
+/// The end of such a socket has nf_tables wait for memory that it is about to free.
+#[test]
+fn no_review_closes_a_socket() {
+    tracking(|| {
+        let mut review = Review::open().expect("a socket");
+        go_through(&mut review, LONG, &mut |_| Judgement::Leave);
+        let opened = sockets();
+        assert_eq!(opened.len(), 2, "{opened:?}");
+        for _ in 0..3 {
+            go_through(&mut review, LONG, &mut |_| Judgement::Leave);
+            assert_eq!(sockets(), opened);
+        }
+        drop(review);
+        while !sockets().is_empty() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    });
+}
