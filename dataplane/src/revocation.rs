@@ -30,7 +30,7 @@ use crate::interfaces::Interfaces;
 use crate::retry::Backoff;
 
 /// How long one slice of a review may take.
-const SLICE: Duration = Duration::from_millis(2);
+const SLICE: Duration = Duration::from_millis(1);
 
 /// What others have of the thread between two slices.
 const BREATH: Duration = Duration::from_micros(100);

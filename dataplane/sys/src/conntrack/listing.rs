@@ -130,6 +130,8 @@ fn list(socket: &mut NetlinkSocket, pages: &SyncSender<io::Result<Page>>) -> Con
         if is_broken || !is_wanted {
             return ControlFlow::Break(());
         }
+        // Whoever waits for this processor would wait for some milliseconds else.
+        std::thread::yield_now();
     }
 }
 
