@@ -122,7 +122,7 @@ impl Monitor {
     }
 
     /// Calls `wake` when others have committed, on a thread of its own, from now until
-    /// the subscription ends: some 10 ms later, once for all that came meanwhile, and 20
+    /// the subscription ends: some 2 ms later, once for all that came meanwhile, and 20
     /// times a second at most. It also does when events were lost; what is then to be
     /// heard, or was heard already, it does not know. `wake` must not wait for whoever
     /// has the subscription.
