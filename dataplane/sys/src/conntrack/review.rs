@@ -233,12 +233,12 @@ impl Review {
         let (listing, mut tally) = match self.running.take() {
             Some(running) => running,
             None => {
-                let lister = match self.lister.take() {
+                let lister = match &mut self.lister {
                     Some(lister) => lister,
-                    None => Lister::start()?,
+                    none => none.insert(Lister::start()?),
                 };
                 self.cut.begin();
-                (self.lister.insert(lister).begin(), Tally::default())
+                (lister.begin(), Tally::default())
             }
         };
         loop {
