@@ -17,12 +17,14 @@ use smallvec::SmallVec;
 
 use crate::Member;
 use crate::class_space::{ClassSpace, Reclass};
+use crate::excerpt::Around;
 use crate::ids::{ItemIx, LabelsIx, MemberIx, ParentsIx, PortsIx, ProfileIx, SelectorIx};
 use crate::interner::Interner;
 use crate::ip_sets::{IpSets, SetSpec};
 use crate::items::Items;
 use crate::owners::Owners;
 use crate::parents::Inheritance;
+use crate::rule_scanner::ServicePorts;
 use crate::services::Services;
 
 #[derive(Debug, Default)]
@@ -215,6 +217,37 @@ impl Cluster {
                 contributions(spec, nets, ports, |member| members.push(member));
             }
         }
+        members.sort_unstable();
+        members.dedup();
+        members
+    }
+
+    /// Whether anything has exactly this prefix.
+    pub(crate) fn has_net(&self, net: Cidr) -> bool {
+        self.owners.of(net).next().is_some()
+    }
+
+    /// The members of a set that hold an address, sorted.
+    pub(crate) fn members_around(&self, spec: &SetSpec, around: &Around<'_>) -> Vec<Member> {
+        let mut members: Vec<Member> = match spec {
+            SetSpec::Selector(_) | SetSpec::Service(_, ServicePorts::Without) => {
+                let nets = around.nets.iter().map(|net| Member::Net(*net));
+                nets.filter(|member| self.holds(spec, member)).collect()
+            }
+            SetSpec::Service(service, ServicePorts::With) => {
+                around.addresses.iter().flat_map(|address| self.services.ports_of(service, *address)).collect()
+            }
+            SetSpec::NamedPort(selector, ..) => {
+                let mut members = Vec::new();
+                for net in around.addresses.iter().map(|address| Cidr::host(*address)) {
+                    let owners = self.owners.of(net).filter(|owner| self.space.is_match(member(*owner), *selector));
+                    for Traits { ports, .. } in owners.filter_map(|owner| self.traits(owner)) {
+                        contributions(spec, [net], self.ports(ports), |member| members.push(member));
+                    }
+                }
+                members
+            }
+        };
         members.sort_unstable();
         members.dedup();
         members

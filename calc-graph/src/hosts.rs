@@ -6,6 +6,7 @@
 //! where it stands what the receiver has.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use caracal_model::{Kind, Node};
 use smol_str::SmolStr;
@@ -83,6 +84,17 @@ impl Hosts {
     pub(crate) fn snapshot(&self, sink: &mut dyn FnMut(Delta<'_>)) {
         for (hostname, Held { node, .. }) in &self.held {
             sink(Delta::HostMetadataUpdate { hostname, node });
+        }
+    }
+
+    /// Tells the nodes that have one of some addresses.
+    pub(crate) fn excerpt(&self, addresses: &[IpAddr], sink: &mut dyn FnMut(Delta<'_>)) {
+        for (hostname, Held { node, .. }) in &self.held {
+            // `192.0.2.1/24` or `192.0.2.1`.
+            let own = [&node.ipv4, &node.ipv6].map(|text| text.split('/').next().and_then(|text| text.parse().ok()));
+            if own.into_iter().flatten().any(|own: IpAddr| addresses.contains(&own)) {
+                sink(Delta::HostMetadataUpdate { hostname, node });
+            }
         }
     }
 }

@@ -20,6 +20,7 @@ use smol_str::SmolStr;
 
 use crate::class_space::ClassSpace;
 use crate::cluster::{Cluster, contributions};
+use crate::excerpt::Around;
 use crate::ids::{Place, SelectorIx, SetIx};
 use crate::label_store::LabelStore;
 use crate::overlap::Cover;
@@ -248,6 +249,24 @@ impl IpSets {
             let cover = Cover::of(&set.wide, self.told_overlaps);
             let mut members = cluster.members(&set.spec);
             cover.uncover(&mut members);
+            sink(Delta::IpSetUpdate { id: &set.id, kind: set.spec.kind(), members: &members });
+        }
+    }
+
+    /// Tells sets with the members that hold an address.
+    pub(crate) fn excerpt(
+        &self,
+        cluster: &Cluster,
+        sets: BTreeSet<SetIx>,
+        around: &Around<'_>,
+        sink: &mut dyn FnMut(Delta<'_>),
+    ) {
+        for at in self.sorted(sets) {
+            let set = &self.sets[at.0];
+            let mut members = cluster.members_around(&set.spec, around);
+            // What covers one of them holds an address as well.
+            let wide: Vec<Cidr> = members.iter().filter_map(wide).collect();
+            Cover::of(&wide, self.told_overlaps).uncover(&mut members);
             sink(Delta::IpSetUpdate { id: &set.id, kind: set.spec.kind(), members: &members });
         }
     }

@@ -13,6 +13,7 @@ mod census;
 mod class_space;
 mod cluster;
 mod delta;
+mod excerpt;
 mod graph;
 mod hosts;
 mod id_set;
@@ -56,6 +57,7 @@ pub use delta::{
     ActivePolicy, ActiveProfile, Delta, Encapsulation, HostPolicyLists, IpSetKind, Member, PolicyList, ScannedRule,
     TierPolicies,
 };
+pub use excerpt::Concern;
 pub use graph::CalcGraph;
 pub use problem::Problem;
 pub use sequencer::{Flush, NotFlushed};

@@ -555,6 +555,11 @@ impl Policies {
         self.released.extend(std::mem::replace(&mut active.sets, sets.into()));
     }
 
+    /// The sets that an active policy names.
+    pub(crate) fn sets_of(&self, at: PolicyIx) -> &[SetIx] {
+        self.active.get(&at).map_or(&[], |active| &active.sets)
+    }
+
     /// References to sets that no active policy needs any more.
     pub(crate) fn take_released(&mut self) -> Vec<SetIx> {
         std::mem::take(&mut self.released)

@@ -260,9 +260,19 @@ impl Profiles {
     /// The profiles that the receiver has, by name.
     pub(crate) fn told(&self) -> Vec<ProfileIx> {
         let told = self.slots.iter().filter(|(_, profile)| profile.told);
-        let mut told: Vec<ProfileIx> = told.map(|(at, _)| ProfileIx(at)).collect();
-        told.sort_unstable_by_key(|at| &self.slots[at.0].name);
-        told
+        self.by_name(told.map(|(at, _)| ProfileIx(at)))
+    }
+
+    /// Profiles in order of their names.
+    pub(crate) fn by_name(&self, profiles: impl IntoIterator<Item = ProfileIx>) -> Vec<ProfileIx> {
+        let mut profiles: Vec<ProfileIx> = profiles.into_iter().collect();
+        profiles.sort_unstable_by_key(|at| &self.slots[at.0].name);
+        profiles
+    }
+
+    /// The sets that a listed profile names.
+    pub(crate) fn sets_of(&self, at: ProfileIx) -> &[SetIx] {
+        self.sets.get(&at).map_or(&[], |sets| sets)
     }
 
     /// Replaces the sets that a listed profile names.

@@ -7,6 +7,7 @@
 //! service.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use caracal_model::{EndpointSlice, EndpointSliceKey, ServiceRef};
 use caracal_net::Cidr;
@@ -64,6 +65,14 @@ impl Services {
     /// Every member of a service's set, some more than once.
     pub(crate) fn members(&self, service: &ServiceRef, ports: ServicePorts) -> impl Iterator<Item = Member> {
         self.slices_of(service).flat_map(move |slice| contributions(slice, ports))
+    }
+
+    /// The members of a service's set of ports that an address has, some more than once.
+    pub(crate) fn ports_of(&self, service: &ServiceRef, address: IpAddr) -> impl Iterator<Item = Member> {
+        let slices = self.slices_of(service).filter(move |slice| slice.addresses.binary_search(&address).is_ok());
+        slices.flat_map(move |slice| {
+            slice.ports.iter().map(move |(protocol, port)| Member::IpPort(address, *protocol, *port))
+        })
     }
 
     fn slices_of(&self, service: &ServiceRef) -> impl Iterator<Item = &EndpointSlice> {

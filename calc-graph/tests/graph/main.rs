@@ -1,5 +1,6 @@
 //! The calculation graph as its users see it: events in, deltas out.
 
+mod excerpts;
 mod expectations;
 mod flushes;
 mod histories;
