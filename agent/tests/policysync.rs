@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -218,6 +219,14 @@ async fn nobody_collects_reports() {
     assert!(!result.successful);
 }
 
+async fn wait_for(what: &str, reached: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !reached() {
+        assert!(start.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 #[tokio::test]
 async fn a_socket_goes_with_its_credentials() {
     let node = Node::start();
@@ -227,12 +236,41 @@ async fn a_socket_goes_with_its_credentials() {
     let other = node.mount("web-2");
     drop(connect(&other).await);
     node.unmount("web-1");
-    let start = Instant::now();
-    while socket.exists() {
-        assert!(start.elapsed() < PATIENCE, "the socket stays");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    wait_for("the socket goes", || !socket.exists()).await;
     assert!(other.exists());
+}
+
+/// Waits for a socket, and reads which endpoint its stream tells of.
+async fn endpoint_of(socket: &Path) -> String {
+    let mut stream = sync(socket).await;
+    loop {
+        let told = next(&mut stream).await.expect("the stream goes on");
+        if told.starts_with("endpoint ") {
+            return told;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_socket_follows_its_credentials_and_comes_back() {
+    let node = Node::start_with(&[("web-1", "web", "10.65.0.1"), ("till-1", "till", "10.65.0.2")]);
+    let socket = node.mount("web-1");
+    assert_eq!(endpoint_of(&socket).await, "endpoint shop/web-1");
+
+    // A pipe that nobody writes holds up nobody.
+    let pipe = node.dir.path().join("sync/creds/pipe.json");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
+
+    let inode = || fs::metadata(&socket).map(|found| found.ino()).ok();
+    let first = inode();
+    let text = r#"{"Uid":"web-1","Workload":"till-1","Namespace":"shop","ServiceAccount":"till"}"#;
+    write(node.dir.path(), "sync/creds/web-1.json", text);
+    wait_for("another socket", || inode().is_some_and(|found| Some(found) != first)).await;
+    assert_eq!(endpoint_of(&socket).await, "endpoint shop/till-1");
+
+    fs::remove_dir_all(socket.parent().expect("a directory")).expect("the pod is unmounted");
+    fs::create_dir(socket.parent().expect("a directory")).expect("and mounted again");
+    assert_eq!(endpoint_of(&socket).await, "endpoint shop/till-1");
 }
 
 const INSTALLED: &str = "scripts/install-test-packages installs what the client needs";

@@ -5,9 +5,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::{fs, io};
 
+use nix::fcntl::OFlag;
 use serde_json::Value;
 
 use super::EndpointId;
@@ -21,6 +23,9 @@ pub enum CredentialsError {
     /// It cannot be read.
     #[error("cannot be read: {0}")]
     Read(#[from] io::Error),
+    /// It is a directory, a pipe or a device.
+    #[error("is not a file")]
+    NoFile,
     /// It is too large.
     #[error("is larger than {MAX_BYTES} bytes")]
     TooLarge,
@@ -52,13 +57,31 @@ pub fn list(creds: &Path) -> io::Result<BTreeSet<String>> {
     Ok(uids)
 }
 
+/// Tells one writing of a file from the next: device, inode, time of the last
+/// change in seconds and nanoseconds, size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Writing(u64, u64, i64, i64, u64);
+
+/// The last writing of a file of credentials.
+///
+/// # Errors
+/// If the file cannot be looked at.
+pub fn writing(path: &Path) -> io::Result<Writing> {
+    fs::metadata(path).map(|file| Writing(file.dev(), file.ino(), file.ctime(), file.ctime_nsec(), file.size()))
+}
+
 /// Reads a file of credentials. The endpoint is the pod's only one.
 ///
 /// # Errors
 /// If it does not name a pod.
 pub fn read(path: &Path) -> Result<EndpointId, CredentialsError> {
+    // To open a pipe would else wait for who writes it.
+    let mut file = fs::OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(CredentialsError::NoFile);
+    }
     let mut text = Vec::new();
-    fs::File::open(path)?.take(MAX_BYTES + 1).read_to_end(&mut text)?;
+    file.by_ref().take(MAX_BYTES + 1).read_to_end(&mut text)?;
     if text.len() as u64 > MAX_BYTES {
         return Err(CredentialsError::TooLarge);
     }
@@ -112,6 +135,11 @@ mod tests {
         let file = dir.path().join("u.json");
         fs::write(&file, " ".repeat(1 << 15)).expect("a file");
         assert_eq!(read(&file).expect_err("too large").to_string(), "is larger than 16384 bytes");
+        let pipe = dir.path().join("p.json");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
+        for path in [&pipe, dir.path()] {
+            assert_eq!(read(path).expect_err("nothing to wait for").to_string(), "is not a file");
+        }
     }
 
     #[test]

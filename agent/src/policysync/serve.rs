@@ -26,6 +26,7 @@ use tonic::{Request as Rpc, Response, Status};
 use tracing::{debug, info, warn};
 
 use super::authority::Connection;
+use super::credentials::{CredentialsError, Writing};
 use super::socket::PodSocket;
 use super::{EndpointId, JoinId, Outgoing, Request, credentials, queue};
 use crate::control::{Inbox, Input};
@@ -89,8 +90,25 @@ struct Pods {
 
 /// A pod whose socket is served. Its streams live on when it goes: they end with its endpoint.
 struct Pod {
-    _socket: PodSocket,
+    endpoint: EndpointId,
+    /// The writing of the credentials that named the endpoint.
+    written: Writing,
+    socket: PodSocket,
     server: Task<()>,
+}
+
+impl Pod {
+    /// Whether its socket is there, and its credentials name the same endpoint.
+    fn stands(&mut self, credentials: &Path) -> bool {
+        let Ok(written) = credentials::writing(credentials) else { return false };
+        if written != self.written {
+            if credentials::read(credentials).ok().as_ref() != Some(&self.endpoint) {
+                return false;
+            }
+            self.written = written;
+        }
+        self.socket.is_there()
+    }
 }
 
 impl Drop for Pod {
@@ -145,7 +163,7 @@ impl Pods {
                 return;
             }
         };
-        self.served.retain(|uid, _| uids.contains(uid));
+        self.served.retain(|uid, pod| uids.contains(uid) && pod.stands(&file_of(prefix, uid)));
         self.complaints.retain(|uid, _| uids.contains(uid));
         let new: BTreeSet<_> = uids.into_iter().filter(|uid| !self.served.contains_key(uid)).collect();
         for uid in new {
@@ -160,8 +178,9 @@ impl Pods {
     }
 
     fn serve(&self, prefix: &Path, uid: &str) -> Result<Pod, String> {
-        let file = prefix.join("creds").join(format!("{uid}.json"));
-        let endpoint = credentials::read(&file).map_err(|error| format!("{} {error}", file.display()))?;
+        let file = file_of(prefix, uid);
+        let read = || Ok::<_, CredentialsError>((credentials::writing(&file)?, credentials::read(&file)?));
+        let (written, endpoint) = read().map_err(|error| format!("{} {error}", file.display()))?;
         let path = prefix.join("mount").join(uid).join("socket");
         let bind = || {
             let (socket, listener) = PodSocket::bind(path.clone())?;
@@ -173,7 +192,7 @@ impl Pods {
         let mut joins = tokio::time::interval(JOIN_INTERVAL);
         joins.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let service = Service {
-            endpoint,
+            endpoint: endpoint.clone(),
             inbox: self.inbox.clone(),
             next_join: self.next_join.clone(),
             joins: Mutex::new(joins),
@@ -187,7 +206,7 @@ impl Pods {
                 warn!("cannot serve {}: {}", path.display(), crate::chain(&error));
             }
         });
-        Ok(Pod { _socket: socket, server })
+        Ok(Pod { endpoint, written, socket, server })
     }
 
     /// Says once what is wrong.
@@ -197,6 +216,11 @@ impl Pods {
             self.complaints.insert(about.to_owned(), reason);
         }
     }
+}
+
+/// The credentials of a pod.
+fn file_of(prefix: &Path, uid: &str) -> PathBuf {
+    prefix.join("creds").join(format!("{uid}.json"))
 }
 
 /// The service on one pod's socket.

@@ -1,6 +1,6 @@
 //! The socket of a pod.
 
-use std::os::unix::fs::FileTypeExt as _;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
@@ -15,6 +15,8 @@ const MODE: Mode = Mode::from_bits_truncate(0o777);
 #[derive(Debug)]
 pub(super) struct PodSocket {
     path: PathBuf,
+    /// Device and inode.
+    bound: (u64, u64),
 }
 
 impl PodSocket {
@@ -25,10 +27,17 @@ impl PodSocket {
     pub(super) fn bind(path: PathBuf) -> io::Result<(Self, UnixListener)> {
         remove_socket(&path)?;
         let listener = UnixListener::bind(&path)?;
-        let socket = Self { path };
+        let bound = identity(&path)?;
+        let socket = Self { path, bound };
         fchmodat(AT_FDCWD, &socket.path, MODE, FchmodatFlags::NoFollowSymlink)?;
         listener.set_nonblocking(true)?;
         Ok((socket, listener))
+    }
+
+    /// Whether it can still be reached by its name: who can write in the directory
+    /// may have removed it, and the directory itself may be another one by now.
+    pub(super) fn is_there(&self) -> bool {
+        identity(&self.path).is_ok_and(|found| found == self.bound)
     }
 }
 
@@ -37,6 +46,10 @@ impl Drop for PodSocket {
         // What stays is replaced by the next server.
         let _ = remove_socket(&self.path);
     }
+}
+
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    fs::symlink_metadata(path).map(|found| (found.dev(), found.ino()))
 }
 
 fn remove_socket(path: &Path) -> io::Result<()> {
@@ -65,7 +78,12 @@ mod tests {
         let mode = fs::metadata(&path).expect("it is there").permissions().mode();
         assert_eq!(mode & 0o777, 0o777);
         UnixStream::connect(&path).expect("it listens");
-        drop(socket);
+        assert!(socket.is_there());
+        fs::remove_file(&path).expect("everybody in the pod may");
+        assert!(!socket.is_there());
+        let (again, _listener) = PodSocket::bind(path.clone()).expect("it is bound again");
+        assert!(again.is_there());
+        drop((socket, again));
         assert!(!path.exists());
     }
 
