@@ -252,6 +252,8 @@ impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
                     warn!(messages = receipt.messages, "somebody changed our rules; they are as they were again");
                     self.take_outcomes(receipt);
                     self.blind = None;
+                    // What was open let connections begin that policy denies.
+                    self.revocation.note(now, &self.store, &[Change::InSync], &BTreeSet::new());
                 }
                 Err(error) => {
                     let text = chain(&error);

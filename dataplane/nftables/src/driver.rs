@@ -1,6 +1,7 @@
 //! The driver: puts revisions into force and keeps them there.
 
 mod audit;
+mod closing;
 mod commit;
 mod counters;
 mod drift;
@@ -23,6 +24,7 @@ use caracal_program::{
 };
 use caracal_sys::memory;
 use caracal_sys::nft::{Batch, Features, Monitor, Name, NftSocket, QueryError, TableId};
+use closing::Closed;
 use counters::Counters;
 use drift::DriftLog;
 use resync::Ahead;
@@ -126,6 +128,8 @@ pub struct NftablesDriver {
     held: Held,
     /// What was looked at for the next resync.
     ahead: Option<Ahead>,
+    /// What stands in for a lost table until it is there again.
+    closed: Option<Closed>,
     counters: Counters,
     /// Of the steps that are being sent.
     prints: Vec<Print>,
@@ -179,6 +183,7 @@ impl NftablesDriver {
             known: Known::default(),
             held: Held::default(),
             ahead: None,
+            closed: None,
             counters: Counters::default(),
             prints: Vec::new(),
             audit: Audit::default(),
@@ -291,8 +296,10 @@ impl NftablesDriver {
             memory::give_back();
         }
         if let Some(drift) = self.find_drift(now, since)? {
+            // Host endpoints are not closed: what they guard is the way to this host.
+            let closed = self.closed.filter(|_| store.hosts().next().is_none()).map(|closed| closed.since);
             let receipt = self.read_back(store, Self::sweep_for(store), FxHashMap::default())?;
-            self.drift.repaired(drift, Instant::now());
+            self.drift.repaired(drift, closed, Instant::now());
             return Ok(Finding::Repaired(receipt));
         }
         if self.is_amnesty(store, now) {
@@ -354,8 +361,10 @@ impl Driver for NftablesDriver {
     }
 
     fn poll(&mut self, store: &PolicyStore) -> Result<Finding, DriverError> {
+        // To hear what happened takes as long as it was much.
+        let closed = self.close_if_lost();
         let since = self.hear();
-        let outcome = self.look(store, since);
+        let outcome = closed.and_then(|()| self.look(store, since));
         self.overtaken |= outcome.is_err();
         outcome
     }

@@ -11,7 +11,9 @@ mod rule;
 
 #[cfg(test)]
 pub(crate) use base::NEIGHBOUR_DISCOVERY;
-pub(crate) use base::{Network, NetworkChains, Tunnel, base_chains, base_sets, network_chains, sources};
+pub(crate) use base::{
+    Network, NetworkChains, Tunnel, base_chains, base_sets, dispatch_maps, judging_chains, network_chains, sources,
+};
 pub(crate) use host::{HostPoint, HostTable, lower_hosts};
 pub(crate) use program::{lower_program, lower_stub};
 pub(crate) use rule::{LoweredRules, PassMeans, RuleList, lower_rules};

@@ -31,8 +31,8 @@ use work::{NetworkWork, Work};
 
 use crate::edits::{ChainEdit, Edits};
 use crate::garbage::{Bin, Garbage};
-use crate::ir::{Element, IfName, Name, SetKind, SetSpec};
-use crate::lower::{Stage, base_chains, base_sets};
+use crate::ir::{Element, IfName, Name, SetSpec};
+use crate::lower::{Stage, base_chains, base_sets, dispatch_maps};
 use crate::names;
 use crate::sets::{Place, SetTable, Shape};
 use crate::settings::Settings;
@@ -172,9 +172,7 @@ impl Model {
             uncopied: 0,
         };
         let mut work = Work::default();
-        for direction in Direction::ALL {
-            work.edits.sets.push(SetSpec::new(names::dispatch(direction), SetKind::Interfaces));
-        }
+        work.edits.sets.extend(dispatch_maps());
         work.edits.sets.extend(base_sets(settings));
         work.edits.chains.extend(base_chains(settings).into_iter().map(ChainEdit::Create));
         for (id, set) in store.ip_sets() {

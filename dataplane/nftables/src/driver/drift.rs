@@ -68,19 +68,24 @@ pub(super) struct DriftLog {
     /// table was last known to be right.
     blind: Duration,
     longest: Duration,
+    /// All time in which a lost table had a stand-in that refuses what is new.
+    closed: Duration,
     last: Option<Repair>,
 }
 
 impl DriftLog {
-    /// Takes note that the table is as it must be again.
-    pub(super) fn repaired(&mut self, drift: Drift, now: Instant) {
+    /// Takes note that the table is as it must be again, and of when what was open was
+    /// closed, if that was before.
+    pub(super) fn repaired(&mut self, drift: Drift, closed: Option<Instant>, now: Instant) {
         let Drift { what, since, culprit } = drift;
-        let blind = now.saturating_duration_since(since);
+        let closed = closed.unwrap_or(now);
+        let (blind, refusing) = (closed.saturating_duration_since(since), now.saturating_duration_since(closed));
         self.repairs += 1;
         self.blind += blind;
         self.longest = self.longest.max(blind);
+        self.closed += refusing;
         let by = culprit.map_or_else(|| "somebody".to_owned(), |culprit| culprit.to_string());
-        tracing::warn!(what = %what, by, blind = ?blind, "our rules were changed; they are as they were again");
+        tracing::warn!(what = %what, by, blind = ?blind, closed = ?refusing, "our rules were changed; they are as they were again");
         self.last = Some(Repair { what: what.to_string(), by });
     }
 
@@ -94,6 +99,10 @@ impl DriftLog {
 
     pub(super) const fn longest(&self) -> Duration {
         self.longest
+    }
+
+    pub(super) const fn closed(&self) -> Duration {
+        self.closed
     }
 
     /// What was repaired last.

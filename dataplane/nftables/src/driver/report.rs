@@ -49,6 +49,12 @@ pub(super) fn report(
             MeasurementKind::Gauge,
             drift.longest(),
         ),
+        seconds(
+            "caracal_nftables_closed_seconds_total",
+            "Time in which new connections of workloads were refused because a lost table was made anew.",
+            MeasurementKind::Counter,
+            drift.closed(),
+        ),
         counter("caracal_nftables_refusals_total", "Transactions that the kernel refused.", refusals),
         Measurement::gauge(
             "caracal_nftables_refused_sets",

@@ -65,6 +65,7 @@ impl NftablesDriver {
             };
             match attempt {
                 Ok(mut receipt) => {
+                    self.closed = None;
                     self.standing = match sweep {
                         Sweep::Keep if self.model.is_none() => Standing::Foreign,
                         Sweep::Keep => Standing::Kept,
@@ -109,8 +110,14 @@ impl NftablesDriver {
         if sweep == Sweep::Keep && self.leave_alone(before_us, generation)? {
             return Ok(Ok(Receipt::default()));
         }
+        let generation = match before_us {
+            // It was there before.
+            Before::Nothing if self.told.is_some() => self.close(generation),
+            Before::Nothing | Before::OurLayout | Before::OtherLayout => generation,
+        };
+        let is_replaced = is_other || self.is_only_closed(generation);
         let mut found = match self.ahead.take() {
-            _ if is_other => None,
+            _ if is_replaced => None,
             Some(Ahead { generation: seen, found }) if seen == generation => found,
             _ => Found::read(&mut self.socket, &self.table).map_err(|error| unanswered("the table", error))?,
         };
@@ -124,7 +131,7 @@ impl NftablesDriver {
                 self.known = super::Known { owned: wants_ownership, ..super::Known::default() };
                 self.held = Held::default();
                 let mut steps = Vec::new();
-                steps.extend(is_other.then_some(Step::DeleteTable));
+                steps.extend(is_replaced.then_some(Step::DeleteTable));
                 steps.push(Step::AddTable);
                 steps.extend(plan(desired, Garbage::default()));
                 (steps, Garbage::default(), None)

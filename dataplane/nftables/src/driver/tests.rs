@@ -11,6 +11,7 @@ use crate::testing::random::{everything, told};
 use crate::testing::{World, allow_from, in_namespace, listing, nft, rule};
 
 mod adoption;
+mod closing;
 mod coexistence;
 mod counters;
 mod differential;

@@ -15,7 +15,8 @@ use caracal_net::{Family, PortRange, Priority, Protocol};
 use caracal_program::Direction;
 
 use crate::ir::{
-    Base, BaseKind, Chain, CtState, Hook, IcmpField, Match, Name, Op, Rule, SetSpec, Side, Statement, Verdict, Via,
+    Base, BaseKind, Chain, CtState, Hook, IcmpField, Match, Name, Op, Rule, SetKind, SetSpec, Side, Statement, Verdict,
+    Via,
 };
 use crate::names;
 use crate::settings::{Encapsulated, InvalidPackets, Ipv6, Settings};
@@ -31,12 +32,17 @@ pub(crate) use tunnels::Tunnel;
 /// tracking keeps no state of them.
 pub(crate) const NEIGHBOUR_DISCOVERY: [u8; 6] = [130, 131, 132, 133, 135, 136];
 
-/// The base chains that are there whatever the policy. An accept ends its own
+/// The base chains that are there whatever the policy.
+pub(crate) fn base_chains(settings: &Settings) -> Vec<Chain> {
+    judging_chains(settings).into_iter().chain(source::chains(settings)).collect()
+}
+
+/// Those of them that judge what workloads send and get. An accept ends its own
 /// base chain only, so that a packet from one workload to another is judged by
 /// the egress policy of the first and then by the ingress policy of the second,
 /// and a packet to this host by the egress policy and then by what is set for
-/// all workloads.
-pub(crate) fn base_chains(settings: &Settings) -> Vec<Chain> {
+/// all workloads. While [`dispatch_maps`] are empty, they let pass what is established.
+pub(crate) fn judging_chains(settings: &Settings) -> Vec<Chain> {
     let mut chains = vec![
         forwarded::forwarded(Direction::Egress, settings),
         forwarded::forwarded(Direction::Ingress, settings),
@@ -44,8 +50,12 @@ pub(crate) fn base_chains(settings: &Settings) -> Vec<Chain> {
         endpoint_to_host::endpoint_to_host(settings),
     ];
     chains.extend(revoked::chains(settings));
-    chains.extend(source::chains(settings));
     chains
+}
+
+/// The verdict maps from interfaces of workloads to their chains.
+pub(crate) fn dispatch_maps() -> [SetSpec; 2] {
+    Direction::ALL.map(|direction| SetSpec::new(names::dispatch(direction), SetKind::Interfaces))
 }
 
 /// The sets that the base chains look up whatever the policy, beside the verdict

@@ -7,7 +7,7 @@ use std::sync::{Mutex, mpsc};
 use std::thread::{JoinHandle, sleep};
 use std::time::{Duration, Instant};
 
-use caracal_net::Family;
+use caracal_net::{Family, Protocol};
 use caracal_program::{Packet, Transport};
 use caracal_sys::netns::NetNs;
 use caracal_sys::nft::{Name, NftSocket, TableId};
@@ -174,6 +174,14 @@ impl Wire {
         self.router.run(work).expect("the router")
     }
 
+    /// Lets connection tracking see packets from now on.
+    pub(crate) fn track(&self) {
+        let rules = PROBE.lines().filter(|line| line.trim() != "notrack").collect::<Vec<_>>().join("\n");
+        // The counters are there already, and go on.
+        let untracked = "flush chain inet probe untracked\nflush chain inet probe after\n";
+        self.in_router(|| super::nft(&["-f", "-"], &format!("{untracked}{rules}"))).expect("nft takes the rules");
+    }
+
     /// Sends a packet from the first pod. When this returns, the router has judged it.
     pub(crate) fn sends(&self, packet: &Packet) {
         self.passes(packet);
@@ -313,5 +321,9 @@ fn body(packet: &Packet) -> Vec<u8> {
         Transport::Opaque => Vec::new(),
     };
     body.resize(20, 0);
+    if packet.protocol() == Protocol::UDP {
+        // Connection tracking wants to know how long it is.
+        body[4..6].copy_from_slice(&20_u16.to_be_bytes());
+    }
     body
 }

@@ -156,6 +156,16 @@ fn what_is_not_in_force_cuts_nothing() {
 }
 
 #[test]
+fn what_began_while_rules_were_changed_is_reviewed() {
+    let mut rig = Rig::with(&[profile("closed", "deny"), profiled("a", "cali0", A, "closed")]);
+    rig.wait(SECOND);
+    rig.world.connect(&[(OUT, A)]);
+    assert_eq!(judged(&mut rig), [""; 0], "nothing tells of it");
+    rig.world.tamper();
+    assert_eq!(judged_within(&mut rig, POLL), [format!("Cut {OUT} > {A}")]);
+}
+
+#[test]
 fn a_review_that_fails_is_made_later() {
     let mut rig = rig();
     rig.world.breaks("review");
