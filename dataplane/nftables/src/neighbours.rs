@@ -7,8 +7,8 @@ use std::fmt;
 
 use caracal_net::Mark;
 use caracal_sys::nft::{
-    Expr, Hook, Name, NftSocket, Policy, QueryError, SurveyedBase, SurveyedChain, TableFamily, TableId, Verdict,
-    mark_bits,
+    Data, Expr, Hook, Lookup, Name, NftSocket, Policy, QueryError, SurveyedBase, SurveyedChain, TableFamily, TableId,
+    Verdict, mark_bits,
 };
 use nix::errno::Errno;
 
@@ -39,10 +39,22 @@ pub enum Matter {
 /// Where a base chain stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
-    /// The hook.
-    pub hook: Hook,
-    /// The priority: ours are 0 and 1; lower comes first.
+    /// The hook; `None` for those of an interface.
+    pub hook: Option<Hook>,
+    /// The priority; lower comes first.
     pub priority: i32,
+}
+
+impl Place {
+    /// Whether packets come there before they come to the chains that judge them, which
+    /// stand around priority 0 of their hooks.
+    const fn is_before_ours(self) -> bool {
+        match self.hook {
+            None | Some(Hook::Prerouting) => true,
+            Some(Hook::Postrouting) => false,
+            Some(Hook::Input | Hook::Forward | Hook::Output) => self.priority < 0,
+        }
+    }
 }
 
 impl fmt::Display for Neighbour {
@@ -53,9 +65,10 @@ impl fmt::Display for Neighbour {
 
 impl fmt::Display for Matter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let place = |f: &mut fmt::Formatter<'_>, Place { hook, priority }: Place| {
-            let when = if priority < 0 { "before" } else { "after" };
-            write!(f, "at hook {} with priority {priority}, {when} our chains", hook_name(hook))
+        let place = |f: &mut fmt::Formatter<'_>, place: Place| {
+            let when = if place.is_before_ours() { "before" } else { "after" };
+            let at = place.hook.map_or("of an interface", hook_name);
+            write!(f, "at hook {at} with priority {}, {when} our chains", place.priority)
         };
         match self {
             Self::DropsByDefault(at) => {
@@ -85,15 +98,14 @@ const fn hook_name(hook: Hook) -> &'static str {
     }
 }
 
-/// The hooks at which somebody else's drop is final for packets of workloads.
-const HOOKS: [Hook; 2] = [Hook::Forward, Hook::Input];
-
-/// A look at the chains of others, one at a time.
+/// A look at the chains of others, one at a time, and the maps of verdicts that they use.
 #[derive(Debug, Default)]
 pub struct Survey {
     chains: Vec<SurveyedChain>,
     /// How many of the chains were looked at.
     seen: usize,
+    /// From a chain to a map of verdicts that was not looked at yet.
+    maps: Vec<(TableId, Name, Name)>,
     /// Chains with a rule that drops or rejects.
     dropping: Vec<(TableId, Name)>,
     /// From a chain to one that it leads to, within a table.
@@ -115,34 +127,36 @@ impl Survey {
         Ok(Self { chains, ..Self::default() })
     }
 
-    /// Looks at the next chain; `false` if there was none left.
+    /// Looks at the next chain or map; `false` if there was none left.
     ///
     /// # Errors
     /// See [`QueryError`].
     pub fn step(&mut self, socket: &mut NftSocket, ours: Mark) -> Result<bool, QueryError> {
-        let Some(SurveyedChain { table, name, .. }) = self.chains.get(self.seen) else { return Ok(false) };
-        let rules = match socket.rules_of(table, name) {
-            // It went meanwhile.
-            Err(QueryError::Refused { errno: Errno::ENOENT, .. }) => Vec::new(),
-            rules => rules?,
-        };
-        let (mut drops, mut bits) = (false, 0);
-        for listed in &rules {
+        if let Some((table, chain, map)) = self.maps.pop() {
+            let elements = if_there(socket.elements(&table, &map))?;
+            for element in elements {
+                if let Some(Data::Verdict(verdict)) = element.data {
+                    self.verdict(&table, &chain, &verdict);
+                }
+            }
+            return Ok(true);
+        }
+        let Some(SurveyedChain { table, name, .. }) = self.chains.get(self.seen).cloned() else { return Ok(false) };
+        let mut bits = 0;
+        for listed in if_there(socket.rules_of(&table, &name))? {
             bits |= mark_bits(&listed.rule) & ours.0;
-            for expr in &listed.rule.exprs {
+            for expr in listed.rule.exprs {
                 match expr {
-                    Expr::Verdict(Verdict::Drop) | Expr::Reject(_) => drops = true,
-                    Expr::Verdict(Verdict::Jump(to) | Verdict::Goto(to)) => {
-                        self.jumps.push((table.clone(), name.clone(), to.clone()));
-                    }
+                    Expr::Verdict(verdict) => self.verdict(&table, &name, &verdict),
+                    Expr::Reject(_) => self.drops(&table, &name),
                     // iptables-nft has its own words for these.
-                    Expr::Raw { name, .. } if name.as_str() == "reject" => drops = true,
+                    Expr::Raw { name: word, .. } if word.as_str() == "reject" => self.drops(&table, &name),
+                    Expr::Lookup { set, yields: Lookup::Verdict, .. } => {
+                        self.maps.push((table.clone(), name.clone(), set));
+                    }
                     _ => {}
                 }
             }
-        }
-        if drops {
-            self.dropping.push((table.clone(), name.clone()));
         }
         if bits != 0 {
             let (table, chain) = (table.to_string(), name.to_string());
@@ -150,6 +164,26 @@ impl Survey {
         }
         self.seen += 1;
         Ok(true)
+    }
+
+    fn verdict(&mut self, table: &TableId, chain: &Name, verdict: &Verdict) {
+        match verdict {
+            Verdict::Drop => self.drops(table, chain),
+            Verdict::Jump(to) | Verdict::Goto(to) => {
+                let jump = (table.clone(), chain.clone(), to.clone());
+                if self.jumps.last() != Some(&jump) {
+                    self.jumps.push(jump);
+                }
+            }
+            Verdict::Accept | Verdict::Continue | Verdict::Break | Verdict::Return => {}
+        }
+    }
+
+    fn drops(&mut self, table: &TableId, chain: &Name) {
+        let dropping = (table.clone(), chain.clone());
+        if self.dropping.last() != Some(&dropping) {
+            self.dropping.push(dropping);
+        }
     }
 
     /// What matters of all that was looked at, in order.
@@ -165,8 +199,8 @@ impl Survey {
             self.dropping.push(next);
         }
         for SurveyedChain { table, name, base } in &self.chains {
-            let Some(SurveyedBase { hook: Some(hook), kind, priority, policy }) = base else { continue };
-            if !HOOKS.contains(hook) || kind != "filter" {
+            let Some(SurveyedBase { hook, kind, priority, policy }) = base else { continue };
+            if kind != "filter" {
                 continue;
             }
             let place = Place { hook: *hook, priority: *priority };
@@ -182,6 +216,14 @@ impl Survey {
         self.found.sort();
         self.found.dedup();
         self.found
+    }
+}
+
+/// What was listed; nothing if it went meanwhile.
+fn if_there<T>(listed: Result<Vec<T>, QueryError>) -> Result<Vec<T>, QueryError> {
+    match listed {
+        Err(QueryError::Refused { errno: Errno::ENOENT, .. }) => Ok(Vec::new()),
+        listed => listed,
     }
 }
 

@@ -21,10 +21,11 @@ const CASES: &[(&str, &str, &[&str])] = &[
         "table inet firewalld {
              chain filter_FORWARD { type filter hook forward priority 10; policy accept; jump filter_FORWARD_POLICIES; }
              chain filter_FORWARD_POLICIES { reject with icmpx admin-prohibited; }
-             chain filter_OUTPUT { type filter hook output priority 10; policy accept; drop; }
+             chain filter_OUTPUT { type filter hook output priority -10; policy accept; drop; }
          }",
         &[
             "chain inet firewalld filter_FORWARD: rules there drop or reject packets that our policy may allow, at hook forward with priority 10, after our chains",
+            "chain inet firewalld filter_OUTPUT: rules there drop or reject packets that our policy may allow, at hook output with priority -10, before our chains",
         ],
     ),
     (
@@ -34,6 +35,35 @@ const CASES: &[(&str, &str, &[&str])] = &[
          }",
         &[
             "chain ip6 guard early: rules there drop or reject packets that our policy may allow, at hook forward with priority -300, before our chains",
+        ],
+    ),
+    (
+        "on the way to routing, and behind it",
+        "table inet guard {
+             chain early { type filter hook prerouting priority 10; ip saddr 192.0.2.1 drop; }
+             chain late { type filter hook postrouting priority -10; policy drop; }
+         }
+         table netdev guard {
+             chain taken { type filter hook ingress device lo priority 10; ip saddr 192.0.2.1 drop; }
+         }",
+        &[
+            "chain inet guard early: rules there drop or reject packets that our policy may allow, at hook prerouting with priority 10, before our chains",
+            "chain inet guard late: its policy is drop: what our policy allows passes only if a rule there accepts it, at hook postrouting with priority -10, after our chains",
+            "chain netdev guard taken: rules there drop or reject packets that our policy may allow, at hook of an interface with priority 10, before our chains",
+        ],
+    ),
+    (
+        "verdicts that maps hold, with and without a name",
+        "table inet guard {
+             map ports { type inet_service : verdict; elements = { 80 : accept, 81 : goto end }; }
+             chain end { drop; }
+             chain named { type filter hook forward priority 10; tcp dport vmap @ports; }
+             chain unnamed { type filter hook forward priority 11; ip saddr vmap { 192.0.2.0/25 : accept, 192.0.2.128/25 : drop }; }
+             chain harmless { type filter hook forward priority 12; ip saddr vmap { 192.0.2.1 : accept, 192.0.2.2 : return }; }
+         }",
+        &[
+            "chain inet guard named: rules there drop or reject packets that our policy may allow, at hook forward with priority 10, after our chains",
+            "chain inet guard unnamed: rules there drop or reject packets that our policy may allow, at hook forward with priority 11, after our chains",
         ],
     ),
     (

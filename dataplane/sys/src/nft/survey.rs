@@ -35,7 +35,7 @@ pub struct SurveyedChain {
 /// What makes a chain a base chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SurveyedBase {
-    /// The hook; `None` for one that is not in a routed packet's way, such as ingress.
+    /// The hook; `None` for one of an interface: ingress, egress.
     pub hook: Option<Hook>,
     /// The kind, in nft's words: `filter`, `nat`, `route`.
     pub kind: SmolStr,
@@ -63,7 +63,12 @@ impl SurveyedChain {
         let (Some(table), Some(name)) = (table, name) else {
             return Err(Malformed("a chain without its name or table"));
         };
-        let base = hook.map(|(hook, priority)| SurveyedBase { hook: Hook::from_number(hook), kind, priority, policy });
+        let hook_of = |number| match family {
+            TableFamily::Inet | TableFamily::Ip | TableFamily::Ip6 => Hook::from_number(number),
+            // It numbers its hooks by itself (`enum nf_dev_hooks` of `linux/netfilter.h`).
+            TableFamily::Netdev => None,
+        };
+        let base = hook.map(|(number, priority)| SurveyedBase { hook: hook_of(number), kind, priority, policy });
         Ok(Self { table: TableId { family, name: table }, name, base })
     }
 }

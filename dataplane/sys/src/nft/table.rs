@@ -19,17 +19,20 @@ pub enum TableFamily {
     Ip,
     /// IPv6.
     Ip6,
+    /// What an interface takes in or gives out, before routing and after it.
+    Netdev,
 }
 
 impl TableFamily {
     /// Every family.
-    pub const ALL: [Self; 3] = [Self::Inet, Self::Ip, Self::Ip6];
+    pub const ALL: [Self; 4] = [Self::Inet, Self::Ip, Self::Ip6, Self::Netdev];
 
     pub(super) const fn number(self) -> u8 {
         (match self {
             Self::Inet => libc::NFPROTO_INET,
             Self::Ip => libc::NFPROTO_IPV4,
             Self::Ip6 => libc::NFPROTO_IPV6,
+            Self::Netdev => libc::NFPROTO_NETDEV,
         }) as u8
     }
 }
@@ -50,6 +53,7 @@ impl fmt::Display for TableFamily {
             Self::Inet => "inet",
             Self::Ip => "ip",
             Self::Ip6 => "ip6",
+            Self::Netdev => "netdev",
         })
     }
 }
