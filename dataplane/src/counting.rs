@@ -2,36 +2,53 @@
 
 use std::time::{Duration, Instant};
 
-use caracal_program::{Action, Decider, Direction, Driver, PolicyStore, RuleCount};
+use caracal_program::{Action, Decider, Direction, Driver, PolicyStore, RuleCount, Stamp};
 use caracal_proto::COUNTS;
 use caracal_proto::sync::{self, Counts, Extension, FromData, from_data};
 use prost::Message as _;
 use tracing::warn;
 
 /// The rules are read no more often than this; who asks earlier gets what was read last.
-const PAUSE: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// The part of the thread's time that reading them may take, where they are many: one in this many.
+const SHARE: u32 = 20;
 
 /// What was read last.
 #[derive(Debug, Default)]
 pub(crate) struct Counting {
-    last: Option<(Instant, Counts)>,
+    last: Option<Read>,
+}
+
+#[derive(Debug)]
+struct Read {
+    /// Until when this has to do.
+    until: Instant,
+    /// The store whose rules were counted: of another, a rule has another place in its policy.
+    of: Stamp,
+    counts: Counts,
 }
 
 impl Counting {
     /// The answer to somebody who asks.
     pub(crate) fn answer(&mut self, now: Instant, driver: &mut impl Driver, store: &PolicyStore) -> FromData {
-        let is_fresh = self.last.as_ref().is_some_and(|(read, _)| now.saturating_duration_since(*read) < PAUSE);
-        if !is_fresh {
+        if self.last.as_ref().is_none_or(|read| now >= read.until) {
+            let start = Instant::now();
             match driver.rule_counts(store) {
                 Ok(counts) => {
+                    let until = now + PAUSE.max(start.elapsed() * SHARE);
                     let rules = counts.rules.into_iter().map(rule).collect();
                     let totals = counts.totals.iter().map(Into::into).collect();
-                    self.last = Some((now, Counts { rules, totals }));
+                    self.last = Some(Read { until, of: store.stamp(), counts: Counts { rules, totals } });
                 }
                 Err(error) => warn!(%error, "cannot read what rules have counted"),
             }
         }
-        let value = self.last.as_ref().map(|(_, counts)| counts.encode_to_vec()).unwrap_or_default();
+        let counts = self.last.as_ref().map(|read| match read.of == store.stamp() {
+            true => read.counts.encode_to_vec(),
+            false => Counts { rules: Vec::new(), totals: read.counts.totals.clone() }.encode_to_vec(),
+        });
+        let value = counts.unwrap_or_default();
         FromData { frame: Some(from_data::Frame::Extension(Extension { name: COUNTS.to_owned(), value })) }
     }
 }

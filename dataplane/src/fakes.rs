@@ -10,7 +10,7 @@ use caracal_config::Settings;
 use caracal_net::{Family, IfIndex, Protocol};
 use caracal_program::{
     Action, AdminState, Change, Decider, Direction, Driver, DriverError, EndpointOutcome, Finding, Lifeline, Mac,
-    Outcome, PolicyStore, Receipt, Report, RuleCount, RuleCounts, Sweep, WorkloadEndpoint, WorkloadId,
+    Measurement, Outcome, PolicyStore, Receipt, Report, RuleCount, RuleCounts, Sweep, WorkloadEndpoint, WorkloadId,
 };
 use caracal_proto::felix::{self, to_dataplane::Payload};
 
@@ -315,7 +315,8 @@ impl Driver for FakeDriver {
         let decider = Decider::EndOfTier("default".into());
         let (direction, action) = (Direction::Ingress, Action::Deny);
         let denied = RuleCount { decider, direction, action, packets: 1, bytes: 60 };
-        Ok(RuleCounts { rules: vec![denied], totals: Vec::new() })
+        let total = Measurement::counter("caracal_policy_packets_total", "Packets.", 1);
+        Ok(RuleCounts { rules: vec![denied], totals: vec![total] })
     }
 
     fn remove(&mut self) -> Result<(), DriverError> {
