@@ -2,7 +2,7 @@
 //! a new one. Each program denies the packet that is sent all the time; a mix of
 //! two of them would let it through.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use caracal_net::Protocol;
 use caracal_program::{Packet, Transport};
@@ -58,10 +58,13 @@ fn edit(mut world: World, revisions: &[Revision], packets: u64) -> Seen {
     let [src, dst] = ["10.0.0.1", "10.0.0.2"].map(|addr| addr.parse().expect("an address"));
     let transport = Transport::Ports { src: 1024, dst: 80 };
     let packet = Packet::new(src, dst, Protocol::UDP, transport).expect("one family");
-    let (done, told) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let (done, told, sent) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicU64::new(0));
     let mixed = std::thread::scope(|scope| {
         let sender = scope.spawn(|| {
-            let more = |sent| sent < packets || told.load(Ordering::Relaxed) < REVISIONS;
+            let more = |number| {
+                sent.store(number, Ordering::Relaxed);
+                number < packets || told.load(Ordering::Relaxed) < REVISIONS
+            };
             let passed = wire.blast(&packet, more);
             done.store(true, Ordering::Relaxed);
             passed
@@ -71,6 +74,12 @@ fn edit(mut world: World, revisions: &[Revision], packets: u64) -> Seen {
             next(&mut world);
             apply(&mut driver, &mut world);
             driver.poll(&world.store).expect("the kernel answers");
+            // However busy the machine is, a packet meets what is in force now: not the
+            // one that is on its way, but the next.
+            let met = sent.load(Ordering::Relaxed) + 2;
+            while sent.load(Ordering::Relaxed) < met && !done.load(Ordering::Relaxed) {
+                std::thread::yield_now();
+            }
             let round = told.fetch_add(1, Ordering::Relaxed) + 1;
             if done.load(Ordering::Relaxed) && round.is_multiple_of(revisions.len()) {
                 break;
