@@ -5,6 +5,7 @@
 //! what `crd.projectcalico.org/v1` stores is brought into the form of
 //! `projectcalico.org/v3`.
 
+pub(crate) mod fuzz;
 mod json;
 mod kind;
 pub mod limits;

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use super::{Admitted, admit};
-use crate::manifest::read_documents;
+use crate::manifest::{fuzz, read_documents};
 
 /// Reads the bytes as a manifest, admits what it holds and asserts what must
 /// hold of it.
@@ -13,6 +13,7 @@ use crate::manifest::read_documents;
 ///
 /// If something does not hold.
 pub fn fuzz_one(data: &[u8]) {
+    fuzz::ways_agree(data);
     // YAML counts a carriage return alone as a line break.
     let lines = 1 + data.iter().filter(|byte| b"\r\n".contains(byte)).count();
     let mut last_index = 0;

@@ -127,23 +127,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::manifest::yaml;
-
-    /// What the quick way gives, if it gives anything, is what YAML's parser gives,
-    /// but for texts of which that says that they have characters that YAML has not.
-    #[track_caller]
-    fn check(text: &str) -> Option<Value> {
-        let quick = parse(text)?;
-        match yaml::parse(text) {
-            Ok(slow) => {
-                let slow = slow.expect("it is not empty");
-                assert_eq!((&quick.value, quick.line), (&slow.value, slow.line), "{text}");
-                assert_eq!(quick.item_lines, slow.item_lines, "{text}");
-            }
-            Err(broken) => assert!(broken.reason.starts_with("unexpected character"), "{text}: {}", broken.reason),
-        }
-        Some(quick.value)
-    }
+    use crate::manifest::fuzz::check;
 
     #[test]
     fn plain_json_is_read_at_once() {
