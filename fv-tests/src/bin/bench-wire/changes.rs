@@ -2,12 +2,21 @@
 
 use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
 use caracal_fv_tests::cluster::Cluster;
 use caracal_fv_tests::pod::pod;
 use caracal_fv_tests::stream::Stream;
 
 use crate::PATIENCE;
 use crate::scale::edit;
+
+/// What follows from a change is done after this long: the node is at rest again.
+const REST: Duration = Duration::from_millis(50);
+
+/// For how many seconds connection tracking remembers what was not answered: a probe, or by
+/// the kernel's default (`nf_conntrack_proto_udp.c`).
+pub(crate) const PROBES_REMEMBERED: u32 = 1;
+pub(crate) const UNANSWERED_REMEMBERED: u32 = 30;
 
 /// What a kind of change took.
 pub(crate) struct Took {
@@ -46,6 +55,13 @@ pub(crate) fn of_pods(cluster: &mut Cluster, starts: usize) -> anyhow::Result<Ve
     Ok(took)
 }
 
+/// Sets for how many seconds the node remembers datagrams that were not answered. A stream of
+/// probes leaves thousands of entries a second, which are no part of a workload.
+pub(crate) fn remember_unanswered(cluster: &Cluster, seconds: u32) -> anyhow::Result<()> {
+    let set = || std::fs::write("/proc/sys/net/netfilter/nf_conntrack_udp_timeout", seconds.to_string());
+    cluster.node.run(set)?.context("cannot set how long connection tracking remembers")
+}
+
 /// Probes that the cluster's policies deny at first.
 pub(crate) fn probes(cluster: &Cluster) -> anyhow::Result<Stream> {
     let stream = Stream::start(&cluster.peers["bench/pod-1"], &cluster.peers["bench/pod-0"])?;
@@ -53,7 +69,8 @@ pub(crate) fn probes(cluster: &Cluster) -> anyhow::Result<Stream> {
     Ok(stream)
 }
 
-/// Times `step(true)` and `step(false)`, which give when the datastore had the change, in turn.
+/// Times `step(true)` and `step(false)`, which give when the datastore had the change, in
+/// turn and each on a node at rest.
 fn alternate(
     changes: usize,
     stream: &Stream,
@@ -63,7 +80,12 @@ fn alternate(
     for n in 0..changes * 2 {
         let want = n % 2 == 0;
         let time = stream.changed(step(want)?, want, PATIENCE)?;
-        if want { took.opened.push(time) } else { took.closed.push(time) }
+        if want {
+            took.opened.push(time)
+        } else {
+            took.closed.push(time)
+        }
+        std::thread::sleep(REST);
     }
     Ok(took)
 }

@@ -65,6 +65,7 @@ fn run(scale: Scale, args: &Args) -> anyhow::Result<()> {
     let changes = args.changes.unwrap_or(scale.changes());
     let report = Report { scale, floor: floor::inotify(changes)? };
     let mut cluster = scale.cluster()?;
+    changes::remember_unanswered(&cluster, changes::PROBES_REMEMBERED)?;
     let mut agent = Process::agent(&cluster)?;
     // The first change waits for the agent to be there.
     changes::of_policy(&cluster, 1)?;
@@ -81,6 +82,7 @@ fn run(scale: Scale, args: &Args) -> anyhow::Result<()> {
     report.times("restart", &restarts::after_kill(&cluster, &mut agent, args.restarts)?);
     report.times("first-start", &restarts::first_start(&cluster, &mut agent, args.restarts)?);
     report.times("foreign-flush", &restarts::after_flush(&cluster, args.restarts)?);
+    changes::remember_unanswered(&cluster, changes::UNANSWERED_REMEMBERED)?;
     report.cut(&revocation::measure(&mut cluster, args.cuts)?);
     agent.stop()
 }
