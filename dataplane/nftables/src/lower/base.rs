@@ -75,16 +75,21 @@ pub(super) fn established() -> Rule {
 /// Of workloads only: what else passes is none of our business.
 fn invalid(via: Via, settings: &Settings) -> Vec<Rule> {
     match settings.invalid {
-        InvalidPackets::Drop => each_workload(via, settings)
-            .map(|rule| {
-                rule.when(Match::CtState(CtState::Invalid))
-                    .then(Statement::Counter)
-                    .verdict(Verdict::Drop)
-                    .comment(names::comment("invalid to connection tracking"))
-            })
-            .collect(),
+        InvalidPackets::Drop => each_workload(via, settings).map(refuse_invalid).collect(),
         InvalidPackets::Judge => Vec::new(),
     }
+}
+
+/// What refuses, of the packets that a rule is about, those that are invalid to connection
+/// tracking. That verifies the checksum of UDP-Lite as if it were UDP's (`udplite_error` in
+/// `nf_conntrack_proto_udp.c`) and takes all of it that comes in for invalid, so that policy
+/// judges each packet of UDP-Lite by itself.
+pub(super) fn refuse_invalid(of: Rule) -> Rule {
+    of.when(Match::CtState(CtState::Invalid))
+        .when(Match::Protocol(Op::IsNot, Protocol::UDPLITE))
+        .then(Statement::Counter)
+        .verdict(Verdict::Drop)
+        .comment(names::comment("invalid to connection tracking"))
 }
 
 /// What a workload encapsulates itself: the other end might take it for what a

@@ -18,11 +18,9 @@ use std::sync::Arc;
 use caracal_net::Priority;
 use caracal_program::{Direction, FailsafePoint, HostEndpoint, Program, ProgramKind};
 
-use super::base::{Tunnel, chain, each_workload, established, unjudged};
+use super::base::{Tunnel, chain, each_workload, established, refuse_invalid, unjudged};
 use super::{PassMeans, RuleList, SetObjects, Stage, lower_rules};
-use crate::ir::{
-    Chain, CtState, Element, Hook, IfName, Match, Rule, Set, SetKind, SetSpec, Side, Statement, Verdict, Via,
-};
+use crate::ir::{Chain, Element, Hook, IfName, Match, Rule, Set, SetKind, SetSpec, Side, Statement, Verdict, Via};
 use crate::names;
 use crate::settings::{InvalidPackets, Settings};
 
@@ -315,13 +313,7 @@ fn stub(point: HostPoint, interface: Option<&IfName>, endpoint: &HostEndpoint, s
         ProgramKind::Normal | ProgramKind::Translated | ProgramKind::Forward | ProgramKind::PreDnat => true,
     };
     if is_tracked && settings.invalid == InvalidPackets::Drop {
-        rules.push(
-            Rule::new()
-                .when(Match::CtState(CtState::Invalid))
-                .then(Statement::Counter)
-                .verdict(Verdict::Drop)
-                .comment(names::comment("invalid to connection tracking")),
-        );
+        rules.push(refuse_invalid(Rule::new()));
     }
     if let Some(failsafe) = point.failsafe().filter(|at| has_failsafes(point.direction(), *at, settings)) {
         rules.push(Rule::new().verdict(Verdict::Jump(names::failsafe(point.direction(), failsafe))));

@@ -31,7 +31,8 @@ impl FirstPacket {
     /// What a packet is taken for, if its header is whole and a TCP segment bears SYN alone.
     ///
     /// An answer or an error message of ICMP is invalid unless it belongs to a
-    /// connection, and then it is not the first packet.
+    /// connection, and then it is not the first packet. Of UDP-Lite every packet is a first
+    /// one: no connection of it is known, and none of its packets is refused for that.
     #[must_use]
     pub fn of(packet: &Packet) -> Self {
         let Transport::Icmp { icmp_type, .. } = packet.transport() else { return Self::New };
