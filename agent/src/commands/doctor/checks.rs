@@ -5,9 +5,10 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use caracal_config::Settings;
+use caracal_net::Mark;
 use caracal_nftables::ir::TABLE;
 use caracal_nftables::{Matter, survey};
-use caracal_sys::nft::{Name, NftSocket, TableFamily, TableId};
+use caracal_sys::nft::{Name, NftSocket, TableFamily, TableId, mark_bits};
 
 use super::{Finding, Severity};
 
@@ -60,7 +61,8 @@ pub(super) fn all(settings: &Settings, rules: &caracal_nftables::Settings) -> an
         ));
     }
     table(&mut nft, &mut findings)?;
-    for neighbour in survey(&mut nft, rules.pass_mark()).context("cannot list the rules of others")? {
+    let ours = marks(&mut nft, rules)?;
+    for neighbour in survey(&mut nft, ours).context("cannot list the rules of others")? {
         let severity = match neighbour.matter {
             Matter::DropsByDefault(_) | Matter::DropsByRule(_) | Matter::NamesMark(_) => Severity::Warning,
         };
@@ -78,8 +80,20 @@ fn note(subject: &str, reason: impl Into<String>) -> Finding {
     Finding { severity: Severity::Note, subject: subject.to_owned(), reason: reason.into() }
 }
 
+fn our_table() -> TableId {
+    TableId::inet(Name::new(TABLE).expect("the table's name is short"))
+}
+
+/// The bits of the packet mark that our rules use, or would. The agent may have its
+/// configuration from a datastore, which is not asked here.
+fn marks(nft: &mut NftSocket, rules: &caracal_nftables::Settings) -> anyhow::Result<Mark> {
+    let held = nft.rules(&our_table()).context("cannot list our rules")?;
+    let used = held.iter().fold(0, |bits, listed| bits | mark_bits(&listed.rule));
+    Ok(if used == 0 { rules.pass_mark() } else { Mark(used) })
+}
+
 fn table(nft: &mut NftSocket, findings: &mut Vec<Finding>) -> anyhow::Result<()> {
-    let table = TableId::inet(Name::new(TABLE).expect("the table's name is short"));
+    let table = our_table();
     let subject = format!("table {table}");
     match nft.table(&table).context("cannot list tables")? {
         None => findings.push(Finding {

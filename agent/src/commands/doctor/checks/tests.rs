@@ -48,6 +48,19 @@ fn what_shadows_us_is_named() {
     }
 }
 
+/// What the agent was told to use by its datastore is in its rules.
+#[test]
+fn the_bits_of_the_mark_are_those_that_our_rules_use() {
+    let told = told(
+        "nft add table inet caracal && nft add chain inet caracal c
+         nft add rule inet caracal c meta mark set mark or 0x200000 && nft add rule inet caracal c mark and 0x200000 == 0x200000 return
+         nft add table ip other && nft add chain ip other old && nft add rule ip other old meta mark set mark or 0x10000
+         nft add chain ip other new && nft add rule ip other new meta mark set mark or 0x200000",
+    );
+    assert!(told[0].starts_with("warning: chain ip other new: a rule there uses bits 0x200000"), "{told:#?}");
+    assert!(told[1].starts_with("note: "), "{told:#?}");
+}
+
 /// Files below a directory, and what is said of them.
 fn of_files(files: &[(&str, &str)], check: impl Fn(&Path, &mut Vec<Finding>)) -> Vec<(Severity, String)> {
     let dir = tempfile::tempdir().expect("a directory");
