@@ -8,7 +8,7 @@ use caracal_datastore::manifest::limits;
 const PAGE: &str = include_str!("../../docs/limits.md");
 
 /// Limits that only one file has a use for: what the page calls them, and where they stand.
-const PRIVATE: [(&str, &str); 17] = [
+const PRIVATE: [(&str, &str); 18] = [
     ("datastore::file::link::MAX_LINKS", include_str!("../datastore/src/file/link.rs")),
     ("control::inbox::CAPACITY", include_str!("../src/control/inbox.rs")),
     ("thread::QUEUE", include_str!("../../dataplane/src/thread.rs")),
@@ -18,6 +18,7 @@ const PRIVATE: [(&str, &str); 17] = [
     ("policysync::authority::MAX_HEADERS", include_str!("../src/policysync/authority.rs")),
     ("policysync::credentials::MAX_BYTES", include_str!("../src/policysync/credentials.rs")),
     ("external::framing::MAX_BYTES", include_str!("../../dataplane/external/src/framing.rs")),
+    ("external::pace::BURST", include_str!("../../dataplane/external/src/pace.rs")),
     ("external::child::MAX_LINE", include_str!("../../dataplane/external/src/child.rs")),
     ("http::CONNECTIONS", include_str!("../src/http.rs")),
     ("admin::client::MAX_ANSWER_BYTES", include_str!("../src/admin/client.rs")),

@@ -18,7 +18,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
-use tracing::{info, warn};
+use tracing::info;
 
 /// The descriptor that the child reads messages from.
 const FEED: i32 = 3;
@@ -30,7 +30,7 @@ const REPORTS: i32 = 4;
 const FAREWELL: Duration = Duration::from_secs(4);
 
 /// How long a child may leave its pipe full before that is told.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How often a writer that waits for the child looks whether it should go on.
 const LOOK: Duration = Duration::from_millis(100);
@@ -113,8 +113,8 @@ impl Life {
         self.born.elapsed()
     }
 
-    /// Writes bytes; waits while the child does not read.
-    pub(crate) fn write(&mut self, mut bytes: &[u8]) -> Result<(), Gone> {
+    /// Writes bytes; waits while the child does not read, and calls `stuck` once that takes long.
+    pub(crate) fn write(&mut self, mut bytes: &[u8], stuck: &dyn Fn()) -> Result<(), Gone> {
         let mut waiting: Option<Instant> = None;
         let mut told = false;
         while !bytes.is_empty() {
@@ -129,7 +129,7 @@ impl Life {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     let since = *waiting.get_or_insert_with(Instant::now);
                     if since.elapsed() > PATIENCE && !std::mem::replace(&mut told, true) {
-                        warn!("the dataplane driver has read nothing for {PATIENCE:?}; changes wait for it");
+                        stuck();
                     }
                     self.wait_for_room();
                 }

@@ -9,13 +9,15 @@
 //! A revision is acknowledged when the child's pipe has taken all of it. A child
 //! that does not read so holds the acknowledgements back, and the control half
 //! coalesces: nothing queues up for a slow child but the two revisions that the
-//! window lets in.
+//! window lets in. One that talks without end is read no faster than the control half
+//! can listen ([`pace`]).
 
 mod backoff;
 mod child;
 pub mod framing;
 #[doc(hidden)]
 pub mod fuzz;
+mod pace;
 mod revision;
 mod shared;
 mod statuses;

@@ -89,8 +89,13 @@ impl Shared {
 
     /// There is no process that could be told anything.
     pub(crate) fn lost(&self, problem: Problem) {
+        self.lock().statuses = Statuses::default();
+        self.trouble(problem);
+    }
+
+    /// Something does not work, until a revision was told whole.
+    pub(crate) fn trouble(&self, problem: Problem) {
         let mut state = self.lock();
-        state.statuses = Statuses::default();
         state.problem = Some(problem);
         state.tell_report();
     }

@@ -2,21 +2,23 @@
 
 use std::fs::File;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use caracal_proto::felix::ToDataplane;
+use caracal_proto::felix::{FromDataplane, ToDataplane};
 use caracal_proto::sync::begin::Kind;
 use caracal_proto::sync::{FromData, Position, Problem, ToData};
+use prost::Message as _;
 use tracing::{info, warn};
 
 use crate::backoff::Backoff;
-use crate::child::{Gone, Life};
+use crate::child::{Gone, Life, PATIENCE};
 use crate::framing;
+use crate::pace::Pace;
 use crate::revision::{Assembler, Revision};
 use crate::shared::Shared;
 
@@ -197,7 +199,13 @@ impl Supervisor {
             return Ok(());
         };
         self.shared.telling(&messages);
-        match running.tell(messages) {
+        let (shared, program) = (&self.shared, &self.program);
+        let stuck = || {
+            let reason = format!("it has read nothing for {PATIENCE:?}; changes wait for it");
+            warn!("the dataplane driver: {reason}");
+            shared.trouble(Problem { subject: subject(program), reason });
+        };
+        match running.tell(messages, &stuck) {
             Ok(()) => {
                 self.shared.told(position);
                 Ok(())
@@ -211,9 +219,20 @@ impl Supervisor {
         let number = self.shared.next_life();
         let (shared, inputs) = (self.shared.clone(), self.inputs.clone());
         let reports = move |mut stream: File| {
+            let mut pace = Pace::new(Instant::now());
+            let mut told = false;
             loop {
-                match framing::read(&mut stream) {
-                    Ok(Some(message)) => shared.heard(number, message),
+                match framing::read::<FromDataplane>(&mut stream) {
+                    Ok(Some(message)) => {
+                        let pause = pace.pause(message.encoded_len(), Instant::now());
+                        shared.heard(number, message);
+                        if !pause.is_zero() {
+                            if !std::mem::replace(&mut told, true) {
+                                warn!("the dataplane driver says more than can be heard, and is read slowly");
+                            }
+                            std::thread::sleep(pause);
+                        }
+                    }
                     Ok(None) => return Ok(()),
                     Err(error) => return Err(error.to_string()),
                 }
@@ -255,8 +274,8 @@ impl Supervisor {
         let pause = self.backoff.pause(lived);
         let driver = self.program.display();
         warn!(%driver, ?pause, "the dataplane driver {reason}; it is started again, what it has programmed is its own");
-        let subject = format!("dataplane driver {driver}");
-        self.shared.lost(Problem { subject, reason: format!("it {reason}; it is started again") });
+        let reason_told = format!("it {reason}; it is started again");
+        self.shared.lost(Problem { subject: subject(&self.program), reason: reason_told });
         let end = Instant::now() + pause;
         loop {
             match queue.recv_timeout(end.saturating_duration_since(Instant::now())) {
@@ -280,17 +299,23 @@ impl Supervisor {
 }
 
 impl Running {
-    fn tell(&mut self, messages: Vec<ToDataplane>) -> Result<(), Gone> {
+    /// Writes messages; `stuck` is called if the driver reads nothing for [`PATIENCE`].
+    fn tell(&mut self, messages: Vec<ToDataplane>, stuck: &dyn Fn()) -> Result<(), Gone> {
         let mut bytes = Vec::with_capacity(CHUNK);
         for mut message in messages {
             message.sequence_number = self.sent;
             self.sent += 1;
             framing::write(&message, &mut bytes);
             if bytes.len() >= CHUNK {
-                self.life.write(&bytes)?;
+                self.life.write(&bytes, stuck)?;
                 bytes.clear();
             }
         }
-        self.life.write(&bytes)
+        self.life.write(&bytes, stuck)
     }
+}
+
+/// What a problem with a driver is about.
+fn subject(program: &Path) -> String {
+    format!("dataplane driver {}", program.display())
 }

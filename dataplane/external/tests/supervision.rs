@@ -253,6 +253,34 @@ fn a_driver_that_does_not_read_holds_acknowledgements_back() {
 }
 
 #[test]
+fn a_driver_that_reads_nothing_for_long_is_a_problem_until_it_reads() {
+    let driver = Driver::script("while [ ! -e $RECORD ]; do sleep 0.02; done; exec cat <&3 >/dev/null");
+    driver.revision(begin::Kind::Snapshot, 1, [namespace(&"x".repeat(1 << 20))]);
+    let problems = driver.report().problems;
+    assert_eq!(problems.len(), 1);
+    assert_eq!(problems[0].reason, "it has read nothing for 10s; changes wait for it");
+    fs::write(driver.dir.path().join("record"), "").expect("a file");
+    assert_eq!(driver.report().problems, []);
+}
+
+#[test]
+fn a_driver_that_never_stops_talking_is_heard_slowly_and_still_ends() {
+    // A thousand times a status of the process, again and again.
+    let driver = Driver::script(
+        "for n in $(seq 1000); do printf '\\013\\0\\0\\0\\0\\0\\0\\0\\032\\011\\021\\0\\0\\0\\0\\0\\0\\360\\077'; done >$RECORD
+         while cat $RECORD >&4; do :; done",
+    );
+    driver.revision(begin::Kind::Snapshot, 1, [namespace("a")]);
+    assert_eq!(driver.ack().revision, 1);
+    std::thread::sleep(Duration::from_secs(3));
+    let heard = driver.replies.try_iter().count();
+    assert!((1000..20_000).contains(&heard), "{heard} statuses");
+    let start = Instant::now();
+    drop(driver.handle);
+    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+}
+
+#[test]
 fn a_driver_that_neither_reads_nor_heeds_signals_is_ended() {
     let driver = Driver::script("trap '' TERM; echo $$ >$RECORD; while :; do sleep 0.1; done");
     driver.revision(begin::Kind::Snapshot, 1, [namespace(&"x".repeat(1 << 20))]);
