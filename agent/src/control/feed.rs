@@ -17,7 +17,8 @@ pub struct Feed {
 }
 
 impl Feed {
-    /// Runs a source; what it tells goes to `inbox`, and `alive` is called every few seconds.
+    /// Runs a source; what it tells goes to `inbox`, and `alive` is called when it has
+    /// told something whole, and every few seconds.
     ///
     /// # Errors
     /// If the thread cannot be started.
@@ -80,6 +81,7 @@ impl Sink for Forward {
     }
 
     fn settled(&mut self) {
+        (self.alive)();
         self.inbox.send(News::Settled);
     }
 

@@ -152,6 +152,22 @@ fn a_source_that_hangs_is_not_live() {
 }
 
 #[test]
+fn a_source_is_ready_as_soon_as_it_has_told_everything() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let files = FileSource::open(dir.path(), Settings::default()).expect("a directory that can be read");
+    let control = Loop::start();
+    let health = control.followers.health.clone();
+    let alive = move || health.report(health::DATASTORE, Ready::Yes, "");
+    let feed = Feed::start(files, control.source.clone(), alive).expect("a thread");
+    control.part(health::GRAPH, Component::is_ready);
+    // Long before it says for the first time that it waits.
+    let components = control.followers.health.components();
+    assert!(components.iter().all(|part| part.name != health::DATASTORE || part.is_ready()), "{components:?}");
+    drop(feed);
+    control.end().expect("it was told to stop");
+}
+
+#[test]
 fn a_data_half_that_hangs_is_not_live() {
     let control = Loop::start();
     control.list();
