@@ -10,7 +10,7 @@ fn main() -> ExitCode {
         Ok(exit) => exit,
         Err(error) => {
             // With standard error closed there is nobody left to tell.
-            let _ = writeln!(std::io::stderr(), "caracal: {error:#}");
+            let _ = writeln!(std::io::stderr(), "caracal: {}", caracal_agent::chain(error.as_ref()));
             ExitCode::FAILURE
         }
     }
