@@ -110,8 +110,8 @@ const DAMAGE: &[(&str, usize)] = &[
         "flush chain inet caracal policy-ingress/NetworkPolicy/default/web; delete set inet caracal aclients; add set inet caracal aclients { type ipv6_addr; }",
         91,
     ),
-    ("delete table inet caracal", 90),
-    ("flush ruleset", 90),
+    ("delete table inet caracal", 91),
+    ("flush ruleset", 91),
     ("delete table inet caracal; add table inet caracal", 91),
 ];
 
