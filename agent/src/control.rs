@@ -10,6 +10,7 @@ mod half;
 mod inbox;
 mod insight;
 mod outward;
+mod questions;
 
 use caracal_datastore::Report;
 use tracing::{info, warn};
@@ -18,7 +19,7 @@ pub use calculator::Calculator;
 pub use feed::Feed;
 pub use half::{ControlError, ControlHalf};
 pub use inbox::{Inbox, Input, News, Outlet, PeerId, Receiver, SourceInbox, inbox};
-pub use insight::{Insight, Question, Unanswered};
+pub use insight::{Concern, InForce, Insight, Question, Unanswered};
 pub use outward::{Followers, Outward};
 
 /// Logs news about what is wrong with what a source reads.

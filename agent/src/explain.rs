@@ -29,13 +29,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use caracal_net::Port;
+use caracal_program::WorkloadId;
 use clap::Args;
 use serde::Serialize;
 use smol_str::SmolStr;
 
 pub use answer::Answer;
 pub use cluster::{Cluster, JudgeError};
-pub use in_force::{Difference, Judged, differences};
+pub use in_force::Look;
 pub use kept::{KEPT_FOR, Kept};
 pub use question::{LineError, Party, Question, QuestionError, SOURCE_PORT, Service};
 pub use world::World;
@@ -157,10 +158,8 @@ pub struct Explained {
     pub text: String,
     /// For programs: one line of JSON.
     pub json: String,
-    /// The ids of the ends that are workloads, `ORCHESTRATOR/WORKLOAD/ENDPOINT`.
-    pub workloads: Vec<String>,
-    /// What their policies say.
-    pub judged: Vec<Judged>,
+    /// The ends that are workloads.
+    pub workloads: Vec<WorkloadId>,
 }
 
 /// Reads the manifests below a directory, and answers one question from them.
@@ -168,7 +167,7 @@ pub struct Explained {
 /// # Errors
 /// If the datastore cannot be read, or the question has no answer.
 pub fn explain(directory: &Path, config_file: Option<&Path>, question: &Question) -> anyhow::Result<Explained> {
-    report::report(&mut World::read(directory, config_file)?, question)
+    report::report(&mut World::read(directory, config_file)?, question, None)
 }
 
 fn answer_lines(world: &mut World, input: impl BufRead, mut output: impl Write) -> anyhow::Result<()> {

@@ -1,18 +1,21 @@
 //! The calls of the admin API, each a question to the graph's thread.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use caracal_proto::admin::admin_server::Admin;
 use caracal_proto::admin::{
     ConfigRequest, ConfigResponse, EndpointsRequest, EndpointsResponse, ExplainRequest, ExplainResponse, FlowsRequest,
     FlowsResponse, PoliciesRequest, PoliciesResponse, StatusRequest, StatusResponse,
 };
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status};
 
 use crate::cli::Datastore;
 use crate::configuration;
-use crate::control::{Inbox, Insight, Unanswered};
-use crate::explain::{Explained, KEPT_FOR, Kept, Question, differences};
+use crate::control::{Concern, Inbox, Insight, Unanswered};
+use crate::explain::{Explained, KEPT_FOR, Kept, Question};
 use crate::health::Health;
 use crate::http::Troubles;
 use crate::status::answer;
@@ -29,13 +32,23 @@ pub struct Service {
     troubles: Troubles,
     /// What was read of the datastore to say why.
     kept: Kept,
+    /// One for each question that may be worked at.
+    turns: Arc<Semaphore>,
 }
 
 impl Service {
     /// A service that asks the graph's thread behind `graph`, which reads `datastore`.
     #[must_use]
     pub fn new(graph: Inbox, datastore: Datastore, health: Health, troubles: Troubles) -> Self {
-        Self { graph, datastore, config_file: None, health, troubles, kept: Kept::default() }
+        Self {
+            graph,
+            datastore,
+            config_file: None,
+            health,
+            troubles,
+            kept: Kept::default(),
+            turns: Arc::new(Semaphore::new(1)),
+        }
     }
 
     /// The same with a file of parameters, which has a say in what `explain` answers.
@@ -50,6 +63,10 @@ impl Service {
     ) -> Result<Response<T>, Status> {
         self.graph.ask(question).await.map(Response::new).map_err(unanswered)
     }
+}
+
+fn no_answer(error: anyhow::Error) -> Status {
+    Status::failed_precondition(format!("{error:#}"))
 }
 
 fn unanswered(error: Unanswered) -> Status {
@@ -89,13 +106,20 @@ impl Admin for Service {
         let question =
             Question::from_request(request.get_ref()).map_err(|error| Status::invalid_argument(error.to_string()))?;
         let (Datastore::File(directory), config_file) = (self.datastore.clone(), self.config_file.clone());
+        // One at a time: what is kept of the datastore serves one, and who waits takes no thread.
+        let turn =
+            Arc::clone(&self.turns).acquire_owned().await.map_err(|error| Status::internal(error.to_string()))?;
+        let (kept, graph, runtime) = (self.kept.clone(), self.graph.clone(), Handle::current());
         // The datastore is read beside the graph's thread, which goes on meanwhile.
-        let kept = self.kept.clone();
-        let explained =
-            tokio::task::spawn_blocking(move || kept.explain(&directory, config_file.as_deref(), &question));
-        let explained = match explained.await {
+        let explained = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            // A refused object has an earlier version in force, which no manifest says.
+            let look = |concern: Concern| runtime.block_on(graph.in_force(concern));
+            kept.explain(&directory, config_file.as_deref(), &question, &look)
+        });
+        let Explained { text, json, workloads } = match explained.await {
             Ok(Ok(explained)) => explained,
-            Ok(Err(error)) => return Err(Status::failed_precondition(format!("{error:#}"))),
+            Ok(Err(error)) => return Err(error.downcast().map_or_else(no_answer, unanswered)),
             Err(error) => return Err(Status::internal(error.to_string())),
         };
         let kept = self.kept.clone();
@@ -103,13 +127,7 @@ impl Admin for Service {
             tokio::time::sleep(KEPT_FOR).await;
             kept.forget_unused();
         });
-        // A refused object has an earlier version in force, which no manifest says.
-        let held = self.graph.held().await.map_err(unanswered)?;
-        let differences = held.map(|held| differences(&explained.judged, &held)).transpose();
-        let differences = differences.map_err(|error| Status::internal(error.to_string()))?;
-        let Explained { text, json, workloads, .. } = explained.with_differences(differences.as_deref());
-        let EndpointsResponse { mut endpoints } = self.ask(answer::endpoints).await?.into_inner();
-        endpoints.retain(|endpoint| endpoint.kind == "workload" && workloads.contains(&endpoint.id));
+        let endpoints = self.ask(move |insight| answer::workloads(insight, &workloads)).await?.into_inner();
         Ok(Response::new(ExplainResponse { text, json, endpoints }))
     }
 }

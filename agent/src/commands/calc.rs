@@ -60,7 +60,6 @@ fn follow(prepared: Prepared, mut printer: Printer<impl Write>) -> anyhow::Resul
             | Input::Refused(_)
             | Input::PolicySync(_)
             | Input::Ask(_)
-            | Input::Held(_)
             | Input::Count(_) => {}
         }
     }

@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use caracal_calc_graph::{CalcGraph, Census, Locality, Problem};
+use caracal_calc_graph::{self as graph, CalcGraph, Census, Locality, Problem};
 use caracal_datastore::{BgpConfiguration, ConfigEvent, Remote, Request, convert};
-use caracal_model::{Event, Key, Kind, Object, PolicyKey, Stamp};
+use caracal_model::{Event, Key, Kind, Object, PolicyKey, Stamp, WorkloadEndpointKey};
 use caracal_program::PolicyId;
 use caracal_proto::felix::{self, to_dataplane::Payload};
 use tracing::{info, warn};
 
+use super::{Concern, InForce};
 use crate::configuration::{Configuration, NOT_READY};
 use crate::encode::{encode, encode_bgp};
 
@@ -182,14 +183,26 @@ impl Calculator {
         flush.stamp
     }
 
-    /// What was told, as a snapshot; `None` while something waits to be told.
-    pub fn held(&mut self) -> Option<Vec<felix::ToDataplane>> {
+    /// What was told, as far as packets between two ends are concerned; `None` while
+    /// something waits to be told. Its cost is that of the ends' policies: whatever
+    /// else there is on the node, a change does not wait for it.
+    pub fn in_force(&mut self, concern: &Concern) -> Option<InForce> {
         if !self.is_complete() || self.is_dirty() {
             return None;
         }
-        let mut messages = Vec::new();
-        self.snapshot(&mut |message| messages.push(message));
-        Some(messages)
+        let Concern { workloads, addresses } = concern;
+        let is_end = |key: &WorkloadEndpointKey| {
+            let WorkloadEndpointKey { host: _, orchestrator, workload, endpoint } = key;
+            let mut ids = workloads.iter();
+            ids.any(|id| (&id.orchestrator, &id.workload, &id.endpoint) == (orchestrator, workload, endpoint))
+        };
+        let mut messages = vec![encode_bgp(self.configuration.bgp())];
+        let concern = graph::Concern { workload: &is_end, addresses };
+        self.graph
+            .excerpt(concern, &mut |delta| encode(&delta, &mut |message| messages.push(message)))
+            .expect("nothing changes between the look and the excerpt");
+        let node = self.configuration.node().clone();
+        Some(InForce { node, settings: self.configuration.settings(), messages })
     }
 
     fn tell_config(&mut self, out: &mut dyn FnMut(felix::ToDataplane)) {

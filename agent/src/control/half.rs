@@ -15,7 +15,8 @@ use prost::Message as _;
 use tracing::{debug, info, warn};
 
 use super::counting::Counting;
-use super::{Calculator, Input, Insight, News, Outlet, Outward, PeerId, Receiver, log_report};
+use super::questions::Questions;
+use super::{Calculator, Input, Insight, News, Outlet, Outward, PeerId, Question, Receiver, log_report};
 use crate::health::BEAT;
 use crate::metrics::go_type;
 use crate::policysync::Hub;
@@ -30,7 +31,7 @@ const BATCH: usize = 4096;
 ///
 /// A revision goes out as soon as the source has told what belongs together and
 /// nothing waits in the inbox, unless two are unacknowledged; then the graph
-/// coalesces until one is acknowledged.
+/// coalesces until one is acknowledged. Questions are answered after that, few at once.
 pub struct ControlHalf {
     inputs: Receiver,
     calculator: Calculator,
@@ -46,6 +47,7 @@ pub struct ControlHalf {
     /// Whether the source has said that more belongs to what it told.
     unsettled: bool,
     counting: Counting,
+    questions: Questions,
 }
 
 /// Why the control half ended by itself.
@@ -72,6 +74,7 @@ impl ControlHalf {
             looked_at_file: Instant::now(),
             unsettled: false,
             counting: Counting::default(),
+            questions: Questions::default(),
         };
         half.configure();
         half
@@ -91,7 +94,8 @@ impl ControlHalf {
     /// If the source fails for good.
     pub fn run(mut self) -> Result<(), ControlError> {
         loop {
-            let mut next = match self.inputs.recv_timeout(BEAT) {
+            let patience = if self.questions.is_empty() { BEAT } else { Duration::ZERO };
+            let mut next = match self.inputs.recv_timeout(patience) {
                 Ok(first) => Some(first),
                 Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
@@ -108,8 +112,18 @@ impl ControlHalf {
                 self.look_at_file();
             }
             self.flush();
+            self.answer();
             self.tell();
         }
+    }
+
+    fn answer(&mut self) {
+        let Self { questions, calculator, session, status, .. } = self;
+        questions.answer(|question| match question {
+            Question::Look(look) => look(&Insight { calculator, session, status }),
+            // Whoever asked may have given up.
+            Question::InForce(concern, answer) => drop(answer.send(calculator.in_force(&concern))),
+        });
     }
 
     fn look_at_file(&mut self) {
@@ -136,11 +150,7 @@ impl ControlHalf {
             Input::Refused(reason) => self.status.count().refused(reason),
             Input::PolicySync(request) => self.policysync.on_request(request),
             Input::Count(waiting) => self.counting.ask(self.peer.as_mut().map(|(_, outlet)| outlet), waiting),
-            Input::Ask(question) => question(&self.insight()),
-            Input::Held(answer) => {
-                // Whoever asked may have given up.
-                let _ = answer.send(self.calculator.held());
-            }
+            Input::Ask(question) => self.questions.push(question),
             Input::Reload => self.look_at_file(),
             Input::Stop => return Ok(ControlFlow::Break(())),
         }
@@ -208,10 +218,6 @@ impl ControlHalf {
         self.session.detach();
         self.status.on_detach();
         self.counting.give_up();
-    }
-
-    fn insight(&self) -> Insight<'_> {
-        Insight { calculator: &self.calculator, session: &self.session, status: &self.status }
     }
 
     fn frame(&mut self, peer: PeerId, frame: FromData) {

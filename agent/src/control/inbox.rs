@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use caracal_datastore::{ConfigEvent, Report, convert};
 use caracal_model::Event;
-use caracal_proto::felix;
 use caracal_proto::sync::{FromData, Hello, ToData, refusal};
 
 use tokio::sync::oneshot;
@@ -59,10 +58,8 @@ pub enum Input {
     Refused(refusal::Reason),
     /// A client of policy sync asks for something.
     PolicySync(policysync::Request),
-    /// Somebody wants to know something.
+    /// Somebody wants to know something, when nothing else is due.
     Ask(Question),
-    /// Somebody wants a copy of [what was told](super::Calculator::held).
-    Held(oneshot::Sender<Option<Vec<felix::ToDataplane>>>),
     /// Somebody wants to know what rules have counted.
     Count(oneshot::Sender<()>),
     /// The configuration file is to be looked at now.

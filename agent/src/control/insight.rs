@@ -1,8 +1,12 @@
 //! Questions to the graph's thread, which owns everything worth asking about.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
+use caracal_config::Settings;
+use caracal_program::WorkloadId;
 use caracal_proto::felix;
+use smol_str::SmolStr;
 use tokio::sync::oneshot;
 
 use super::{Calculator, Inbox, Input};
@@ -22,8 +26,34 @@ pub struct Insight<'a> {
     pub status: &'a Status,
 }
 
-/// A question, answered between two inputs.
-pub type Question = Box<dyn FnOnce(&Insight<'_>) + Send>;
+/// A question, answered when nothing else is due.
+pub enum Question {
+    /// Looks at what there is to see.
+    Look(Box<dyn FnOnce(&Insight<'_>) + Send>),
+    /// Wants [what is in force](super::Calculator::in_force) about something.
+    InForce(Concern, oneshot::Sender<Option<InForce>>),
+}
+
+/// What packets between two ends are judged by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Concern {
+    /// The ends that are workloads, of this node or not.
+    pub workloads: Vec<WorkloadId>,
+    /// The addresses of both.
+    pub addresses: [IpAddr; 2],
+}
+
+/// What a node has in force, as far as it is concerned.
+#[derive(Clone, Debug)]
+pub struct InForce {
+    /// The node.
+    pub node: SmolStr,
+    /// How it is set up.
+    pub settings: Settings,
+    /// Endpoints and their policies, as to somebody who starts from nothing; of IP
+    /// sets the members that hold an address.
+    pub messages: Vec<felix::ToDataplane>,
+}
 
 /// Why a question got no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -46,21 +76,20 @@ impl Inbox {
         question: impl FnOnce(&Insight<'_>) -> T + Send + 'static,
     ) -> Result<T, Unanswered> {
         let (answer, answered) = oneshot::channel();
-        self.send(Input::Ask(Box::new(move |insight| {
+        self.send(Input::Ask(Question::Look(Box::new(move |insight| {
             // Whoever asked may have given up.
             let _ = answer.send(question(insight));
-        })));
+        }))));
         patiently(answered).await
     }
 
-    /// What was told, as to somebody who starts from nothing; `None` while changes
-    /// wait to be told.
+    /// What is in force about something; `None` while changes wait to be told.
     ///
     /// # Errors
     /// [`Unanswered`].
-    pub async fn held(&self) -> Result<Option<Vec<felix::ToDataplane>>, Unanswered> {
+    pub async fn in_force(&self, concern: Concern) -> Result<Option<InForce>, Unanswered> {
         let (answer, answered) = oneshot::channel();
-        self.send(Input::Held(answer));
+        self.send(Input::Ask(Question::InForce(concern, answer)));
         patiently(answered).await
     }
 }

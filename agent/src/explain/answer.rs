@@ -192,6 +192,27 @@ pub(super) enum Reason {
     EndpointToHost,
 }
 
+impl Reason {
+    /// Why a guard decides.
+    pub(super) const fn of(guard: Guard) -> Self {
+        match guard {
+            Guard::NoIpv6(_) => Self::NoIpv6,
+            Guard::UnjudgedIpv6(_) => Self::UnjudgedIpv6,
+            Guard::SpoofedSource => Self::SpoofedSource,
+            Guard::NoEndpoint(_) => Self::NoEndpoint,
+            Guard::Invalid(_) => Self::ConntrackInvalid,
+            Guard::Ipip => Self::IpipFromWorkload,
+            Guard::Vxlan => Self::VxlanFromWorkload,
+            Guard::ForeignIpip => Self::ForeignIpip,
+            Guard::ForeignVxlan => Self::ForeignVxlan,
+            Guard::ClusterTunnel(_) => Self::ClusterTunnel,
+            Guard::ServiceLoop => Self::ServiceLoop,
+            Guard::NeighbourDiscovery => Self::NeighbourDiscovery,
+            Guard::HostToWorkload => Self::HostToWorkload,
+        }
+    }
+}
+
 /// A policy, named as its author wrote it.
 #[derive(Clone, Serialize)]
 pub(super) struct Policy<'a> {
@@ -328,7 +349,7 @@ impl<'a> Address<'a> {
 }
 
 impl<'a> Side<'a> {
-    fn new(verdict: Verdict, reason: Reason) -> Self {
+    pub(super) fn new(verdict: Verdict, reason: Reason) -> Self {
         Self {
             verdict,
             reason,
@@ -353,27 +374,27 @@ impl<'a> Side<'a> {
         let say = |side: &mut Self, reason| *side = Self::new(step.verdict(), reason);
         match step {
             NodeStep::Guard(guard) => match guard {
-                Guard::NoIpv6(Direction::Egress) => say(egress, Reason::NoIpv6),
-                Guard::NoIpv6(Direction::Ingress) => say(ingress, Reason::NoIpv6),
-                Guard::UnjudgedIpv6(Direction::Egress) => say(egress, Reason::UnjudgedIpv6),
-                Guard::UnjudgedIpv6(Direction::Ingress) => say(ingress, Reason::UnjudgedIpv6),
-                Guard::SpoofedSource => say(egress, Reason::SpoofedSource),
-                Guard::NoEndpoint(Direction::Egress) => say(egress, Reason::NoEndpoint),
-                Guard::NoEndpoint(Direction::Ingress) => say(ingress, Reason::NoEndpoint),
-                Guard::Invalid(Direction::Egress) => say(egress, Reason::ConntrackInvalid),
-                Guard::Invalid(Direction::Ingress) => say(ingress, Reason::ConntrackInvalid),
-                Guard::Ipip => say(egress, Reason::IpipFromWorkload),
-                Guard::Vxlan => say(egress, Reason::VxlanFromWorkload),
-                Guard::ForeignIpip => say(ingress, Reason::ForeignIpip),
-                Guard::ForeignVxlan => say(ingress, Reason::ForeignVxlan),
-                Guard::ClusterTunnel(Direction::Egress) => say(egress, Reason::ClusterTunnel),
-                Guard::ClusterTunnel(Direction::Ingress) => say(ingress, Reason::ClusterTunnel),
-                Guard::ServiceLoop => say(ingress, Reason::ServiceLoop),
+                Guard::NoIpv6(Direction::Egress)
+                | Guard::UnjudgedIpv6(Direction::Egress)
+                | Guard::SpoofedSource
+                | Guard::NoEndpoint(Direction::Egress)
+                | Guard::Invalid(Direction::Egress)
+                | Guard::Ipip
+                | Guard::Vxlan
+                | Guard::ClusterTunnel(Direction::Egress) => say(egress, Reason::of(*guard)),
+                Guard::NoIpv6(Direction::Ingress)
+                | Guard::UnjudgedIpv6(Direction::Ingress)
+                | Guard::NoEndpoint(Direction::Ingress)
+                | Guard::Invalid(Direction::Ingress)
+                | Guard::ForeignIpip
+                | Guard::ForeignVxlan
+                | Guard::ClusterTunnel(Direction::Ingress)
+                | Guard::ServiceLoop
+                | Guard::HostToWorkload => say(ingress, Reason::of(*guard)),
                 Guard::NeighbourDiscovery => {
-                    say(egress, Reason::NeighbourDiscovery);
-                    say(ingress, Reason::NeighbourDiscovery);
+                    say(egress, Reason::of(*guard));
+                    say(ingress, Reason::of(*guard));
                 }
-                Guard::HostToWorkload => say(ingress, Reason::HostToWorkload),
             },
             NodeStep::EndpointToHost(_) => say(ingress, Reason::EndpointToHost),
             NodeStep::Host(_) | NodeStep::Workload { .. } => {}

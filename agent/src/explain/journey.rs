@@ -3,13 +3,13 @@
 use std::net::IpAddr;
 
 use caracal_program::{
-    ALL_INTERFACES, HostEndpoint, HostId, Interfaces, NodeDecision, NodeView, Packet, Passage, TunnelMode, Way,
-    WorkloadEndpoint,
+    ALL_INTERFACES, HostEndpoint, HostId, Interfaces, NodeDecision, NodeView, Packet, Passage, PolicyStore, TunnelMode,
+    Way, WorkloadEndpoint,
 };
 use smol_str::SmolStr;
 
 use super::cluster::{Cluster, End, JudgeError};
-use super::facts::Host;
+use super::node::NodeSettings;
 
 /// The interface of a node by which packets to and from other machines go.
 #[derive(Clone, Debug)]
@@ -82,8 +82,8 @@ impl<'a> Leg<'a> {
         }
     }
 
-    fn way(&self) -> Way<'_> {
-        let uplink = self.uplink.interface.as_str();
+    /// The packet's way, by an interface to other machines.
+    fn way<'w>(&'w self, uplink: &'w str) -> Way<'w> {
         match self.stretch {
             Stretch::FromWorkload(from) => Way::Through { from: &from.interface, to: uplink },
             Stretch::ToWorkload(to) => Way::Through { from: uplink, to: &to.interface },
@@ -96,6 +96,107 @@ impl<'a> Leg<'a> {
             Stretch::LoopIn => Way::ToHost { from: LOOPBACK },
         }
     }
+
+    /// What the node makes of a packet by what it has in force. The packet goes by
+    /// the same interfaces.
+    pub(super) fn in_force<'s>(
+        &self,
+        store: &'s PolicyStore,
+        settings: &'s NodeSettings,
+        packet: &Packet,
+    ) -> NodeDecision<'s> {
+        let hosts = Hosts::new(store.hosts().map(AsRef::as_ref));
+        let own = match self.stretch {
+            Stretch::FromHost => Some(packet.src()),
+            Stretch::ToHost => Some(packet.dst()),
+            _ => None,
+        };
+        let same = self.uplink.endpoint.and_then(|written| hosts.by_id(&written.id));
+        let uplink = match (same, self.uplink.interface == UNNAMED) {
+            (Some(same), _) => Uplink { interface: self.uplink.interface.clone(), endpoint: Some(same) },
+            (None, false) => hosts.by_name(&self.uplink.interface),
+            (None, true) => hosts.uplink(own).unwrap_or(Uplink { interface: UNNAMED, endpoint: None }),
+        };
+        let view = NodeView {
+            store,
+            interfaces: &Standing { store, uplink: &uplink },
+            failsafes: &settings.failsafes,
+            workload_prefixes: &settings.workload_prefixes,
+            guards: &settings.guards,
+        };
+        view.evaluate(&Passage { way: self.way(&uplink.interface), original: packet, translated: None })
+    }
+}
+
+/// Who has which interface by what is in force.
+struct Standing<'s, 'u> {
+    store: &'s PolicyStore,
+    uplink: &'u Uplink<'s>,
+}
+
+impl<'s> Interfaces<'s> for Standing<'s, '_> {
+    fn workload(&self, interface: &str) -> Option<&'s WorkloadEndpoint> {
+        self.store.active_on(interface).map(AsRef::as_ref)
+    }
+
+    fn host(&self, interface: &str) -> Option<&'s HostEndpoint> {
+        self.uplink.endpoint.filter(|_| self.uplink.interface == interface)
+    }
+
+    fn host_on_others(&self) -> Option<&'s HostEndpoint> {
+        self.store.host_on_others().map(AsRef::as_ref)
+    }
+}
+
+/// The host endpoints of one node that are of one interface, by id.
+struct Hosts<'a>(Vec<&'a HostEndpoint>);
+
+impl<'a> Hosts<'a> {
+    /// Of several of an interface the first counts, as on the node itself.
+    fn new(all: impl Iterator<Item = &'a HostEndpoint>) -> Self {
+        let mut named: Vec<&'a HostEndpoint> = Vec::new();
+        for host in all.filter(|host| !host.is_for_all_interfaces()) {
+            let is_taken = |held: &&HostEndpoint| !host.interface.is_empty() && held.interface == host.interface;
+            if !named.iter().any(is_taken) {
+                named.push(host);
+            }
+        }
+        Self(named)
+    }
+
+    fn by_id(&self, id: &HostId) -> Option<&'a HostEndpoint> {
+        self.0.iter().copied().find(|host| host.id == *id)
+    }
+
+    fn by_name(&self, interface: &str) -> Uplink<'a> {
+        let found = self.0.iter().copied().find(|host| called(host) == interface);
+        Uplink { interface: interface.into(), endpoint: found }
+    }
+
+    /// The interface by which packets to and from other machines go: the one with the
+    /// host's own address, if it is asked about one, or the only one that has a host
+    /// endpoint. Else those that it may be.
+    fn uplink(&self, own: Option<IpAddr>) -> Result<Uplink<'a>, Vec<SmolStr>> {
+        let of = |host: &'a HostEndpoint| Uplink { interface: called(host).clone(), endpoint: Some(host) };
+        let mut named = self.0.clone();
+        if let Some(own) = own {
+            if let Some(found) = named.iter().find(|host| host.expected_addresses.contains(&own)) {
+                return Ok(of(found));
+            }
+            // What expects other addresses only is another interface.
+            named.retain(|host| host.expected_addresses.is_empty());
+        }
+        match named.as_slice() {
+            [] => Ok(Uplink { interface: UNNAMED, endpoint: None }),
+            [one] => Ok(of(one)),
+            several => Err(several.iter().map(|host| called(host).clone()).collect()),
+        }
+    }
+}
+
+/// The interface of a host endpoint, or its name where that is found by addresses.
+fn called(host: &HostEndpoint) -> &SmolStr {
+    if host.interface.is_empty() { &host.id.0 } else { &host.interface }
 }
 
 impl Cluster {
@@ -147,7 +248,7 @@ impl Cluster {
             workload_prefixes: &settings.workload_prefixes,
             guards: &settings.guards,
         };
-        view.evaluate(&Passage { way: leg.way(), original: packet, translated: None })
+        view.evaluate(&Passage { way: leg.way(&leg.uplink.interface), original: packet, translated: None })
     }
 
     pub(super) fn host_endpoint(&self, name: &str) -> Option<&HostEndpoint> {
@@ -172,8 +273,7 @@ impl Cluster {
     }
 
     /// The interface by which packets come to a node or leave it: the device of
-    /// a tunnel, the one that is asked about, the one with the host's address, or
-    /// the only one that has a host endpoint.
+    /// a tunnel, the one that is asked about, or [what the host endpoints tell](Hosts::uplink).
     fn uplink<'a>(
         &'a self,
         node: &'a str,
@@ -181,44 +281,12 @@ impl Cluster {
         device: Option<&'static str>,
         asked: Option<&SmolStr>,
     ) -> Result<Uplink<'a>, JudgeError> {
-        let mut named: Vec<(&'a SmolStr, &'a Host)> = Vec::new();
-        // The first of an interface counts, as on the node itself.
-        for (name, host) in self.facts.hosts_of(node) {
-            let is_taken =
-                |(_, held): &(&SmolStr, &Host)| !host.interface.is_empty() && held.interface == host.interface;
-            if host.interface != ALL_INTERFACES && !named.iter().any(is_taken) {
-                named.push((name, host));
-            }
+        let hosts = Hosts::new(self.facts.hosts_of(node).filter_map(|(name, _)| self.host_endpoint(name)));
+        if let Some(interface) = device.or(asked.map(SmolStr::as_str)) {
+            return Ok(hosts.by_name(interface));
         }
-        let called = |(name, host): (&SmolStr, &Host)| {
-            if host.interface.is_empty() { name.clone() } else { host.interface.clone() }
-        };
-        let of =
-            |found: (&'a SmolStr, &'a Host)| Uplink { interface: called(found), endpoint: self.host_endpoint(found.0) };
-        let by_name = |interface: &str| {
-            let found = named.iter().copied().find(|found| called(*found) == interface);
-            found.map_or_else(|| Uplink { interface: interface.into(), endpoint: None }, of)
-        };
-        if let Some(device) = device {
-            return Ok(by_name(device));
-        }
-        if let Some(asked) = asked {
-            return Ok(by_name(asked));
-        }
-        if let Some(own) = own {
-            if let Some(found) = named.iter().find(|(_, host)| host.expected.contains(&own)) {
-                return Ok(of(*found));
-            }
-            // What expects other addresses only is another interface.
-            named.retain(|(_, host)| host.expected.is_empty());
-        }
-        match named.as_slice() {
-            [] => Ok(Uplink { interface: UNNAMED, endpoint: None }),
-            [one] => Ok(of(*one)),
-            several => Err(JudgeError::Interface {
-                node: node.to_owned(),
-                interfaces: several.iter().map(|found| called(*found)).collect::<Vec<_>>().join(", "),
-            }),
-        }
+        hosts
+            .uplink(own)
+            .map_err(|several| JudgeError::Interface { node: node.to_owned(), interfaces: several.join(", ") })
     }
 }

@@ -5,12 +5,13 @@
 //! file has another name, size, inode or time than when it was read.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use caracal_datastore::Prints;
 
-use super::{Explained, JudgeError, Question, World, report};
+use super::{Explained, JudgeError, Look, Question, World, report};
+use crate::control::Unanswered;
 
 /// How long a reading is kept after the last question.
 pub const KEPT_FOR: Duration = Duration::from_secs(60);
@@ -33,15 +34,17 @@ impl std::fmt::Debug for Kept {
 
 impl Kept {
     /// Answers a question from the manifests below a directory, which are read if
-    /// they are not what was read last.
+    /// they are not what was read last; `look` asks the agent what it has in force.
     ///
     /// # Errors
-    /// If the datastore cannot be read, or the question has no answer.
+    /// If the datastore cannot be read, the question has no answer, or the agent
+    /// does not tell.
     pub fn explain(
         &self,
         directory: &Path,
         config_file: Option<&Path>,
         question: &Question,
+        look: Look<'_>,
     ) -> anyhow::Result<Explained> {
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // Before anything is read: what changes meanwhile is read again next time.
@@ -50,18 +53,23 @@ impl Kept {
             Some(reading) if reading.prints == prints => reading,
             _ => Reading { world: World::read(directory, config_file)?, prints, used: Instant::now() },
         };
-        let explained = report::report(&mut reading.world, question);
+        let explained = report::report(&mut reading.world, question, Some(look));
         // What failed within a calculation may have left half of it behind.
-        if explained.as_ref().err().is_none_or(|error| error.is::<JudgeError>()) {
+        if explained.as_ref().err().is_none_or(|error| error.is::<JudgeError>() || error.is::<Unanswered>()) {
             reading.used = Instant::now();
             *held = Some(reading);
         }
         explained
     }
 
-    /// Lets go of what no question has used for [`KEPT_FOR`].
+    /// Lets go of what no question has used for [`KEPT_FOR`]. It does not wait: what a
+    /// question is about to use is used.
     pub fn forget_unused(&self) {
-        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = match self.0.try_lock() {
+            Ok(held) => held,
+            Err(TryLockError::Poisoned(held)) => held.into_inner(),
+            Err(TryLockError::WouldBlock) => return,
+        };
         if held.as_ref().is_some_and(|reading| reading.used.elapsed() >= KEPT_FOR) {
             *held = None;
         }
@@ -91,9 +99,11 @@ mod tests {
     fn ask(kept: &Kept, directory: &Path) -> String {
         let question = r#"{"from": "shop/a", "to": "shop/b", "port": "80/tcp"}"#;
         let question = Question::from_line(question).expect("a question");
-        let text =
-            kept.explain(directory, None, &question).map_or_else(|error| error.to_string(), |answer| answer.text);
-        text.lines().next().unwrap_or_default().to_owned()
+        let text = kept
+            .explain(directory, None, &question, &|_| Ok(None))
+            .map_or_else(|error| error.to_string(), |answer| answer.text);
+        let text = text.trim_start_matches("changes wait to be put in force: what follows may not be in force yet");
+        text.trim_start().lines().next().unwrap_or_default().to_owned()
     }
 
     #[test]
@@ -139,8 +149,8 @@ mod tests {
                 let line = format!(r#"{{"from": "{from}", "to": "{to}", "port": "5432/tcp"}}"#);
                 let question = Question::from_line(&line).expect("a question");
                 let fresh = super::super::explain(directory.path(), None, &question).expect("an answer");
-                let again = kept.explain(directory.path(), None, &question).expect("an answer");
-                assert_eq!(again.json, fresh.json);
+                let again = kept.explain(directory.path(), None, &question, &|_| Ok(None)).expect("an answer");
+                assert_eq!(again.json.replace(r#""changesWait":true,"#, ""), fresh.json);
             }
         }
     }

@@ -6,6 +6,8 @@ mod hosts;
 mod random;
 mod transcripts;
 
+pub(super) use hosts::EDGE;
+
 /// `shop/web` and `shop/db` on two nodes; db lets in what carries `app=api` or
 /// comes from 192.0.2.0/24, on port 5432; `lab/probe` has an IPv6 address only.
 pub(super) const SHOP: &str = r#"
@@ -203,7 +205,7 @@ fn a_line_without_an_answer_does_not_end_the_batch() {
 
 #[test]
 fn the_answer_for_programs() {
-    let answer = report::report(&mut world(SHOP), &question("shop/web", "shop/db", "5432/tcp"));
+    let answer = report::report(&mut world(SHOP), &question("shop/web", "shop/db", "5432/tcp"), None);
     let value: serde_json::Value = serde_json::from_str(&answer.expect("an answer").json).expect("JSON");
     insta::assert_snapshot!("the-answer-for-programs", serde_json::to_string_pretty(&value).expect("text"));
 }
@@ -211,7 +213,7 @@ fn the_answer_for_programs() {
 /// Checks what people read, by the name of the snapshot.
 fn check_text(manifests: &str, asked: &[(&str, &str, &str, &str)]) {
     for (name, from, to, port) in asked {
-        let answer = report::report(&mut world(manifests), &question(from, to, port));
+        let answer = report::report(&mut world(manifests), &question(from, to, port), None);
         insta::assert_snapshot!(*name, answer.expect("an answer").text);
     }
 }
@@ -235,7 +237,7 @@ fn the_answer_for_people() {
 #[test]
 fn staged_policies() {
     let staged = |manifests: &str, from: &str, to: &str| {
-        let answer = report::report(&mut world(manifests), &question(from, to, "5432/tcp"));
+        let answer = report::report(&mut world(manifests), &question(from, to, "5432/tcp"), None);
         let value: serde_json::Value = serde_json::from_str(&answer.expect("an answer").json).expect("JSON");
         let side = &value["staged"]["ingress"];
         let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
@@ -279,7 +281,7 @@ spec:
   ingress: [{action: Deny, from: [{namespaces: {}}]}]
 ";
     let asked = question("shop/web", "shop/api", "80/tcp");
-    let answer = report::report(&mut world(&format!("{SHOP}{policy}")), &asked).expect("an answer").json;
+    let answer = report::report(&mut world(&format!("{SHOP}{policy}")), &asked, None).expect("an answer").json;
     let answer: serde_json::Value = serde_json::from_str(&answer).expect("JSON");
     let decided = &answer["ingress"]["policy"];
     let want = serde_json::json!({

@@ -8,17 +8,15 @@ use caracal_program::{Direction, ProgramKind};
 use super::answer::{Address, Answer, HostSide, Lack, Miss, PolicyTrail, Reason, Side, Stage, verdict_text};
 use super::cluster::Cluster;
 use super::edit::{How, Proposal};
+use super::report::Report;
 use super::staged::{Staged, StagedHost};
 use super::written::WrittenRule;
 
-/// Prints an answer, the verdict with staged policies enforced, and what to change.
-pub(super) fn print(
-    cluster: &Cluster,
-    answer: &Answer<'_>,
-    staged: Option<&Staged>,
-    to_allow: Option<&Proposal>,
-    mut output: impl Write,
-) -> io::Result<()> {
+/// Prints a report: what is in force otherwise, the answer, the verdict with staged
+/// policies enforced, and what to change.
+pub(super) fn print(cluster: &Cluster, report: &Report<'_>, mut output: impl Write) -> io::Result<()> {
+    let Report { answer, standing, staged, to_allow } = report;
+    write!(output, "{}", standing.notice())?;
     let Answer { verdict, from, to, port, source_port: _, egress, ingress, hosts } = answer;
     writeln!(output, "{}  {} -> {}  {port}", verdict_text(*verdict).to_uppercase(), address(from), address(to))?;
     for (direction, side, end) in [(Direction::Egress, egress, from), (Direction::Ingress, ingress, to)] {
@@ -107,7 +105,7 @@ fn name(end: &Address<'_>) -> String {
 }
 
 /// `pre-DNAT ingress`; what is normal is not said.
-fn judgement(kind: ProgramKind, direction: Direction) -> String {
+pub(super) fn judgement(kind: ProgramKind, direction: Direction) -> String {
     match kind {
         ProgramKind::Normal => direction.to_string(),
         ProgramKind::Translated | ProgramKind::Forward | ProgramKind::PreDnat | ProgramKind::Untracked => {

@@ -177,11 +177,18 @@ fn source_problem(problem: &SourceProblem) -> Problem {
 pub fn endpoints(insight: &Insight<'_>) -> EndpointsResponse {
     let (ledger, receipts) = (insight.status.ledger(), insight.status.receipts());
     let revision = receipts.acknowledged().map_or(0, |known| known.revision);
-    let workloads = ledger.workloads().iter();
-    let workloads = workloads.map(|(id, workload)| told(workload_endpoint(id, workload), receipts.of(id), revision));
+    let workloads = workloads(insight, ledger.workloads().keys());
     let hosts = ledger.hosts().iter();
     let hosts = hosts.map(|(id, host)| told(host_endpoint(id, host), receipts.of_host(id), revision));
-    EndpointsResponse { endpoints: workloads.chain(hosts).collect() }
+    EndpointsResponse { endpoints: workloads.into_iter().chain(hosts).collect() }
+}
+
+/// Those of some workload endpoints that the data half was told of.
+pub fn workloads<'a>(insight: &Insight<'_>, ids: impl IntoIterator<Item = &'a WorkloadId>) -> Vec<Endpoint> {
+    let (ledger, receipts) = (insight.status.ledger(), insight.status.receipts());
+    let revision = receipts.acknowledged().map_or(0, |known| known.revision);
+    let known = ids.into_iter().filter_map(|id| Some((id, ledger.workloads().get(id)?)));
+    known.map(|(id, workload)| told(workload_endpoint(id, workload), receipts.of(id), revision)).collect()
 }
 
 fn workload_endpoint(id: &WorkloadId, workload: &Workload) -> Endpoint {

@@ -125,7 +125,7 @@ fn what_a_guard_refuses_no_policy_opens() {
     ] {
         let configuration = if spec.is_empty() { String::new() } else { configuration(spec) };
         let mut world = world(&format!("{SHOP}{configuration}"));
-        let answer = report::report(&mut world, &question(from, to, port)).expect("an answer");
+        let answer = report::report(&mut world, &question(from, to, port), None).expect("an answer");
         assert!(answer.text.contains("to allow it: no edit of a policy does"), "{}", answer.text);
         assert!(answer.text.contains(means), "{}", answer.text);
     }

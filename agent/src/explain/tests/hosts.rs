@@ -8,7 +8,7 @@ use crate::explain::tests::answers;
 /// A gateway with an endpoint of one interface, and a worker with one of all. What the world may
 /// reach: port 443 of the gateway; the gateway's lists of the untracked and of what is refused before DNAT; nothing of
 /// the worker but ssh, a failsafe port; its forwarded packets go by policy.
-const EDGE: &str = r#"
+pub(in crate::explain) const EDGE: &str = r#"
 apiVersion: v1
 kind: Node
 metadata: {name: gateway}

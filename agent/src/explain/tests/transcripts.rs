@@ -21,7 +21,7 @@ fn transcript(document: &str) -> String {
 fn transcripts_are_what_is_printed() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the repository");
     let mut world = World::read(&root.join("deploy/quickstart"), None).expect("manifests");
-    let printed = report::report(&mut world, &question("shop/web", "shop/db", "80/tcp")).expect("an answer").text;
+    let printed = report::report(&mut world, &question("shop/web", "shop/db", "80/tcp"), None).expect("an answer").text;
     for document in ["README.md", "docs/explain.md"] {
         let text = std::fs::read_to_string(root.join(document)).expect("a document");
         assert_eq!(transcript(&text), printed, "{document}");

@@ -102,13 +102,7 @@ fn run_control(inputs: &control::Receiver, names: &Mutex<Vec<String>>, refused: 
             }
             Ok(Input::Refused(reason)) => refused.lock().expect("not poisoned").push(reason),
             Ok(
-                Input::Source(_)
-                | Input::PolicySync(_)
-                | Input::Ask(_)
-                | Input::Held(_)
-                | Input::Count(_)
-                | Input::Reload
-                | Input::Stop,
+                Input::Source(_) | Input::PolicySync(_) | Input::Ask(_) | Input::Count(_) | Input::Reload | Input::Stop,
             )
             | Err(TryRecvError::Disconnected) => return,
             Err(TryRecvError::Empty) => std::thread::sleep(Duration::from_millis(2)),

@@ -61,10 +61,10 @@ fn a_thread_that_hangs_is_not_live() {
     let limit = Duration::from_millis(200);
     control.followers.health.set_overrides([(health::GRAPH.to_owned(), limit)].into());
     let (resume, resumed) = mpsc::channel::<()>();
-    control.inbox.send(Input::Ask(Box::new(move |_| {
+    control.inbox.send(Input::Ask(Question::Look(Box::new(move |_| {
         // It ends with the sender.
         let _ = resumed.recv();
-    })));
+    }))));
     control.part(health::GRAPH, |part| !part.is_live() && !part.is_ready());
     assert_eq!(health::answer(&control.followers.health, Quality::Liveness).status, 503);
     drop(resume);
