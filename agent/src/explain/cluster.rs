@@ -7,8 +7,8 @@ use std::sync::Arc;
 use caracal_model::Labels;
 use caracal_net::Family;
 use caracal_program::{
-    Direction, HostStep, MixedFamilies, NearMiss, NodeDecision, NodeStep, Packet, PolicyId, PolicyStore, Program,
-    ProgramError, Verdict, WorkloadEndpoint, WorkloadId, near_misses, trace, trace_endpoint,
+    Direction, Field, HostStep, MixedFamilies, NearMiss, NodeDecision, NodeStep, Packet, PolicyId, PolicyStore,
+    Program, ProgramError, Transport, Verdict, WorkloadEndpoint, WorkloadId, near_misses, trace, trace_endpoint,
 };
 use caracal_proto::felix::{self, to_dataplane::Payload};
 use smol_str::SmolStr;
@@ -331,14 +331,12 @@ impl Cluster {
         let misses = near_misses(program, &self.store, packet).into_iter();
         let explained = misses.map(|NearMiss { tier, policy, index, rule: _, mismatches }| {
             let text = self.text(policy, direction, index);
-            let lacks = mismatches.into_iter().filter_map(|field| Some(Lack { field, why: flow.why(field, text?) }));
-            Miss {
-                tier,
-                policy: Policy::at(policy, self.manifests.policy_at(policy)),
-                rule: index,
-                written: self.manifests.policy_rule(policy, direction, index),
-                lacks: lacks.collect(),
-            }
+            let written = self.manifests.policy_rule(policy, direction, index);
+            let rule = written.as_ref().and_then(|written| written.rule.as_ref());
+            let of_their_own = mismatches.iter().copied().filter(|field| !follows(*field, &mismatches, packet));
+            let lacks =
+                of_their_own.filter_map(|field| Some(Lack { field, why: flow.why(field, text?, rule) })).collect();
+            Miss { tier, policy: Policy::at(policy, self.manifests.policy_at(policy)), rule: index, written, lacks }
         });
         explained.collect()
     }
@@ -401,6 +399,19 @@ impl Cluster {
         let interfaces: Vec<_> = self.store.workloads().filter(|endpoint| endpoint.id.workload == *name).collect();
         if interfaces.is_empty() { Err(JudgeError::UnknownWorkload(name.to_string())) } else { Ok(interfaces) }
     }
+}
+
+/// Whether a mismatch says no more than that the protocol is another one: of ICMP types
+/// where the packet is none of ICMP, of ports where it has none.
+fn follows(field: Field, mismatches: &[Field], packet: &Packet) -> bool {
+    let is_about_protocol = match field {
+        Field::Icmp | Field::NotIcmp => !matches!(packet.transport(), Transport::Icmp { .. }),
+        Field::SrcPorts | Field::DstPorts | Field::NotSrcPorts | Field::NotDstPorts => {
+            !matches!(packet.transport(), Transport::Ports { .. })
+        }
+        _ => false,
+    };
+    is_about_protocol && mismatches.contains(&Field::Protocol)
 }
 
 fn ends_of(endpoint: &Arc<WorkloadEndpoint>) -> impl Iterator<Item = End<'_>> {

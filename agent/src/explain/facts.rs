@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use caracal_model::{Event, Key, LABEL_NAMESPACE, Labels, NetworkSetKey, Object, Tier};
+use caracal_model::{EndpointPort, Event, Key, LABEL_NAMESPACE, Labels, NetworkSetKey, Object, Tier, WorkloadEndpoint};
 use caracal_net::Cidr;
 use smol_str::SmolStr;
 
@@ -14,6 +14,8 @@ pub(super) struct Workload {
     pub(super) node: SmolStr,
     /// Own labels, without those inherited from profiles.
     pub(super) labels: Labels,
+    /// Ports that have names.
+    pub(super) ports: Vec<EndpointPort>,
 }
 
 impl Workload {
@@ -77,7 +79,8 @@ impl Facts {
     fn apply(&mut self, object: &Object) {
         match object {
             Object::WorkloadEndpoint(key, endpoint) => {
-                let workload = Workload { node: key.host.clone(), labels: endpoint.labels.clone() };
+                let WorkloadEndpoint { labels, ports, .. } = endpoint;
+                let workload = Workload { node: key.host.clone(), labels: labels.clone(), ports: ports.clone() };
                 self.workloads.insert(key.workload.clone(), workload);
             }
             Object::HostEndpoint(key, endpoint) => {

@@ -3,6 +3,7 @@ use super::*;
 mod edits;
 mod guards;
 mod hosts;
+mod near_misses;
 mod random;
 mod transcripts;
 

@@ -61,7 +61,7 @@ pub(super) fn print(cluster: &Cluster, report: &Report<'_>, mut output: impl Wri
 }
 
 fn print_side(cluster: &Cluster, direction: Direction, side: &Side<'_>, mut output: impl Write) -> io::Result<()> {
-    if let Some(WrittenRule { field, text, at }) = &side.written {
+    if let Some(WrittenRule { field, text, at, rule: _ }) = &side.written {
         let field = if field.is_empty() { String::new() } else { format!("{field} = ") };
         writeln!(output, "  {:12}  {field}{text}", "written")?;
         writeln!(output, "  {:12}  {at}", "")?;

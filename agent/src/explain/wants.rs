@@ -1,10 +1,11 @@
 //! What a rule asks for, in its author's words, and what the packet has instead.
 
 use caracal_model::Labels;
-use caracal_net::{Family, Port, Protocol};
+use caracal_net::{Cidr, Family, Port, Protocol};
 use caracal_program::{Field, Transport, WorkloadId};
 use caracal_proto::felix::{self, protocol::NumberOrName, rule as oneof};
 use caracal_selector::Selector;
+use serde_json::Value;
 
 use super::Service;
 use super::cluster::{Cluster, End};
@@ -26,10 +27,12 @@ pub(super) struct Flow<'a> {
 
 impl Flow<'_> {
     /// What the packet has and what the rule asks for instead, of a field that
-    /// the packet does not satisfy.
-    pub(super) fn why(&self, field: Field, rule: &felix::Rule) -> String {
+    /// the packet does not satisfy. `written` is the rule as its author wrote it, which
+    /// has the names of ports.
+    pub(super) fn why(&self, field: Field, rule: &felix::Rule, written: Option<&Value>) -> String {
         let [from, to] = self.ends;
         let (src, dst) = (Side::source(rule), Side::destination(rule));
+        let names = |end, side, list| self.port_names(end, written.map(|rule| port_names(rule, side, list)));
         let protocol_here = self.service.header(self.source_port).0;
         let (port, source_port) = (self.port(), self.source_port);
         match field {
@@ -42,31 +45,71 @@ impl Flow<'_> {
             Field::Icmp => format!("{}, rule allows {}", self.icmp(), icmp(rule)),
             Field::NotIcmp => format!("{}, rule allows any but {}", self.icmp(), not_icmp(rule)),
             Field::SrcNets => format!("source {} is not in {}", self.named(from), src.nets.join(", ")),
-            Field::NotSrcNets => {
-                format!("source {} is in {}, which rule excepts", self.named(from), src.not_nets.join(", "))
+            Field::NotSrcNets => self.not_nets("source", from, src.not_nets),
+            Field::SrcPorts => {
+                format!("source port {source_port}, rule allows {}", src.ports(&names(from, "source", "ports")))
             }
-            Field::SrcPorts => format!("source port {source_port}, rule allows {}", src.ports()),
             Field::NotSrcPorts => format!("source port {source_port}, rule allows any but {}", ranges(src.not_ports)),
-            Field::SrcSets => format!("source {} is not in {}", self.labelled(from), src.selectors(self.labels(from))),
-            Field::NotSrcSets => {
-                format!("source {} is in selector {}, which rule excepts", self.labelled(from), src.not_selector)
+            Field::SrcSets => self.sets("source", from, &src),
+            Field::NotSrcSets => self.excepted("source", from, &src),
+            Field::NotSrcNamedPorts => {
+                format!("source port {source_port} is {}, which rule excepts", names(from, "source", "notPorts"))
             }
-            Field::NotSrcNamedPorts => format!("source port {source_port} has a name that rule excepts"),
             Field::DstNets => format!("destination {} is not in {}", self.named(to), dst.nets.join(", ")),
-            Field::NotDstNets => {
-                format!("destination {} is in {}, which rule excepts", self.named(to), dst.not_nets.join(", "))
-            }
-            Field::DstPorts => format!("{port}, rule allows {}", dst.ports()),
+            Field::NotDstNets => self.not_nets("destination", to, dst.not_nets),
+            Field::DstPorts => format!("{port}, rule allows {}", dst.ports(&names(to, "destination", "ports"))),
             Field::NotDstPorts => format!("{port}, rule allows any but {}", ranges(dst.not_ports)),
-            Field::DstSets => format!("destination {} is not in {}", self.labelled(to), dst.selectors(self.labels(to))),
-            Field::NotDstSets => {
-                format!("destination {} is in selector {}, which rule excepts", self.labelled(to), dst.not_selector)
+            Field::DstSets => self.sets("destination", to, &dst),
+            Field::NotDstSets => self.excepted("destination", to, &dst),
+            Field::NotDstNamedPorts => {
+                format!("{port} is {}, which rule excepts", names(to, "destination", "notPorts"))
             }
-            Field::NotDstNamedPorts => format!("{port} has a name that rule excepts"),
             Field::DstIpPortSets => {
                 format!("destination {} with {port} is not of {}", self.named(to), dst.selectors(self.labels(to)))
             }
         }
+    }
+
+    /// Of an end that is not among those selected.
+    fn sets(&self, what: &str, end: End<'_>, side: &Side<'_>) -> String {
+        let labels = self.labels(end);
+        let is_excepted = |labels| Selector::parse(side.not_selector).is_ok_and(|parsed| parsed.matches(labels));
+        if !side.not_selector.is_empty() && labels.is_some_and(is_excepted) {
+            return self.excepted(what, end, side);
+        }
+        format!("{what} {} is not in {}", self.labelled(end), side.selectors(labels))
+    }
+
+    fn excepted(&self, what: &str, end: End<'_>, side: &Side<'_>) -> String {
+        format!("{what} {} is in selector {}, which rule excepts", self.labelled(end), side.not_selector)
+    }
+
+    /// Prefixes of the other family alone are excepted from a rule for that family.
+    fn not_nets(&self, what: &str, end: End<'_>, nets: &[String]) -> String {
+        let holds = |net: &String| net.parse().is_ok_and(|net: Cidr| net.contains(end.address));
+        let (end_text, nets_text) = (self.named(end), nets.join(", "));
+        if nets.iter().any(holds) {
+            return format!("{what} {end_text} is in {nets_text}, which rule excepts");
+        }
+        let family = other(Family::of(end.address));
+        format!("{what} {end_text} is not {family}, and a rule that excepts {nets_text} is for {family} only")
+    }
+
+    /// Ports by their names, with the numbers that they have at an end.
+    fn port_names(&self, end: End<'_>, names: Option<Vec<&str>>) -> String {
+        let ports = end.workload.and_then(|endpoint| self.cluster.facts.workload(&endpoint.id.workload));
+        let ports = ports.map_or(&[][..], |workload| workload.ports.as_slice());
+        let texts = names.unwrap_or_default().into_iter().map(|name| {
+            let named = ports.iter().filter(|port| port.name == name);
+            let numbers: Vec<String> = named.map(|port| format!("{}/{}", port.port, port.protocol)).collect();
+            if numbers.is_empty() {
+                format!("{name} (no port of it)")
+            } else {
+                format!("{name} ({})", numbers.join(", "))
+            }
+        });
+        let texts: Vec<String> = texts.collect();
+        if texts.is_empty() { "a port by name".to_owned() } else { texts.join(" or ") }
     }
 
     fn port(&self) -> String {
@@ -180,12 +223,11 @@ impl<'a> Side<'a> {
         }
     }
 
-    /// Numeric ports, and a word on named ones: their names stay behind when
-    /// they are resolved to sets, and a selector beside them is part of the set.
-    fn ports(&self) -> String {
+    /// Numeric ports, and named ones: a selector beside them is part of their set.
+    fn ports(&self, names: &str) -> String {
         let named = self.has_named_ports.then(|| match self.selectors(None) {
-            selectors if selectors.is_empty() => "ports by name".to_owned(),
-            selectors => format!("ports by name of {selectors}"),
+            selectors if selectors.is_empty() => names.to_owned(),
+            selectors => format!("{names} of {selectors}"),
         });
         let numeric = (!self.ports.is_empty()).then(|| ranges(self.ports));
         numeric.into_iter().chain(named).collect::<Vec<_>>().join(" or ")
@@ -221,6 +263,21 @@ impl<'a> Side<'a> {
         }
         parts.join(" with ")
     }
+}
+
+/// The ports that a written rule calls by name, in `ports` or `notPorts` of one side.
+/// Rules of Kubernetes have ports of the destination only, without saying so.
+fn port_names<'a>(rule: &'a Value, side: &str, list: &str) -> Vec<&'a str> {
+    let items = |value: Option<&'a Value>| value.and_then(Value::as_array).into_iter().flatten();
+    let of_calico = items(rule.get(side).and_then(|side| side.get(list))).filter_map(Value::as_str);
+    let of_kubernetes = items(rule.get("ports")).chain(items(rule.get("protocols"))).filter_map(|item| {
+        let name = ["port", "namedPort", "destinationNamedPort"].into_iter().find_map(|field| item.get(field));
+        name.and_then(Value::as_str)
+    });
+    let of_kubernetes = of_kubernetes.filter(|_| (side, list) == ("destination", "ports"));
+    // Others are numbers and ranges of them.
+    let is_name = |text: &&str| !text.bytes().all(|byte| byte.is_ascii_digit() || byte == b':');
+    of_calico.chain(of_kubernetes).filter(is_name).collect()
 }
 
 fn ranges(ranges: &[felix::PortRange]) -> String {

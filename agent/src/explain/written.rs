@@ -90,6 +90,9 @@ pub(super) struct WrittenRule {
     /// The rule as one line of JSON, as admitted.
     pub(super) text: String,
     pub(super) at: WrittenAt,
+    /// The rule itself, where there is one.
+    #[serde(skip)]
+    pub(super) rule: Option<Value>,
 }
 
 /// Where something is written down.
@@ -197,6 +200,7 @@ impl Manifests {
                 field: String::new(),
                 text: "the namespace itself: pods may do what no policy forbids".to_owned(),
                 at: self.at(&name)?,
+                rule: None,
             }),
         }
     }
@@ -205,12 +209,12 @@ impl Manifests {
         let manifest = self.get(name)?;
         let position = manifest.position(name.kind, direction, index)?;
         let list = list_of(direction);
-        let text = manifest.value.get("spec")?.get(list)?.get(position)?.to_string();
+        let rule = manifest.value.get("spec")?.get(list)?.get(position)?;
         let path: FieldPath =
             [Step::Field("spec".into()), Step::Field(list.into()), Step::Item(position)].into_iter().collect();
         let line = manifest.document.line_of(&path);
         let at = self.place(&Place { file: manifest.document.file.clone(), line });
-        Some(WrittenRule { field: path.to_string(), text, at })
+        Some(WrittenRule { field: path.to_string(), text: rule.to_string(), at, rule: Some(rule.clone()) })
     }
 
     fn place(&self, Place { file, line }: &Place) -> WrittenAt {

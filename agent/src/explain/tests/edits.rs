@@ -113,7 +113,7 @@ impl Denied {
 }
 
 /// The objects as they are after the edits, read from the edits' own text.
-fn applied(world: &World, proposal: &Proposal) -> Vec<Change> {
+pub(super) fn applied(world: &World, proposal: &Proposal) -> Vec<Change> {
     let Proposal::Edits(edits) = proposal else { return Vec::new() };
     let mut changes: Vec<Change> = Vec::new();
     for edit in edits {
