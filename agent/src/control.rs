@@ -12,7 +12,7 @@ mod insight;
 mod outward;
 mod questions;
 
-use caracal_datastore::Report;
+use caracal_datastore::{Report, one_line};
 use tracing::{info, warn};
 
 pub use calculator::Calculator;
@@ -27,6 +27,8 @@ pub fn log_report(report: &Report) {
     match report {
         Report::Raised(problem) => warn!("{problem}"),
         Report::Cleared(problem) => info!("mended: {problem}"),
-        Report::SkippedKind { kind, place } => warn!("{place}: objects of kind {kind} are skipped"),
+        Report::SkippedKind { kind, place } => {
+            warn!("{}", one_line(&format!("{place}: objects of kind {kind} are skipped")));
+        }
     }
 }

@@ -12,6 +12,7 @@ mod process;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use caracal_datastore::Problem;
 use caracal_program::Measurement;
 use caracal_proto::sync;
 use prometheus::proto::MetricFamily;
@@ -122,7 +123,7 @@ fn control(insight: &Insight<'_>) -> Vec<Measurement> {
         gauge(
             "caracal_datastore_problems",
             "Documents, files and objects of the datastore that are not taken as they are.",
-            number(status.source_problems().count()),
+            number(status.source_problems().map(Problem::count).sum()),
         ),
         gauge(
             "caracal_graph_problems",

@@ -51,6 +51,7 @@ fn limits() -> BTreeMap<&'static str, u64> {
         ("manifest::limits::MAX_FILE_BYTES", limits::MAX_FILE_BYTES),
         ("manifest::limits::MAX_OBJECT_BYTES", size(limits::MAX_OBJECT_BYTES)),
         ("manifest::limits::MAX_OBJECTS", size(limits::MAX_OBJECTS)),
+        ("manifest::limits::MAX_PROBLEMS", size(limits::MAX_PROBLEMS)),
         ("manifest::limits::MAX_SEARCHES", size(limits::MAX_SEARCHES)),
         ("manifest::limits::MAX_NODES", size(limits::MAX_NODES)),
         ("manifest::limits::MAX_DEPTH", size(limits::MAX_DEPTH)),

@@ -22,12 +22,14 @@ mod tests;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Read as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::{Duration, Instant};
 
 use caracal_model::{Event, Kind, Stamp};
+use nix::fcntl::OFlag;
 
 use self::catalogue::{Catalogue, FileState, News};
 use self::directory::Directory;
@@ -261,11 +263,13 @@ impl FileSource {
         if self.schedule.is_being_written(file) {
             return true;
         }
-        // Without announcements, the time of the last write must do.
-        let is_fresh = self.directory.is_silent()
-            && fs::metadata(file)
-                .and_then(|metadata| metadata.modified())
-                .is_ok_and(|written| written.elapsed().is_ok_and(|age| age < self.schedule.pace().quiet));
+        // Without announcements, the time of the last write must do. So it must where a file is
+        // empty: whoever writes in its place has it so first, and what is announced may be the write before.
+        let is_fresh = fs::metadata(file).is_ok_and(|metadata| {
+            let age = metadata.modified().ok().and_then(|written| written.elapsed().ok());
+            let is_doubtful = self.directory.is_silent() || metadata.len() == 0;
+            is_doubtful && age.is_some_and(|age| age < self.schedule.pace().quiet)
+        });
         if is_fresh {
             self.schedule.later(file.to_owned(), noticed, Instant::now(), Why::BeingWritten);
         }
@@ -399,9 +403,14 @@ fn read_file(file: &Path) -> FileState {
 
 /// Reads a file that is not larger than a limit.
 fn read_bounded(file: &Path, limit: u64) -> io::Result<Vec<u8>> {
-    let mut opened = fs::File::open(file)?;
+    // Whoever opens a FIFO waits for a writer, if it does not say otherwise.
+    let mut opened = fs::OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(file)?;
     let too_large = |size: u64| io::Error::other(format!("it is {size} bytes or more, {limit} at most are read"));
-    let size = opened.metadata()?.len();
+    let metadata = opened.metadata()?;
+    if !metadata.is_file() {
+        return Err(io::Error::other(tree::not_a_file(metadata.file_type())));
+    }
+    let size = metadata.len();
     if size > limit {
         return Err(too_large(size));
     }

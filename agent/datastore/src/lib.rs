@@ -15,5 +15,5 @@ pub mod source;
 pub use file::{FileSource, Prints};
 pub use source::{
     BgpConfiguration, ClusterInformation, ConfigEvent, FelixConfiguration, InForce, Place, Problem, Remote, Report,
-    Request, Sink, Source, SourceError,
+    Request, Sink, Source, SourceError, one_line,
 };

@@ -1,5 +1,6 @@
 //! What a source of resources tells, and how it is run.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -144,6 +145,15 @@ pub enum Problem {
         /// What is wrong with it.
         reason: String,
     },
+    /// More documents of a file are not taken as they are than are told one by one.
+    More {
+        /// The file.
+        file: Arc<Path>,
+        /// How many documents.
+        documents: usize,
+        /// For how many of them nothing is in force.
+        absent: usize,
+    },
     /// A file or a directory cannot be read. What it last said stays in force.
     Unreadable {
         /// The file or directory.
@@ -158,24 +168,71 @@ pub enum Problem {
     },
 }
 
+impl Problem {
+    /// How many documents, files or directories it is about.
+    #[must_use]
+    pub const fn count(&self) -> usize {
+        match self {
+            Self::More { documents, .. } => *documents,
+            Self::Refused { .. }
+            | Self::Duplicate { .. }
+            | Self::Broken { .. }
+            | Self::Unreadable { .. }
+            | Self::Polling { .. } => 1,
+        }
+    }
+
+    /// For how many of its documents nothing is in force.
+    #[must_use]
+    pub const fn absent(&self) -> usize {
+        match self {
+            Self::Refused { in_force: InForce::Nothing, .. } | Self::Broken { .. } => 1,
+            Self::More { absent, .. } => *absent,
+            Self::Refused { in_force: InForce::OtherVersion, .. }
+            | Self::Duplicate { .. }
+            | Self::Unreadable { .. }
+            | Self::Polling { .. } => 0,
+        }
+    }
+}
+
+/// A text as one line of a log or of a terminal: names of files and what manifests
+/// hold may have control characters in them, which are escaped.
+#[must_use]
+pub fn one_line(text: &str) -> Cow<'_, str> {
+    if !text.contains(char::is_control) {
+        return text.into();
+    }
+    let mut line = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if letter.is_control() { line.extend(letter.escape_default()) } else { line.push(letter) }
+    }
+    line.into()
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
+        let text = match self {
             Self::Refused { refusal, in_force } => match in_force {
-                InForce::Nothing => write!(f, "{refusal}"),
-                InForce::OtherVersion => write!(f, "{refusal}; another version stays in force"),
+                InForce::Nothing => format!("{refusal}"),
+                InForce::OtherVersion => format!("{refusal}; another version stays in force"),
             },
             Self::Duplicate { object, used, ignored } => {
-                write!(f, "{ignored}: {object} is also at {used}, which counts")
+                format!("{ignored}: {object} is also at {used}, which counts")
             }
             Self::Broken { object, place, reason } => {
-                write!(f, "{place}: {object} is as if it did not exist: {reason}")
+                format!("{place}: {object} is as if it did not exist: {reason}")
             }
+            Self::More { file, documents, absent } => format!(
+                "{}: {documents} more documents are not taken as they are, {absent} of them with nothing in force",
+                file.display()
+            ),
             Self::Unreadable { path, reason } => {
-                write!(f, "cannot read {}: {reason}; what it last said stays in force", path.display())
+                format!("cannot read {}: {reason}; what it last said stays in force", path.display())
             }
-            Self::Polling { reason } => write!(f, "changes are noticed late, by looking for them: {reason}"),
-        }
+            Self::Polling { reason } => format!("changes are noticed late, by looking for them: {reason}"),
+        };
+        f.write_str(&one_line(&text))
     }
 }
 

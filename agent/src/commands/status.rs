@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use caracal_datastore::one_line;
 use caracal_proto::admin::{Component, Half, Problem, Revisions, StatusRequest, StatusResponse};
 
 use super::{Verdict, finished, table};
@@ -81,6 +82,6 @@ pub(super) fn write_problem(problem: &Problem, output: &mut impl Write) -> anyho
     let about = if about.is_empty() { String::new() } else { format!("{}: ", about.join(": ")) };
     let reason = if value.is_empty() { reason.clone() } else { format!("{value:?}: {reason}") };
     let in_force = if in_force.is_empty() { String::new() } else { format!("; {in_force} is in force") };
-    writeln!(output, "  [{source}] {about}{reason}{in_force}")?;
+    writeln!(output, "  {}", one_line(&format!("[{source}] {about}{reason}{in_force}")))?;
     Ok(())
 }

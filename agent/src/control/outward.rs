@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use caracal_config::{HttpListener, Settings};
-use caracal_datastore::{InForce, Problem};
+use caracal_datastore::Problem;
 use tokio::sync::watch;
 
 use super::Insight;
@@ -112,12 +112,8 @@ impl Outward {
     }
 
     fn tell_of_objects(&self, insight: &Insight<'_>) {
-        let never = insight.status.source_problems().filter(|problem| match problem {
-            Problem::Refused { in_force, .. } => *in_force == InForce::Nothing,
-            Problem::Broken { .. } => true,
-            Problem::Duplicate { .. } | Problem::Unreadable { .. } | Problem::Polling { .. } => false,
-        });
-        let absent = never.count() + insight.calculator.problems().count();
+        let never = insight.status.source_problems().map(Problem::absent);
+        let absent = never.sum::<usize>() + insight.calculator.problems().count();
         let detail = match absent {
             0 => String::new(),
             absent => format!("degraded: {absent} objects were never admitted; `caracal status` names them"),

@@ -163,6 +163,12 @@ fn source_problem(problem: &SourceProblem) -> Problem {
             in_force: "nothing".into(),
             ..told
         },
+        SourceProblem::More { file, documents, absent } => Problem {
+            place: file.display().to_string(),
+            reason: format!("{documents} more documents are not taken as they are"),
+            in_force: if *absent == 0 { String::new() } else { format!("for {absent} of them nothing") },
+            ..told
+        },
         SourceProblem::Unreadable { path, reason } => Problem {
             place: path.display().to_string(),
             reason: format!("cannot be read: {reason}"),

@@ -20,8 +20,10 @@ use super::reading::{self, Named, ObjectId, Outcome, Reading};
 use crate::admit::Fixed;
 use crate::convert::{self, Converted, Settings};
 use crate::manifest::Refusal;
-use crate::source::{ConfigEvent, InForce, Place, Problem, Report};
+use crate::manifest::limits::MAX_PROBLEMS;
+use crate::source::{ConfigEvent, Problem, Report};
 
+mod problems;
 #[cfg(test)]
 mod tests;
 
@@ -61,12 +63,18 @@ type Claim = (Arc<Path>, usize);
 /// cannot be read of it.
 const HELD: usize = usize::MAX;
 
+/// Why a file that named objects and is empty says nothing of them.
+const EMPTY: &str = "it is empty: remove it if it is to say nothing, or write a comment";
+
 #[derive(Debug, Default)]
 struct FileRecord {
     /// Of the whole text; `None` if it could not be read.
     digest: Option<Digest>,
     objects: Vec<ObjectAt>,
+    /// The first refused documents that name no object that is read.
     nameless: Vec<Refusal>,
+    /// How many more there are.
+    more_nameless: usize,
     held: BTreeSet<ObjectId>,
     unreadable: Option<String>,
 }
@@ -86,7 +94,8 @@ enum Verdict {
         /// Why it is as if it did not exist.
         broken: Option<String>,
     },
-    Refused(Refusal),
+    /// Why, for the first of a file.
+    Refused(Option<Refusal>),
 }
 
 #[derive(Debug, Default)]
@@ -269,6 +278,12 @@ impl Catalogue {
         let (record, contents) = match state {
             FileState::Gone => (None, Vec::new()),
             FileState::Unreadable(reason) => (Some(unreadable(known, reason)), Vec::new()),
+            // Where a disk is full, or a writer was ended, what was to be written in place is so.
+            FileState::Text(text)
+                if text.is_empty() && known.is_some_and(|record| record.claims().next().is_some()) =>
+            {
+                (Some(unreadable(known, EMPTY.to_owned())), Vec::new())
+            }
             FileState::Text(text) => {
                 let digest = Digest::of(&text);
                 if again == Repetition::Ignored && known.is_some_and(|record| record.digest == Some(digest)) {
@@ -296,7 +311,7 @@ impl Catalogue {
             let claim = (Arc::clone(&path), position);
             round.contents.remove(&claim);
             if let Some(object) = self.objects.get_mut(id) {
-                object.claims.retain(|other| *other != claim);
+                object.forget(&path);
             }
             round.affect(id.clone(), noticed);
         }
@@ -362,43 +377,14 @@ impl Catalogue {
             }
         }
     }
+}
 
-    fn problems_of(&self, path: &Arc<Path>) -> Vec<Problem> {
-        let Some(record) = self.files.get(path) else {
-            return Vec::new();
-        };
-        let unreadable = record
-            .unreadable
-            .iter()
-            .map(|reason| Problem::Unreadable { path: path.to_path_buf(), reason: reason.clone() });
-        let nameless = record
-            .nameless
-            .iter()
-            .map(|refusal| Problem::Refused { refusal: refusal.clone(), in_force: InForce::Nothing });
-        let named = record.objects.iter().enumerate();
-        let named = named.filter_map(|(position, at)| self.problem_of(path, position, at));
-        unreadable.chain(nameless).chain(named).collect()
-    }
-
-    fn problem_of(&self, path: &Arc<Path>, position: usize, at: &ObjectAt) -> Option<Problem> {
-        let object = self.objects.get(&at.id)?;
-        let place = Place { file: Arc::clone(path), line: at.line };
-        match (&at.verdict, winner(&self.files, object)) {
-            (Verdict::Refused(refusal), _) => Some(Problem::Refused {
-                refusal: refusal.clone(),
-                in_force: if object.in_force.is_some() { InForce::OtherVersion } else { InForce::Nothing },
-            }),
-            (Verdict::Admitted { .. }, Some(winner)) if (&winner.file, winner.position) != (path, position) => {
-                Some(Problem::Duplicate {
-                    object: at.id.to_ref(),
-                    used: Place { file: Arc::clone(&winner.file), line: winner.line },
-                    ignored: place,
-                })
-            }
-            (Verdict::Admitted { broken, .. }, _) => {
-                Some(Problem::Broken { object: at.id.to_ref(), place, reason: broken.clone()? })
-            }
-        }
+impl ObjectRecord {
+    /// Forgets that a file names it.
+    fn forget(&mut self, file: &Arc<Path>) {
+        let start = self.claims.partition_point(|(other, _)| other < file);
+        let end = self.claims.partition_point(|(other, _)| other <= file);
+        self.claims.drain(start..end);
     }
 }
 
@@ -457,6 +443,10 @@ fn unreadable(earlier: Option<&FileRecord>, reason: String) -> FileRecord {
 fn file_record(earlier: Option<&FileRecord>, digest: Digest, reading: Reading) -> (FileRecord, Vec<Option<Converted>>) {
     let mut objects = Vec::with_capacity(reading.objects.len());
     let mut contents = Vec::with_capacity(reading.objects.len());
+    let mut nameless = reading.nameless;
+    let more_nameless = nameless.len().saturating_sub(MAX_PROBLEMS);
+    nameless.truncate(MAX_PROBLEMS);
+    let mut room = MAX_PROBLEMS - nameless.len();
     for Named { id, line, outcome } in reading.objects {
         let (verdict, content) = match outcome {
             Outcome::Admitted { digest, fixed, converted } => {
@@ -470,13 +460,17 @@ fn file_record(earlier: Option<&FileRecord>, digest: Digest, reading: Reading) -
                 };
                 (Verdict::Admitted { digest, fixed, broken }, Some(converted))
             }
-            Outcome::Refused(refusal) => (Verdict::Refused(refusal), None),
+            Outcome::Refused(refusal) => {
+                let kept = room.checked_sub(1);
+                room = kept.unwrap_or_default();
+                (Verdict::Refused(kept.map(|_| refusal)), None)
+            }
         };
         objects.push(ObjectAt { id, line, verdict });
         contents.push(content);
     }
     let held = if reading.hides_names { FileRecord::held_from(earlier, &objects) } else { BTreeSet::new() };
-    let record = FileRecord { digest: Some(digest), objects, nameless: reading.nameless, held, unreadable: None };
+    let record = FileRecord { digest: Some(digest), objects, nameless, more_nameless, held, unreadable: None };
     (record, contents)
 }
 

@@ -131,7 +131,7 @@ impl Directory {
         let mut failure = None;
         let mut skipped_known = false;
         let announcer = &mut self.announcer;
-        let mut found = tree::walk(path, |directory, inode| {
+        let mut found = tree::walk(&self.path, path, |directory, inode| {
             let Announcer::Watches(watches) = announcer else {
                 return Entry::Enter;
             };

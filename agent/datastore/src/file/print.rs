@@ -29,7 +29,7 @@ impl Prints {
     /// links.
     #[must_use]
     pub fn below(directory: &Path) -> Self {
-        let found = tree::walk(directory, |_, _| Entry::Enter);
+        let found = tree::walk(directory, directory, |_, _| Entry::Enter);
         found.directories.iter().chain(&found.files).fold(Self::default(), |prints, path| prints.with(path))
     }
 

@@ -1,9 +1,9 @@
 //! The manifests below a directory.
 
 use std::collections::HashSet;
-use std::fs::{self, Metadata};
+use std::fs::{self, FileType, Metadata};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use super::link::{self, Step};
@@ -48,15 +48,30 @@ pub(super) fn is_manifest(path: &Path) -> bool {
             .is_some_and(|extension| ["yaml", "yml", "json"].contains(&extension))
 }
 
+/// What is wrong with something that has a manifest's name.
+pub(super) fn not_a_file(found: FileType) -> String {
+    let what = if found.is_dir() {
+        "a directory"
+    } else if found.is_fifo() {
+        "a FIFO"
+    } else if found.is_socket() {
+        "a socket"
+    } else {
+        "a device"
+    };
+    format!("it is {what}, not a file")
+}
+
 /// Finds the manifests at a path or below it, entering each directory once,
 /// however many links lead to it. `enter` is told of each directory before it is
 /// listed, so that it can be watched without a gap, and may keep the walk out.
-pub(super) fn walk(top: &Path, mut enter: impl FnMut(&Path, Inode) -> Entry) -> Found {
+/// What has a manifest's name and is no file is unreadable, but for `root`.
+pub(super) fn walk(root: &Path, top: &Path, mut enter: impl FnMut(&Path, Inode) -> Entry) -> Found {
     let mut found = Found::default();
     let mut seen = HashSet::new();
     let mut open = vec![top.to_owned()];
     while let Some(path) = open.pop() {
-        if let Err(reason) = visit(&path, &mut found, &mut seen, &mut open, &mut enter)
+        if let Err(reason) = visit(root, &path, &mut found, &mut seen, &mut open, &mut enter)
             && reason.kind() != io::ErrorKind::NotFound
         {
             found.unreadable.push((path, reason));
@@ -74,6 +89,7 @@ pub(super) enum Entry {
 }
 
 fn visit(
+    root: &Path,
     path: &Path,
     found: &mut Found,
     seen: &mut HashSet<Inode>,
@@ -84,6 +100,9 @@ fn visit(
         found.steps.extend(link::steps(path));
     }
     let metadata = fs::metadata(path)?;
+    if !metadata.is_file() && is_manifest(path) && path != root {
+        return Err(io::Error::other(not_a_file(metadata.file_type())));
+    }
     if metadata.is_dir() {
         let inode = Inode::of(&metadata);
         if !seen.insert(inode) || enter(path, inode) == Entry::Skip {

@@ -17,6 +17,9 @@ pub const MAX_OBJECT_BYTES: usize = 3 << 20;
 /// and errors is not millions of refusals.
 pub const MAX_OBJECTS: usize = 100_000;
 
+/// How many problems of one file are told one by one; of more only how many there are.
+pub const MAX_PROBLEMS: usize = 100;
+
 /// How often a document is looked through for the line of a field. The objects of
 /// a list share one, and each may be refused.
 pub const MAX_SEARCHES: usize = 16;

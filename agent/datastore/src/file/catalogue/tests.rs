@@ -75,9 +75,18 @@ impl File {
         }
     }
 
+    /// An empty one says nothing about what it named.
+    fn is_unreadable(&self) -> bool {
+        match self {
+            Self::Documents(documents) => documents.is_empty(),
+            Self::Unreadable => true,
+            Self::Gone => false,
+        }
+    }
+
     /// Whether it may name more than it does.
     fn hides_names(&self) -> bool {
-        matches!(self, Self::Unreadable) || self.documents().iter().any(|document| document.name().is_none())
+        self.is_unreadable() || self.documents().iter().any(|document| document.name().is_none())
     }
 }
 
@@ -136,8 +145,9 @@ impl Model {
     fn problems(&self) -> [usize; 4] {
         let mut problems = [0; 4];
         let mut valid = BTreeSet::new();
-        for file in self.files.values() {
-            problems[3] += usize::from(matches!(file, File::Unreadable));
+        for (path, file) in &self.files {
+            let is_empty = matches!(file, File::Documents(_)) && !self.named[path].is_empty();
+            problems[3] += usize::from(matches!(file, File::Unreadable) || (file.is_unreadable() && is_empty));
             for document in file.documents() {
                 match document {
                     Document::Valid(name, _) => problems[2] += usize::from(!valid.insert(*name)),
@@ -192,7 +202,7 @@ impl Receiver {
                 Problem::Refused { in_force: InForce::Nothing, .. } => 1,
                 Problem::Duplicate { .. } => 2,
                 Problem::Unreadable { .. } => 3,
-                Problem::Broken { .. } | Problem::Polling { .. } => panic!("{problem}"),
+                Problem::More { .. } | Problem::Broken { .. } | Problem::Polling { .. } => panic!("{problem}"),
             }] += 1;
         }
         problems

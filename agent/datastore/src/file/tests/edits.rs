@@ -82,9 +82,9 @@ const CASES: &[Case] = &[
         told: &["delete set a", "delete set b"],
     },
     Case {
-        what: "a file becomes empty",
+        what: "a file says nothing any more",
         before: &[("x.yaml", &[A])],
-        edit: |dir| put(&dir.join("x.yaml"), ""),
+        edit: |dir| put(&dir.join("x.yaml"), "# nothing\n"),
         told: &["delete set a"],
     },
     Case {

@@ -1,8 +1,17 @@
 //! What cannot be taken, and what stays in force meanwhile.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
 
 use super::{Followed, put, set};
+use crate::manifest::limits::MAX_PROBLEMS;
 
 const BAD_NET: &str = "10.0.0.0/64";
 
@@ -33,7 +42,7 @@ fn a_refused_edit_leaves_the_last_admitted_version_in_force() {
     assert_eq!(told(&refused("a")), [raised]);
     assert_eq!(told(&set("a", "10.0.0.0/16")), ["apply set a [10.0.0.0/16]", cleared], "mended");
     assert_eq!(told(&refused("a")), [raised]);
-    assert_eq!(told(""), ["delete set a", cleared], "nobody names it any more");
+    assert_eq!(told("# nothing\n"), ["delete set a", cleared], "nobody names it any more");
     assert_eq!(told(&refused("a")), ["raised x.yaml:4: GlobalNetworkSet a"], "nothing is in force");
 }
 
@@ -148,6 +157,108 @@ fn a_pool_keeps_its_prefix_and_its_blocks() {
         assert_eq!(told(good), [format!("cleared {problem}")]);
     }
     // One that was removed binds nobody.
-    assert_eq!(followed.after(|dir| put(&dir.join("pool.yaml"), "")), ["delete pool p"]);
+    assert_eq!(followed.after(|dir| put(&dir.join("pool.yaml"), "# nothing\n")), ["delete pool p"]);
     assert_eq!(told("{cidr: 10.66.0.0/16}"), ["apply pool p"]);
+}
+
+/// Where a disk is full, what is written in place is empty.
+#[test]
+fn an_empty_file_loses_nothing() {
+    let followed = Followed::start_patient(&[("x.yaml", &set("a", "10.0.0.0/8"))]);
+    let told = |text: &str| followed.after(|dir| put(&dir.join("x.yaml"), text));
+    let problem = "cannot read x.yaml: it is empty: remove it if it is to say nothing, or write a comment; what it \
+                   last said stays in force";
+    assert_eq!(told(""), [format!("raised {problem}")]);
+    assert_eq!(told(&set("a", "10.0.0.0/8")), [format!("cleared {problem}")]);
+    assert_eq!(told(""), [format!("raised {problem}")]);
+    assert_eq!(told("# nothing\n"), ["delete set a", &format!("cleared {problem}")]);
+    assert!(told("").is_empty(), "it had said nothing");
+}
+
+fn fifo(path: &Path) {
+    mkfifo(path, Mode::S_IRWXU).expect("made");
+}
+
+#[test]
+fn what_takes_a_files_place_and_is_none_is_named_and_loses_nothing() {
+    let followed = Followed::start_patient(&[("x.yaml", &set("a", "10.0.0.0/8"))]);
+    type Make = fn(&Path);
+    let kinds: [(&str, Make); 5] = [
+        ("a FIFO", fifo),
+        ("a directory", |path| fs::create_dir(path).expect("made")),
+        ("a socket", |path| drop(UnixListener::bind(path).expect("bound"))),
+        ("a device", |path| symlink("/dev/zero", path).expect("linked")),
+        ("a directory", |path| symlink("/tmp", path).expect("linked")),
+    ];
+    for (what, make) in kinds {
+        let problem = format!("cannot read x.yaml: it is {what}, not a file; what it last said stays in force");
+        let told = followed.after(|dir| {
+            make(&dir.join(".made"));
+            fs::remove_file(dir.join("x.yaml")).expect("removed");
+            fs::rename(dir.join(".made"), dir.join("x.yaml")).expect("renamed");
+        });
+        assert_eq!(told, [format!("raised {problem}")]);
+        let told = followed.after(|dir| {
+            fs::rename(dir.join("x.yaml"), dir.join(".gone")).expect("renamed");
+            put(&dir.join("x.yaml"), &set("a", "10.0.0.0/8"));
+            let _ = fs::remove_file(dir.join(".gone")).or_else(|_| fs::remove_dir(dir.join(".gone")));
+        });
+        assert_eq!(told, [format!("cleared {problem}")], "{what}");
+    }
+}
+
+/// A name or a text from a manifest cannot pass for a line of the log.
+#[test]
+fn what_has_control_characters_is_told_in_one_line() {
+    let followed = Followed::start_patient(&[]);
+    let told = followed.after(|dir| {
+        let name = OsStr::from_bytes(b"\x1b[2J\xff\nINFO.yaml");
+        put(&dir.join(name), "kind: GlobalNetworkSet\nmetadata: {name: \"a\\nb\"}\n");
+    });
+    let [line] = told.as_slice() else { panic!("{told:?}") };
+    assert!(line.starts_with("raised \\u{1b}[2J\u{fffd}\\nINFO.yaml:1: ") && !line.contains('\n'), "{line}");
+}
+
+/// Who opened it would wait for a writer, and follow nothing meanwhile.
+#[test]
+fn a_fifo_in_the_tokens_place_stops_nothing() {
+    let followed = Followed::start(&[]);
+    fifo(&followed.path(".sync"));
+    put(&followed.path("x.yaml"), &set("a", "10.0.0.0/8"));
+    assert_eq!(followed.until("settled"), ["apply set a [10.0.0.0/8]"]);
+    // It may have become one since it was looked at.
+    let path = followed.path(".sync");
+    let read = super::super::read_bounded(&path, 1).expect_err("it is no file");
+    assert_eq!(read.to_string(), "it is a FIFO, not a file");
+}
+
+#[test]
+fn of_very_many_problems_the_first_are_told_and_the_rest_is_counted() {
+    let followed = Followed::start_patient(&[("x.yaml", &set("old", "10.0.0.0/8"))]);
+    let documents = |count: usize, text: fn(usize) -> String| (0..count).map(text).collect::<Vec<_>>().join("---\n");
+    let told = |text: &str| followed.after(|dir| put(&dir.join("x.yaml"), text));
+
+    // With one more that a version is in force of.
+    let text = format!("{}---\n{}", documents(2 * MAX_PROBLEMS, |i| refused(&format!("s{i}"))), refused("old"));
+    let lines = told(&text);
+    assert_eq!(lines.len(), MAX_PROBLEMS + 1, "{lines:#?}");
+    assert!(lines[0].starts_with("raised x.yaml:4: GlobalNetworkSet s0: "), "{}", lines[0]);
+    let more = "x.yaml: 101 more documents are not taken as they are, 100 of them with nothing in force";
+    assert_eq!(lines[MAX_PROBLEMS], format!("raised {more}"));
+    // What is not told one by one has no line of its own when it goes.
+    let lines =
+        told(&format!("{}---\n{}", documents(MAX_PROBLEMS, |i| refused(&format!("s{i}"))), set("old", "10.0.0.0/8")));
+    assert_eq!(lines, [format!("cleared {more}")]);
+    assert_eq!(told("# nothing\n").len(), MAX_PROBLEMS + 1, "an object and each problem");
+
+    for (text, expected) in [
+        // What names no object.
+        (documents(MAX_PROBLEMS + 7, |_| "kind: [\n".to_owned()), "7 more documents are not taken as they are, 7 of"),
+        // One object again and again.
+        (documents(MAX_PROBLEMS + 8, |_| set("a", "10.0.0.0/8")), "7 more documents are not taken as they are, 0 of"),
+    ] {
+        let lines = told(&text);
+        let more = lines.iter().filter(|line| line.starts_with("raised x.yaml: ")).collect::<Vec<_>>();
+        assert!(more.len() == 1 && more[0].contains(expected), "{expected}: {more:#?}");
+    }
 }
