@@ -214,6 +214,8 @@ fn nearest(name: &str) -> Option<&'static str> {
     const MOST_EDITS: usize = 3;
     let name = name.to_ascii_lowercase();
     let edits = |p: &Param| strsim::damerau_levenshtein(&name, &p.name.to_ascii_lowercase());
-    let (edits, nearest) = PARAMETERS.iter().map(|p| (edits(p), p.name)).min()?;
+    // What an edit costs grows with the name, which may be as long as a file.
+    let is_close = |p: &&Param| p.name.len().abs_diff(name.len()) <= MOST_EDITS;
+    let (edits, nearest) = PARAMETERS.iter().filter(is_close).map(|p| (edits(p), p.name)).min()?;
     (edits <= MOST_EDITS && edits * 2 < name.len()).then_some(nearest)
 }

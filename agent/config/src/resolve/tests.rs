@@ -392,3 +392,13 @@ fn what_this_build_cannot_do_is_warned_about() {
     };
     assert!(warning.starts_with("BPFEnabled \"true\" from datastore (global): this build has no eBPF"), "{warning}");
 }
+
+/// To compare it with every name, letter by letter, would take minutes and a gigabyte.
+#[test]
+fn a_name_as_long_as_a_file_costs_its_length() {
+    let name = "x".repeat(8 << 20);
+    let [warning] = &warnings(&resolve(&[(Source::File, &[(&name, "true")])]))[..] else {
+        panic!("one warning");
+    };
+    assert!(warning.ends_with("no parameter has this name"), "{}", warning.len());
+}
