@@ -65,8 +65,8 @@ impl Node {
             .arg(dir.path().join("sync.sock"))
             .arg("--admin-socket")
             .arg(dir.path().join("admin.sock"))
-            .env("FELIX_POLICYSYNCPATHPREFIX", dir.path().join("sync"))
             .stdin(Stdio::null());
+        configure(dir.path(), &format!("policySyncPathPrefix: {}", dir.path().join("sync").display()));
         manifest(dir.path(), "cluster", CLUSTER);
         for (name, app, ip) in pods {
             manifest(dir.path(), name, &pod(name, app, ip));
@@ -107,6 +107,13 @@ fn write(dir: &Path, path: &str, text: &str) {
 
 fn manifest(dir: &Path, name: &str, text: &str) {
     write(dir, &format!("manifests/{name}.yaml"), text);
+}
+
+fn configure(dir: &Path, parameter: &str) {
+    let text = format!(
+        "apiVersion: projectcalico.org/v3\nkind: FelixConfiguration\nmetadata: {{name: default}}\nspec: {{{parameter}}}\n"
+    );
+    manifest(dir, "configuration", &text);
 }
 
 fn pod(name: &str, app: &str, ip: &str) -> String {
@@ -271,6 +278,17 @@ async fn a_socket_follows_its_credentials_and_comes_back() {
     fs::remove_dir_all(socket.parent().expect("a directory")).expect("the pod is unmounted");
     fs::create_dir(socket.parent().expect("a directory")).expect("and mounted again");
     assert_eq!(endpoint_of(&socket).await, "endpoint shop/till-1");
+}
+
+#[tokio::test]
+async fn streams_end_when_the_api_is_turned_off() {
+    let node = Node::start_with(&[("web-1", "web", "10.65.0.1")]);
+    let socket = node.mount("web-1");
+    let mut stream = sync(&socket).await;
+    until(&mut stream, "in sync").await;
+    configure(node.dir.path(), "");
+    assert_eq!(next(&mut stream).await, None);
+    wait_for("the socket goes", || !socket.exists()).await;
 }
 
 const INSTALLED: &str = "scripts/install-test-packages installs what the client needs";

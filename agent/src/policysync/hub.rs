@@ -27,6 +27,8 @@ pub enum Request {
         /// Its stream.
         join: JoinId,
     },
+    /// Everybody is to go: the API is served somewhere else now, or nowhere.
+    Dismiss,
 }
 
 /// The clients, and what they are told.
@@ -56,6 +58,7 @@ impl Hub {
                 self.admit();
             }
             Request::Leave { endpoint, join } => self.leave(&endpoint, join),
+            Request::Dismiss => *self = Self::default(),
         }
     }
 

@@ -88,7 +88,8 @@ struct Pods {
     complaints: BTreeMap<String, String>,
 }
 
-/// A pod whose socket is served. Its streams live on when it goes: they end with its endpoint.
+/// A pod whose socket is served. Its streams live on when it goes: they end with its endpoint,
+/// or when another prefix is configured.
 struct Pod {
     endpoint: EndpointId,
     /// The writing of the credentials that named the endpoint.
@@ -142,7 +143,10 @@ impl Pods {
             tokio::select! {
                 () = tick => {}
                 changed = prefix.changed() => match changed {
-                    Ok(()) => self.served.clear(),
+                    Ok(()) => {
+                        self.served.clear();
+                        self.inbox.send(Input::PolicySync(Request::Dismiss));
+                    }
                     // The control half has ended, and so will this.
                     Err(_) => pending().await,
                 }
