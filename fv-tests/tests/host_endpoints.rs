@@ -215,6 +215,24 @@ fn failsafe_ports_change_while_the_agent_runs() -> anyhow::Result<()> {
     world.agent.stop()
 }
 
+/// No failsafe port is for them, as in Felix: what is cut off thereby is called out.
+#[test]
+fn neighbours_of_ipv6_are_found_as_policy_says() -> anyhow::Result<()> {
+    let world = World::new()?;
+    let [v4, v6]: [IpAddr; 2] = [NODE_V4.into(), NODE_V6.into()];
+    let outside = world.addrs("outside");
+    let flows = |found| [("node", v4, outside[0], tcp(6443), true), ("node", v6, outside[1], tcp(6443), found)];
+    world.check_addrs("no host endpoint", &flows(true))?;
+    world.cluster.write("hep.yaml", &endpoint(UPLINK))?;
+    world.check("a host endpoint without policy", &[("outside", "node", tcp(80), false)])?;
+    world.ip("-6 neigh flush dev uplink")?;
+    world.check_addrs("failsafe ports", &flows(false))?;
+    let icmp = "[{action: Allow, protocol: ICMPv6}]";
+    world.cluster.write("policy.yaml", &policy(&format!("ingress: {icmp}, egress: {icmp}")))?;
+    world.check_addrs("policy lets them pass", &flows(true))?;
+    world.agent.stop()
+}
+
 #[test]
 fn policy_before_dnat_sees_the_port_that_was_asked_for() -> anyhow::Result<()> {
     let world = World::new()?;

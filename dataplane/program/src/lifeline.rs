@@ -61,23 +61,42 @@ pub fn cut_off(view: &HostView<'_>, ipv6: Ipv6, lifelines: &[Lifeline]) -> Vec<P
             if lifeline.is_local() != (interface == "lo") && interface != ALL_INTERFACES {
                 continue;
             }
-            let Some(step) = lifeline.denied(view, ipv6, interface, endpoint) else { continue };
+            let Some(cut) = lifeline.cut(view, ipv6, interface, endpoint) else { continue };
             let on = match interface.as_str() {
                 ALL_INTERFACES => "any interface without an endpoint of its own".to_owned(),
                 interface => interface.to_owned(),
             };
             problems.insert(Problem {
                 subject: format!("host endpoint {}", endpoint.id),
-                reason: format!(
-                    "its {} policy cuts off {lifeline}, if that goes through {on}: {}; allow it by policy or as a failsafe port",
-                    step.kind,
-                    why(&step)
-                ),
+                reason: match cut {
+                    Cut::Flow(step) => format!(
+                        "its {} policy cuts off {lifeline}, if that goes through {on}: {}; allow it by policy or as a failsafe port",
+                        step.kind,
+                        why(&step)
+                    ),
+                    Cut::Neighbours(step) => format!(
+                        "its {} policy cuts off {lifeline}, if that goes through {on}, as IPv6 finds no neighbours: {}; allow types 135 and 136 of ICMPv6 by policy",
+                        step.kind,
+                        why(&step)
+                    ),
+                },
             });
         }
     }
     problems.into_iter().collect()
 }
+
+/// What of a flow is denied, and where.
+enum Cut<'a> {
+    /// Its own packets.
+    Flow(HostStep<'a>),
+    /// The question of IPv6 who its next hop is, or the answer (RFC 4861): no failsafe port lets
+    /// them pass, and without them nothing is sent.
+    Neighbours(HostStep<'a>),
+}
+
+/// Neighbour solicitation and advertisement.
+const DISCOVERY: [u8; 2] = [135, 136];
 
 fn why(step: &HostStep<'_>) -> String {
     let direction = step.direction;
@@ -109,18 +128,8 @@ impl Lifeline {
         }
     }
 
-    /// The step that denies the flow at an interface; `None` if some packet of it passes.
-    fn denied<'a>(
-        &self,
-        view: &HostView<'a>,
-        ipv6: Ipv6,
-        interface: &str,
-        endpoint: &HostEndpoint,
-    ) -> Option<HostStep<'a>> {
-        let own = |family| match family {
-            Family::V4 => IpAddr::from(Ipv4Addr::UNSPECIFIED),
-            Family::V6 => IpAddr::from(Ipv6Addr::UNSPECIFIED),
-        };
+    /// What an interface's endpoint denies of the flow; `None` if some packet of it passes.
+    fn cut<'a>(&self, view: &HostView<'a>, ipv6: Ipv6, interface: &str, endpoint: &HostEndpoint) -> Option<Cut<'a>> {
         let from = |peer: IpAddr| (peer, own(Family::of(peer)), Protocol::TCP, SSH);
         let (way, flows) = match self {
             Self::ApiServer(addr) => (
@@ -141,11 +150,49 @@ impl Lifeline {
             let packet = Packet::new(src, dst, protocol, transport).expect("both ends are of one family");
             let decision = view.evaluate(&Passage { way, original: &packet, translated: None });
             match decision.verdict {
-                Verdict::Allow => return None,
+                Verdict::Allow => return self.neighbours_denied(view, interface).map(Cut::Neighbours),
                 Verdict::Deny => denied = denied.or(decision.steps.last().copied()),
             }
         }
-        denied
+        denied.map(Cut::Flow)
+    }
+
+    /// The step that keeps this host from finding the next hop of a flow of IPv6, be it the
+    /// peer or a router.
+    fn neighbours_denied<'a>(&self, view: &HostView<'a>, interface: &str) -> Option<HostStep<'a>> {
+        let peer = match self {
+            Self::ApiServer(addr) => addr.ip(),
+            Self::NameServer(addr) | Self::SshSession(addr) => *addr,
+            Self::Ssh => return None,
+        };
+        let IpAddr::V6(peer) = peer else { return None };
+        if self.is_local() {
+            return None;
+        }
+        let [.., high, low] = peer.segments();
+        let group = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00 | (high & 0xff), low);
+        let router = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
+        let [question, answer] = DISCOVERY;
+        let step = |way, src: IpAddr, dst: IpAddr, icmp_type| {
+            let transport = Transport::Icmp { icmp_type, code: 0 };
+            let packet = Packet::new(src, dst, Protocol::ICMPV6, transport).expect("both ends are of one family");
+            let decision = view.evaluate(&Passage { way, original: &packet, translated: None });
+            match decision.verdict {
+                Verdict::Allow => None,
+                Verdict::Deny => decision.steps.last().copied(),
+            }
+        };
+        let host = own(Family::V6);
+        let told = |by: Ipv6Addr| step(Way::ToHost { from: interface }, by.into(), host, answer);
+        step(Way::FromHost { to: interface }, host, group.into(), question).or_else(|| told(peer).and(told(router)))
+    }
+}
+
+/// Stands for the host's own address, which no rule is taken to name.
+fn own(family: Family) -> IpAddr {
+    match family {
+        Family::V4 => Ipv4Addr::UNSPECIFIED.into(),
+        Family::V6 => Ipv6Addr::UNSPECIFIED.into(),
     }
 }
 

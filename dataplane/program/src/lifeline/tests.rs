@@ -64,6 +64,13 @@ fn to(action: &str, ports: &[u16], src: &[&str]) -> felix::Rule {
     }
 }
 
+/// What lets a type of ICMPv6 pass.
+fn icmpv6(icmp_type: i32) -> felix::Rule {
+    let protocol = felix::Protocol { number_or_name: Some(felix::protocol::NumberOrName::Name("icmpv6".into())) };
+    let icmp = felix::rule::Icmp::IcmpType(icmp_type);
+    felix::Rule { action: "allow".into(), protocol: Some(protocol), icmp: Some(icmp), ..felix::Rule::default() }
+}
+
 /// The lifelines that are cut, in the order of [`called_out`].
 fn check(interface: &str, inbound: &[felix::Rule], outbound: &[felix::Rule], wanted: &[&str]) {
     let found = called_out(interface, inbound, outbound, &Failsafes::default());
@@ -85,19 +92,20 @@ fn what_policy_would_cut_is_called_out() {
     );
     check("eth0", &[], &[], &[ssh, api, dns, dns6, session]);
     check("eth0", &[all()], &[all()], &[]);
-    check("eth0", &[to("allow", &[22], &["192.0.2.0/24"])], &[all()], &[]);
-    check("eth0", &[to("allow", &[22], &["10.0.0.0/8"])], &[all()], &[session]);
+    check("eth0", &[to("allow", &[22], &["192.0.2.0/24"])], &[all()], &[dns6]);
+    check("eth0", &[to("allow", &[22], &["192.0.2.0/24"]), icmpv6(136)], &[all()], &[]);
+    check("eth0", &[to("allow", &[22], &["10.0.0.0/8"]), icmpv6(136)], &[all()], &[session]);
     check("eth0", &[all()], &[to("allow", &[6443], &[])], &[dns, dns6]);
     check("eth0", &[to("deny", &[22], &[]), all()], &[all()], &[ssh, session]);
     check("lo", &[], &[], &["the name server 127.0.0.53"]);
     check("cali0", &[], &[], &[]);
-    check("*", &[], &[all()], &[ssh, session]);
+    check("*", &[], &[all()], &[ssh, dns6, session]);
 }
 
 #[test]
 fn the_reason_names_the_rule_and_failsafe_ports_count() {
     let deny = to("deny", &[22], &[]);
-    let reasons = called_out("eth0", &[deny], &[to("allow", &[], &[])], &Failsafes::default());
+    let reasons = called_out("eth0", &[deny, icmpv6(136)], &[to("allow", &[], &[])], &Failsafes::default());
     assert_eq!(
         reasons[1],
         "its normal policy cuts off the ssh session of 192.0.2.99, if that goes through eth0: rule 0 of GlobalNetworkPolicy p \
@@ -105,5 +113,13 @@ fn the_reason_names_the_rule_and_failsafe_ports_count() {
     );
     let port = |text: &str| text.parse().expect("a port");
     let failsafes = Failsafes::new(&[port("22")], &[port("6443"), port("udp:53")]);
-    assert_eq!(called_out("eth0", &[], &[], &failsafes), Vec::<String>::new());
+    let neighbours = [icmpv6(135), icmpv6(136)];
+    assert_eq!(called_out("eth0", &neighbours, &neighbours, &failsafes), Vec::<String>::new());
+    assert_eq!(
+        called_out("eth0", &neighbours, &[], &failsafes),
+        [
+            "its normal policy cuts off the name server 2001:db8::53, if that goes through eth0, as IPv6 finds no neighbours: no \
+          egress policy of tier default allows it; allow types 135 and 136 of ICMPv6 by policy"
+        ]
+    );
 }
