@@ -206,7 +206,7 @@ impl FileSource {
             changes.extend(self.scan(&path, noticed, &trust, &mut news));
             above = Some(path);
         }
-        news.append(self.catalogue.update(read_found(changes, &trust), read_file));
+        news.append(self.catalogue.update(read_found(changes, &trust, self.schedule.pace().quiet), read_file));
         if !news.is_empty() || token.is_some() {
             tell_changes(news, sink);
             sink.settled();
@@ -265,11 +265,8 @@ impl FileSource {
         }
         // Without announcements, the time of the last write must do. So it must where a file is
         // empty: whoever writes in its place has it so first, and what is announced may be the write before.
-        let is_fresh = fs::metadata(file).is_ok_and(|metadata| {
-            let age = metadata.modified().ok().and_then(|written| written.elapsed().ok());
-            let is_doubtful = self.directory.is_silent() || metadata.len() == 0;
-            is_doubtful && age.is_some_and(|age| age < self.schedule.pace().quiet)
-        });
+        let is_doubtful = self.directory.is_silent() || fs::metadata(file).is_ok_and(|metadata| metadata.len() == 0);
+        let is_fresh = is_doubtful && is_fresh(file, self.schedule.pace().quiet);
         if is_fresh {
             self.schedule.later(file.to_owned(), noticed, Instant::now(), Why::BeingWritten);
         }
@@ -339,7 +336,8 @@ impl Source for FileSource {
         let mut news = self.catalogue.start(noticed);
         let root = self.directory.path().to_owned();
         let changes = self.scan(&root, noticed, &Trust::Everything, &mut news);
-        news.append(self.catalogue.update(read_found(changes, &Trust::Everything), read_file));
+        let quiet = self.schedule.pace().quiet;
+        news.append(self.catalogue.update(read_found(changes, &Trust::Everything, quiet), read_file));
         tell_list(news, sink);
         sink.settled();
         if let Some(token) = &self.token {
@@ -379,18 +377,28 @@ enum Seen {
 fn read_found<'t>(
     changes: Vec<FileChange>,
     trust: &'t Trust,
+    quiet: Duration,
 ) -> impl Iterator<Item = (Arc<Path>, FileState, Stamp)> + use<'t> {
     changes.into_iter().filter_map(move |(path, seen, noticed)| {
         let state = match seen {
             Seen::Gone => FileState::Gone,
             Seen::There => match (read_file(&path), trust) {
-                // It went just now, which will be announced.
+                // It went just now, or is about to be written in place, which will be announced.
                 (FileState::Gone, Trust::GoneBelow(_)) => return None,
+                (FileState::Text(text), Trust::GoneBelow(_)) if text.is_empty() && is_fresh(&path, quiet) => {
+                    return None;
+                }
                 (state, _) => state,
             },
         };
         Some((path, state, noticed))
     })
+}
+
+/// Whether a file was written within that time.
+fn is_fresh(file: &Path, quiet: Duration) -> bool {
+    let written = fs::metadata(file).and_then(|metadata| metadata.modified());
+    written.is_ok_and(|written| written.elapsed().is_ok_and(|age| age < quiet))
 }
 
 fn read_file(file: &Path) -> FileState {

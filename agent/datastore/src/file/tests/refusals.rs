@@ -175,6 +175,18 @@ fn an_empty_file_loses_nothing() {
     assert!(told("").is_empty(), "it had said nothing");
 }
 
+/// Whoever writes a file in place has it empty first.
+#[test]
+fn a_file_that_is_written_in_place_again_and_again_loses_nothing() {
+    let followed = Followed::start(&[("x.yaml", &set("a", "10.0.0.0/16"))]);
+    let told = followed.after(|dir| {
+        for i in 0..1000 {
+            fs::write(dir.join("x.yaml"), set("a", &format!("10.{}.0.0/16", i % 250))).expect("written");
+        }
+    });
+    assert!(!told.iter().any(|line| line.starts_with("delete")), "{told:?}");
+}
+
 fn fifo(path: &Path) {
     mkfifo(path, Mode::S_IRWXU).expect("made");
 }
