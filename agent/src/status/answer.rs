@@ -1,6 +1,7 @@
 //! The answers of the admin API, worked out on the graph's thread.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use caracal_datastore::{InForce, Problem as SourceProblem};
 use caracal_program::{HostId, PolicyId, WorkloadId};
@@ -10,13 +11,17 @@ use caracal_proto::admin::{
 };
 use caracal_proto::sync::{self, endpoint_outcome::Outcome};
 
-use super::{Host, Ledger, Presence, Receipt, Tier, Workload};
+use super::{Acknowledged, Host, Ledger, Moment, Presence, Receipt, Tier, Workload};
 use crate::configuration;
 use crate::control::Insight;
 use crate::health;
 
 /// The word for an endpoint that the data half was told of and has not answered for.
 const PENDING: &str = "pending";
+
+/// How long a revision may be on its way before that is a problem: a large snapshot takes a
+/// second, a data half that hangs for ever.
+const LATE: Duration = Duration::from_secs(5);
 
 /// Whether everything is in force, and what is not. `datastore` is as on the command line.
 pub fn status(
@@ -110,11 +115,22 @@ fn problems(insight: &Insight<'_>) -> Vec<Problem> {
         let reason = format!("not programmed, the last good state stands: {failure}");
         problems.push(of("data half", "the last revision".into(), reason));
     }
+    if status.data_half().presence == Presence::Here && status.receipts().failure().is_none() {
+        problems.extend(late(status.sent(), status.receipts().acknowledged()));
+    }
     let mut reported: Vec<_> =
         status.data_half().report.problems.iter().map(|told| (told.subject.clone(), told.reason.clone())).collect();
     reported.sort();
     problems.extend(reported.into_iter().map(|(subject, reason)| of("data half", subject, reason)));
     problems
+}
+
+/// What is to be said of the last revision that was `sent` if it should be in force by now.
+fn late(sent: Option<(u64, Moment)>, acknowledged: Option<Acknowledged>) -> Option<Problem> {
+    let (revision, at) = sent.filter(|(_, at)| at.age() > LATE)?;
+    let held = acknowledged.map_or(0, |known| known.revision);
+    let reason = format!("sent {} s ago and not acknowledged; what is in force is older", at.age().as_secs());
+    (held < revision).then(|| of("data half", format!("revision {revision}"), reason))
 }
 
 fn of(source: &str, subject: String, reason: String) -> Problem {
@@ -327,3 +343,6 @@ pub const fn word(outcome: Outcome) -> &'static str {
         Outcome::Removed => "removed",
     }
 }
+
+#[cfg(test)]
+mod tests;
