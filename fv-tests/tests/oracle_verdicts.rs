@@ -1,11 +1,24 @@
 //! `caracal explain` against the verdict tables of other policy engines.
 
+use std::ffi::OsString;
 use std::io::Read;
 
 use caracal_fv_tests::oracle::data;
 use caracal_fv_tests::oracle::explain::{Question, batch};
 use flate2::read::GzDecoder;
 use serde::Deserialize;
+
+/// The files, each with the packets in it: none is left out unnoticed.
+const PACKETS: [(&str, usize); 8] = [
+    ("admin-v1alpha1-random", 1440),
+    ("clusternetworkpolicy-random", 10_291),
+    ("cyclonus-ipv4", 12_960),
+    ("cyclonus-ipv6", 3600),
+    ("knp-tables-clusternetworkpolicy", 121),
+    ("knp-tables-networkpolicy", 153),
+    ("knp-tables-v1alpha1", 121),
+    ("networkpolicy-random", 13_050),
+];
 
 #[derive(Deserialize)]
 struct Scenario {
@@ -44,7 +57,7 @@ fn check(source: &str) -> anyhow::Result<()> {
             }
         }
     }
-    assert!(asked >= 100, "{source}: {asked} packets");
+    assert!(PACKETS.contains(&(source, asked)), "{source}: {asked} packets");
     wrong.truncate(20);
     assert!(wrong.is_empty(), "{source}:\n{}", wrong.join("\n"));
     Ok(())
@@ -88,4 +101,13 @@ fn tables_of_kube_network_policies_on_administrators() -> anyhow::Result<()> {
 #[test]
 fn tables_of_kube_network_policies_on_administrators_in_the_first_version() -> anyhow::Result<()> {
     check("knp-tables-v1alpha1")
+}
+
+#[test]
+fn no_file_is_left_out() -> anyhow::Result<()> {
+    let names = std::fs::read_dir(data("verdicts"))?.map(|entry| entry.map(|entry| entry.file_name()));
+    let mut names: Vec<_> = names.collect::<Result<_, _>>()?;
+    names.sort();
+    assert_eq!(names, PACKETS.map(|(source, _)| OsString::from(format!("{source}.jsonl.gz"))));
+    Ok(())
 }

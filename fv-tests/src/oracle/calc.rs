@@ -72,6 +72,12 @@ impl Scenario {
         Ok(Self { name, meta, steps })
     }
 
+    /// How many states it has.
+    #[must_use]
+    pub fn steps(&self) -> usize {
+        self.steps.len()
+    }
+
     /// Whether the scenario has several steps.
     #[must_use]
     pub fn is_multi(&self) -> bool {
