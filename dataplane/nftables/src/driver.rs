@@ -209,6 +209,10 @@ impl NftablesDriver {
         if self.settings == settings {
             return;
         }
+        if self.settings.pass_mark() != settings.pass_mark() {
+            // What was found was about other bits.
+            self.surroundings = Surroundings::default();
+        }
         self.settings = settings;
         self.model = None;
         self.standing = Standing::Unknown;

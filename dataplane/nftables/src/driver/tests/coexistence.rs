@@ -3,6 +3,8 @@
 
 use std::process::Command;
 
+use caracal_net::MarkMask;
+
 use super::*;
 
 /// Runs a command in the calling thread's namespace.
@@ -125,4 +127,26 @@ fn others_are_neither_touched_nor_in_the_way() {
             assert_eq!(of_others(), before);
         });
     }
+}
+
+#[test]
+fn who_uses_another_bit_of_the_mark_is_told_when_that_becomes_ours() {
+    let mut world = small();
+    in_namespace(|| {
+        sh("nft add table ip other; nft add chain ip other c; nft add rule ip other c meta mark set mark or 0x20000");
+        let mut driver = driver();
+        apply(&mut driver, &mut world);
+        let told = |driver: &mut NftablesDriver, world: &World| {
+            std::thread::sleep(Duration::from_millis(20));
+            driver.poll(&world.store).expect("the kernel answers");
+            driver.report().problems.into_iter().map(|problem| problem.subject).collect::<Vec<_>>()
+        };
+        assert!((0..20).all(|_| told(&mut driver, &world).is_empty()));
+        driver.set_settings(driver.settings.clone().with_mark_mask(MarkMask(0x20000)).expect("a bit"));
+        driver.resync(&world.store, Sweep::Remove).expect("the kernel takes it");
+        let start = Instant::now();
+        while told(&mut driver, &world) != ["chain ip other c of somebody else"] {
+            assert!(start.elapsed() < Duration::from_secs(10), "nobody is reported");
+        }
+    });
 }
