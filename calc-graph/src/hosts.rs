@@ -87,15 +87,15 @@ impl Hosts {
         }
     }
 
-    /// Tells the nodes that have one of some addresses.
-    pub(crate) fn excerpt(&self, addresses: &[IpAddr], sink: &mut dyn FnMut(Delta<'_>)) {
-        for (hostname, Held { node, .. }) in &self.held {
+    /// The nodes that have one of some addresses.
+    pub(crate) fn with_addresses(&self, addresses: &[IpAddr]) -> Vec<(SmolStr, Node)> {
+        let has_one = |node: &Node| {
             // `192.0.2.1/24` or `192.0.2.1`.
             let own = [&node.ipv4, &node.ipv6].map(|text| text.split('/').next().and_then(|text| text.parse().ok()));
-            if own.into_iter().flatten().any(|own: IpAddr| addresses.contains(&own)) {
-                sink(Delta::HostMetadataUpdate { hostname, node });
-            }
-        }
+            own.into_iter().flatten().any(|own: IpAddr| addresses.contains(&own))
+        };
+        let nodes = self.held.iter().filter(|(_, held)| has_one(&held.node));
+        nodes.map(|(name, held)| (name.clone(), held.node.clone())).collect()
     }
 }
 

@@ -253,22 +253,22 @@ impl IpSets {
         }
     }
 
-    /// Tells sets with the members that hold an address.
+    /// Sets with the members that hold an address.
     pub(crate) fn excerpt(
         &self,
         cluster: &Cluster,
         sets: BTreeSet<SetIx>,
         around: &Around<'_>,
-        sink: &mut dyn FnMut(Delta<'_>),
-    ) {
-        for at in self.sorted(sets) {
+    ) -> Vec<(SmolStr, IpSetKind, Vec<Member>)> {
+        let sets = self.sorted(sets).into_iter().map(|at| {
             let set = &self.sets[at.0];
             let mut members = cluster.members_around(&set.spec, around);
             // What covers one of them holds an address as well.
             let wide: Vec<Cidr> = members.iter().filter_map(wide).collect();
             Cover::of(&wide, self.told_overlaps).uncover(&mut members);
-            sink(Delta::IpSetUpdate { id: &set.id, kind: set.spec.kind(), members: &members });
-        }
+            (set.id.clone(), set.spec.kind(), members)
+        });
+        sets.collect()
     }
 
     /// The sets in order of their ids' text.

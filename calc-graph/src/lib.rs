@@ -57,7 +57,7 @@ pub use delta::{
     ActivePolicy, ActiveProfile, Delta, Encapsulation, HostPolicyLists, IpSetKind, Member, PolicyList, ScannedRule,
     TierPolicies,
 };
-pub use excerpt::Concern;
+pub use excerpt::{Concern, Excerpt, Heading};
 pub use graph::CalcGraph;
 pub use problem::Problem;
 pub use sequencer::{Flush, NotFlushed};

@@ -16,7 +16,7 @@ use crate::class_space::ClassSpace;
 use crate::ids::{ClassIx, ItemIx, LocalIx, MemberIx};
 use crate::policy_lists::{PolicyLists, same};
 use crate::slots::Slots;
-use crate::{Delta, HostPolicyLists, PolicyList};
+use crate::{Delta, HostPolicyLists};
 
 /// A local endpoint with its key.
 #[derive(Clone, Debug)]
@@ -88,17 +88,7 @@ impl LocalObject {
         }
     }
 
-    /// The lists that a receiver of this object gets.
-    pub(crate) fn told_lists<'a>(&self, lists: &'a HostPolicyLists) -> impl Iterator<Item = &'a PolicyList> {
-        let HostPolicyLists { normal, untracked, pre_dnat, forward } = lists;
-        let of_hosts = match self {
-            Self::Workload(..) => None,
-            Self::Host(..) => Some([untracked, pre_dnat, forward]),
-        };
-        std::iter::once(normal).chain(of_hosts.into_iter().flatten())
-    }
-
-    pub(crate) fn update(&self, lists: &HostPolicyLists, sink: &mut dyn FnMut(Delta<'_>)) {
+    fn update(&self, lists: &HostPolicyLists, sink: &mut dyn FnMut(Delta<'_>)) {
         sink(match self {
             Self::Workload(key, endpoint) => Delta::WorkloadUpdate { key, endpoint, tiers: &lists.normal },
             Self::Host(key, endpoint) => Delta::HostUpdate { key, endpoint, tiers: lists },
@@ -222,24 +212,16 @@ impl LocalEndpoints {
 
     /// Tells every endpoint that the receiver has.
     pub(crate) fn snapshot(&self, sink: &mut dyn FnMut(Delta<'_>)) {
-        for (object, lists) in self.told_of(&|_| true) {
+        let mut told: Vec<_> = self.told().collect();
+        told.sort_by_cached_key(|(object, _)| object.key());
+        for (object, lists) in told {
             object.update(lists, sink);
         }
     }
 
-    /// The endpoints that the receiver has, workloads as far as they are wanted, by key.
-    pub(crate) fn told_of(
-        &self,
-        wanted: &dyn Fn(&WorkloadEndpointKey) -> bool,
-    ) -> impl Iterator<Item = (&LocalObject, &HostPolicyLists)> {
-        let is_wanted = |object: &LocalObject| match object {
-            LocalObject::Workload(key, _) => wanted(key),
-            LocalObject::Host(..) => true,
-        };
-        let mut held: Vec<&LocalEndpoint> =
-            self.slots.iter().map(|(_, held)| held).filter(|held| is_wanted(&held.object)).collect();
-        held.sort_by_cached_key(|held| held.object.key());
-        held.into_iter().filter_map(|held| Some((&held.object, &held.told.as_ref()?.lists)))
+    /// The endpoints that the receiver has, in no order.
+    pub(crate) fn told(&self) -> impl Iterator<Item = (&LocalObject, &HostPolicyLists)> {
+        self.slots.iter().filter_map(|(_, held)| Some((&held.object, &held.told.as_ref()?.lists)))
     }
 
     fn class(&self, at: LocalIx) -> ClassIx {

@@ -103,8 +103,13 @@ impl Pools {
         }
     }
 
+    /// The pools that the receiver has, by prefix.
+    pub(crate) fn told(&self) -> impl Iterator<Item = &IpPool> {
+        self.told.values()
+    }
+
     pub(crate) fn snapshot(&self, sink: &mut dyn FnMut(Delta<'_>)) {
-        for pool in self.told.values() {
+        for pool in self.told() {
             sink(Delta::IpPoolUpdate { pool });
         }
         if let Some(encapsulation) = self.told_encapsulation {

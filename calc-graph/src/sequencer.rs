@@ -149,7 +149,7 @@ impl CalcGraph {
         self.sets.release(&mut self.cluster.space, &released)
     }
 
-    pub(crate) fn tell_policies(&mut self, updated: &BTreeSet<PolicyIx>, sink: &mut dyn FnMut(Delta<'_>)) {
+    fn tell_policies(&mut self, updated: &BTreeSet<PolicyIx>, sink: &mut dyn FnMut(Delta<'_>)) {
         for at in self.policies.by_key(updated.iter().copied()) {
             if self.policies.is_told_as_it_is(at, &self.tiers) {
                 self.policies.set_told(at);
@@ -162,7 +162,7 @@ impl CalcGraph {
         }
     }
 
-    pub(crate) fn tell_profiles(&mut self, profiles: &ListedProfiles, sink: &mut dyn FnMut(Delta<'_>)) {
+    fn tell_profiles(&mut self, profiles: &ListedProfiles, sink: &mut dyn FnMut(Delta<'_>)) {
         for at in &profiles.updated {
             let profile = profile_message(self.profiles.rules(*at), &mut self.parser, &self.sets);
             self.profiles.set_told(*at);

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use caracal_calc_graph::{self as graph, CalcGraph, Census, Locality, Problem};
+use caracal_calc_graph::{self as graph, CalcGraph, Census, Heading, Locality, Problem};
 use caracal_datastore::{BgpConfiguration, ConfigEvent, Remote, Request, convert};
 use caracal_model::{Event, Key, Kind, Object, PolicyKey, Stamp, WorkloadEndpointKey};
-use caracal_program::PolicyId;
+use caracal_program::{PolicyId, WorkloadId};
 use caracal_proto::felix::{self, to_dataplane::Payload};
 use tracing::{info, warn};
 
@@ -190,19 +190,24 @@ impl Calculator {
         if !self.is_complete() || self.is_dirty() {
             return None;
         }
-        let Concern { workloads, addresses } = concern;
-        let is_end = |key: &WorkloadEndpointKey| {
+        let Concern { sender, receiver, addresses } = concern;
+        let heading = |key: &WorkloadEndpointKey| {
             let WorkloadEndpointKey { host: _, orchestrator, workload, endpoint } = key;
-            let mut ids = workloads.iter();
-            ids.any(|id| (&id.orchestrator, &id.workload, &id.endpoint) == (orchestrator, workload, endpoint))
+            let is_it = |end: &Option<WorkloadId>| {
+                let ids = end.as_ref().map(|id| (&id.orchestrator, &id.workload, &id.endpoint));
+                ids == Some((orchestrator, workload, endpoint))
+            };
+            match (is_it(sender), is_it(receiver)) {
+                (true, _) => Some(Heading::Out),
+                (false, true) => Some(Heading::In),
+                (false, false) => None,
+            }
         };
-        let mut messages = vec![encode_bgp(self.configuration.bgp())];
-        let concern = graph::Concern { workload: &is_end, addresses };
-        self.graph
-            .excerpt(concern, &mut |delta| encode(&delta, &mut |message| messages.push(message)))
-            .expect("nothing changes between the look and the excerpt");
-        let node = self.configuration.node().clone();
-        Some(InForce { node, settings: self.configuration.settings(), messages })
+        let excerpt = self.graph.excerpt(graph::Concern { workload: &heading, addresses });
+        let excerpt = excerpt.expect("nothing changes between the look and the excerpt");
+        let configuration = &self.configuration;
+        let (node, bgp) = (configuration.node().clone(), configuration.bgp().clone());
+        Some(InForce::new(node, configuration.settings(), excerpt, bgp))
     }
 
     fn tell_config(&mut self, out: &mut dyn FnMut(felix::ToDataplane)) {

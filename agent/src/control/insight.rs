@@ -3,13 +3,16 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use caracal_calc_graph::Excerpt;
 use caracal_config::Settings;
+use caracal_datastore::BgpConfiguration;
 use caracal_program::WorkloadId;
 use caracal_proto::felix;
 use smol_str::SmolStr;
 use tokio::sync::oneshot;
 
 use super::{Calculator, Inbox, Input};
+use crate::encode::{encode, encode_bgp};
 use crate::status::Status;
 use crate::sync::Session;
 
@@ -37,8 +40,10 @@ pub enum Question {
 /// What packets between two ends are judged by.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Concern {
-    /// The ends that are workloads, of this node or not.
-    pub workloads: Vec<WorkloadId>,
+    /// The end that sends, if it is a workload, of this node or not.
+    pub sender: Option<WorkloadId>,
+    /// The end that receives, likewise.
+    pub receiver: Option<WorkloadId>,
     /// The addresses of both.
     pub addresses: [IpAddr; 2],
 }
@@ -50,9 +55,24 @@ pub struct InForce {
     pub node: SmolStr,
     /// How it is set up.
     pub settings: Settings,
-    /// Endpoints and their policies, as to somebody who starts from nothing; of IP
-    /// sets the members that hold an address.
-    pub messages: Vec<felix::ToDataplane>,
+    graph: Excerpt,
+    bgp: BgpConfiguration,
+}
+
+impl InForce {
+    /// What `graph` told, on a node with these settings and routers.
+    pub(super) fn new(node: SmolStr, settings: Settings, graph: Excerpt, bgp: BgpConfiguration) -> Self {
+        Self { node, settings, graph, bgp }
+    }
+
+    /// The same as messages to somebody who starts from nothing; of IP sets the members
+    /// that hold an address. They are made here, not by the thread that was asked.
+    #[must_use]
+    pub fn messages(&self) -> Vec<felix::ToDataplane> {
+        let mut messages = vec![encode_bgp(&self.bgp)];
+        self.graph.tell(&mut |delta| encode(&delta, &mut |message| messages.push(message)));
+        messages
+    }
 }
 
 /// Why a question got no answer.

@@ -103,13 +103,14 @@ pub(super) fn compare(cluster: &Cluster, question: &Question, look: Look<'_>) ->
     if from.is_same_workload(to) {
         return Ok(Standing::AsWritten);
     }
-    let ids = [from, to].into_iter().filter_map(|end| Some(end.workload?.id.clone()));
-    let concern = Concern { workloads: ids.collect(), addresses: [from.address, to.address] };
-    let Some(InForce { node, settings, messages }) = look(concern)? else { return Ok(Standing::Waiting) };
+    let [sender, receiver] = [from, to].map(|end| end.workload.map(|endpoint| endpoint.id.clone()));
+    let concern = Concern { sender, receiver, addresses: [from.address, to.address] };
+    let Some(held) = look(concern)? else { return Ok(Standing::Waiting) };
     let mut store = PolicyStore::new();
-    for message in &messages {
-        store.apply(message)?;
+    for message in held.messages() {
+        store.apply(&message)?;
     }
+    let InForce { node, settings, .. } = held;
     let sender = from.workload.map(|endpoint| &endpoint.id);
     let case = Case { cluster, packet, sender, node, store, settings: NodeSettings::from(&settings) };
     let mut differences = case.of_workloads([from, to]);

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use caracal_calc_graph::{CalcGraph, Concern, Locality, Member, NotFlushed, ScannedRule, Settings};
+use caracal_calc_graph::{CalcGraph, Concern, Heading, Locality, Member, NotFlushed, ScannedRule, Settings};
 use caracal_model::{PolicyKey, WorkloadEndpointKey};
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
@@ -16,14 +16,24 @@ use crate::world::{HERE, World, allow, network_set, pod, policy};
 
 fn excerpt(graph: &mut CalcGraph, concern: Concern<'_>) -> State {
     let mut receiver = Receiver::default();
-    graph.excerpt(concern, &mut |delta| receiver.take(&delta)).expect("the graph was flushed");
+    graph.excerpt(concern).expect("the graph was flushed").tell(&mut |delta| receiver.take(&delta));
     receiver.end_flush();
     receiver.state
 }
 
 /// A snapshot without what an excerpt leaves out.
-fn narrowed(mut state: State, wanted: &dyn Fn(&WorkloadEndpointKey) -> bool, addresses: &[IpAddr]) -> State {
-    state.workloads.retain(|key, _| wanted(key));
+fn narrowed(mut state: State, Concern { workload, addresses }: Concern<'_>) -> State {
+    state.workloads.retain(|key, _| workload(key).is_some());
+    for (key, (_, list)) in &mut state.workloads {
+        let mut tiers = list.to_vec();
+        for tier in &mut tiers {
+            match workload(key) {
+                Some(Heading::In) => tier.egress.clear(),
+                Some(Heading::Out) | None => tier.ingress.clear(),
+            }
+        }
+        *list = tiers.into();
+    }
     let workloads = state.workloads.values().map(|(endpoint, list)| (&endpoint.profiles, vec![list]));
     let hosts = state.hosts.values().map(|(endpoint, lists)| {
         (&endpoint.profiles, vec![&lists.normal, &lists.untracked, &lists.pre_dnat, &lists.forward])
@@ -52,6 +62,7 @@ fn narrowed(mut state: State, wanted: &dyn Fn(&WorkloadEndpointKey) -> bool, add
     state.services.clear();
     state.namespaces.clear();
     state.service_accounts.clear();
+    state.encapsulation = None;
     state
 }
 
@@ -64,6 +75,7 @@ proptest! {
         settings in settings(),
         addresses in subsequence(ADDRESSES.to_vec(), 0..=3),
         wanted in select(vec!["", "n0/w", "n0/w1", "n1/w2"]),
+        heading in select(vec![Heading::In, Heading::Out]),
     ) {
         let mut world = World::new();
         for (kind, object) in things {
@@ -73,10 +85,11 @@ proptest! {
         world.lists().into_iter().for_each(|event| graph.on_event(event));
         flush(&mut graph, &mut Receiver::default());
         let addresses: Vec<IpAddr> = addresses.iter().map(|text| text.parse().expect("an address")).collect();
-        let workload = |key: &WorkloadEndpointKey| key.workload.starts_with(wanted);
-        let got = excerpt(&mut graph, Concern { workload: &workload, addresses: &addresses });
+        let workload = |key: &WorkloadEndpointKey| key.workload.starts_with(wanted).then_some(heading);
+        let concern = Concern { workload: &workload, addresses: &addresses };
+        let got = excerpt(&mut graph, concern);
         let whole = snapshot(&mut graph);
-        prop_assert_eq!(got, narrowed(whole, &workload, &addresses));
+        prop_assert_eq!(got, narrowed(whole, concern));
         prop_assert!(!graph.is_dirty(), "who asks changes nothing");
     }
 }
@@ -89,22 +102,23 @@ fn an_excerpt_tells_no_member_that_it_was_not_asked_about() {
     let mut world = World::new().with(network_set("big", &[("set", "big")], &nets));
     for n in 0..50 {
         let rule = allow().from(&format!("set == 'big' || has(x{n})"));
-        world = world.with(policy(&format!("p{n}"), "app == 'db'").inbound(rule));
+        world = world.with(policy(&format!("p{n}"), "app == 'db'").inbound(rule).ingress_only());
     }
     world = world.with(pod("n0/db", &["10.0.0.1"]).label("app", "db")).with(pod("n0/web", &["10.0.0.2"]));
     let mut graph = CalcGraph::new(Locality::Node(HERE.into()), Settings::default());
-    let everything = Concern { workload: &|_| true, addresses: &[] };
+    let everything = Concern { workload: &|_| Some(Heading::In), addresses: &[] };
     world.lists().into_iter().for_each(|event| graph.on_event(event));
-    assert_eq!(graph.excerpt(everything, &mut |_| {}), Err(NotFlushed));
+    assert_eq!(graph.excerpt(everything).err(), Some(NotFlushed));
     flush(&mut graph, &mut Receiver::default());
-    let count = |graph: &mut CalcGraph, workload: &str, addresses: &[&str]| {
+    let count = |graph: &mut CalcGraph, heading, workload: &str, addresses: &[&str]| {
         let addresses: Vec<IpAddr> = addresses.iter().map(|text| text.parse().expect("an address")).collect();
-        let wanted = |key: &WorkloadEndpointKey| key.workload == workload;
+        let wanted = |key: &WorkloadEndpointKey| (key.workload == workload).then_some(heading);
         let state = excerpt(graph, Concern { workload: &wanted, addresses: &addresses });
         let members: usize = state.sets.values().map(|(_, members)| members.len()).sum();
         (state.policies.len(), state.sets.len(), members, state.workloads.len())
     };
-    assert_eq!(count(&mut graph, "n0/db", &["10.0.0.2", "10.0.0.1"]), (50, 50, 0, 1));
-    assert_eq!(count(&mut graph, "n0/db", &["198.51.1.7", "10.0.0.1"]), (50, 50, 50, 1));
-    assert_eq!(count(&mut graph, "n0/web", &["198.51.1.7", "10.0.0.2"]), (0, 0, 0, 1));
+    assert_eq!(count(&mut graph, Heading::In, "n0/db", &["10.0.0.2", "10.0.0.1"]), (50, 50, 0, 1));
+    assert_eq!(count(&mut graph, Heading::In, "n0/db", &["198.51.1.7", "10.0.0.1"]), (50, 50, 50, 1));
+    assert_eq!(count(&mut graph, Heading::In, "n0/web", &["198.51.1.7", "10.0.0.2"]), (0, 0, 0, 1));
+    assert_eq!(count(&mut graph, Heading::Out, "n0/db", &["198.51.1.7", "10.0.0.1"]), (0, 0, 0, 1));
 }
