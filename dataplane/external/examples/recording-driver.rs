@@ -32,16 +32,27 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 fn status(message: ToDataplane) -> Option<from_dataplane::Payload> {
     match message.payload? {
         to_dataplane::Payload::WorkloadEndpointUpdate(update) => {
-            let status = Some(felix::EndpointStatus { status: "up".to_owned() });
-            let update = felix::WorkloadEndpointStatusUpdate { id: update.id, status, endpoint: None };
+            let update = felix::WorkloadEndpointStatusUpdate { id: update.id, status: up(), endpoint: None };
             Some(from_dataplane::Payload::WorkloadEndpointStatusUpdate(update))
         }
         to_dataplane::Payload::WorkloadEndpointRemove(remove) => {
             let remove = felix::WorkloadEndpointStatusRemove { id: remove.id };
             Some(from_dataplane::Payload::WorkloadEndpointStatusRemove(remove))
         }
+        to_dataplane::Payload::HostEndpointUpdate(update) => {
+            let update = felix::HostEndpointStatusUpdate { id: update.id, status: up() };
+            Some(from_dataplane::Payload::HostEndpointStatusUpdate(update))
+        }
+        to_dataplane::Payload::HostEndpointRemove(remove) => {
+            let remove = felix::HostEndpointStatusRemove { id: remove.id };
+            Some(from_dataplane::Payload::HostEndpointStatusRemove(remove))
+        }
         _ => None,
     }
+}
+
+fn up() -> Option<felix::EndpointStatus> {
+    Some(felix::EndpointStatus { status: "up".to_owned() })
 }
 
 fn tell(statuses: &mut File, payload: from_dataplane::Payload) -> io::Result<()> {

@@ -10,7 +10,7 @@
 //! that does not read so holds the acknowledgements back, and the control half
 //! coalesces: nothing queues up for a slow child but the two revisions that the
 //! window lets in. One that talks without end is read no faster than the control half
-//! can listen ([`pace`]).
+//! can listen.
 
 mod backoff;
 mod child;

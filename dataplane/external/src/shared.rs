@@ -77,7 +77,12 @@ impl Shared {
             return;
         }
         match &message.payload {
-            Some(Payload::WorkloadEndpointStatusUpdate(_) | Payload::WorkloadEndpointStatusRemove(_)) => {
+            Some(
+                Payload::WorkloadEndpointStatusUpdate(_)
+                | Payload::WorkloadEndpointStatusRemove(_)
+                | Payload::HostEndpointStatusUpdate(_)
+                | Payload::HostEndpointStatusRemove(_),
+            ) => {
                 if let Some(ack) = state.statuses.heard(&message) {
                     state.frame(from_data::Frame::Ack(ack));
                 }

@@ -7,8 +7,54 @@ use caracal_proto::sync::endpoint_outcome::Outcome;
 use caracal_proto::sync::{Ack, EndpointOutcome, Position};
 use nix::time::{ClockId, clock_gettime};
 
-/// Orchestrator, workload and endpoint.
-type Id = (String, String, String);
+/// An endpoint that a driver is told of.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Id {
+    /// Orchestrator, workload and endpoint.
+    Workload(String, String, String),
+    /// The name of a host endpoint.
+    Host(String),
+}
+
+impl From<&felix::WorkloadEndpointId> for Id {
+    fn from(id: &felix::WorkloadEndpointId) -> Self {
+        Self::Workload(id.orchestrator_id.clone(), id.workload_id.clone(), id.endpoint_id.clone())
+    }
+}
+
+impl From<&felix::HostEndpointId> for Id {
+    fn from(id: &felix::HostEndpointId) -> Self {
+        Self::Host(id.endpoint_id.clone())
+    }
+}
+
+impl Id {
+    fn outcome(&self, outcome: Outcome, reason: String) -> EndpointOutcome {
+        let (id, host) = match self.clone() {
+            Self::Workload(orchestrator_id, workload_id, endpoint_id) => {
+                (Some(felix::WorkloadEndpointId { orchestrator_id, workload_id, endpoint_id }), None)
+            }
+            Self::Host(endpoint_id) => (None, Some(felix::HostEndpointId { endpoint_id })),
+        };
+        EndpointOutcome { id, host, outcome: outcome.into(), reason }
+    }
+
+    /// The outcome behind the text of a status; Felix has these three. The error of a host
+    /// endpoint is that no interface matches it.
+    fn status(&self, status: &str) -> EndpointOutcome {
+        let error = || "the driver reports an error".to_owned();
+        let (outcome, reason) = match (status, self) {
+            ("up", _) => (Outcome::Programmed, String::new()),
+            ("down", _) => (Outcome::WaitingForInterface, String::new()),
+            ("error", Self::Host(_)) => (Outcome::WaitingForInterface, error()),
+            ("error", Self::Workload(..)) => (Outcome::Quarantined, error()),
+            (other, _) => {
+                (Outcome::Quarantined, format!("the driver reports the status {other:?}, which is not known"))
+            }
+        };
+        self.outcome(outcome, reason)
+    }
+}
 
 /// The endpoints that a driver was told of, and what it said of them.
 #[derive(Debug, Default)]
@@ -28,19 +74,26 @@ impl Statuses {
 
     /// Takes note of a message that the driver is being sent.
     pub(crate) fn telling(&mut self, message: &ToDataplane) {
+        use to_dataplane::Payload;
         match &message.payload {
-            Some(to_dataplane::Payload::WorkloadEndpointUpdate(felix::WorkloadEndpointUpdate {
-                id: Some(id), ..
-            })) => {
-                self.told.insert(key(id));
+            Some(Payload::WorkloadEndpointUpdate(felix::WorkloadEndpointUpdate { id: Some(id), .. })) => {
+                self.told.insert(id.into());
             }
-            Some(to_dataplane::Payload::WorkloadEndpointRemove(felix::WorkloadEndpointRemove { id: Some(id) })) => {
-                // Whether the driver says so or not.
-                self.removed(id);
-                self.told.remove(&key(id));
+            Some(Payload::HostEndpointUpdate(felix::HostEndpointUpdate { id: Some(id), .. })) => {
+                self.told.insert(id.into());
             }
+            Some(Payload::WorkloadEndpointRemove(felix::WorkloadEndpointRemove { id: Some(id) })) => {
+                self.forgotten(id.into());
+            }
+            Some(Payload::HostEndpointRemove(felix::HostEndpointRemove { id: Some(id) })) => self.forgotten(id.into()),
             Some(_) | None => {}
         }
+    }
+
+    /// The driver is told that an endpoint is gone: so it is, whether the driver says so or not.
+    fn forgotten(&mut self, id: Id) {
+        self.told.remove(&id);
+        self.removed(id);
     }
 
     /// The driver has been told a whole revision: the acknowledgement.
@@ -52,61 +105,45 @@ impl Statuses {
     /// What a status changed, if it is one of an endpoint that the driver was told of.
     pub(crate) fn heard(&mut self, message: &FromDataplane) -> Option<Ack> {
         use from_dataplane::Payload;
+        let word = |status: &Option<felix::EndpointStatus>| {
+            status.as_ref().map_or_else(String::new, |status| status.status.clone())
+        };
         match message.payload.as_ref()? {
             Payload::WorkloadEndpointStatusUpdate(update) => {
-                let status = update.status.as_ref().map_or("", |status| status.status.as_str());
-                self.updated(update.id.as_ref()?, status);
+                self.updated(update.id.as_ref()?.into(), &word(&update.status));
             }
-            Payload::WorkloadEndpointStatusRemove(remove) => self.removed(remove.id.as_ref()?),
-            Payload::ProcessStatusUpdate(_)
-            | Payload::HostEndpointStatusUpdate(_)
-            | Payload::HostEndpointStatusRemove(_)
-            | Payload::WireguardStatusUpdate(_)
-            | Payload::DataplaneInSync(_) => {}
+            Payload::HostEndpointStatusUpdate(update) => {
+                self.updated(update.id.as_ref()?.into(), &word(&update.status));
+            }
+            Payload::WorkloadEndpointStatusRemove(remove) => self.removed(remove.id.as_ref()?.into()),
+            Payload::HostEndpointStatusRemove(remove) => self.removed(remove.id.as_ref()?.into()),
+            Payload::ProcessStatusUpdate(_) | Payload::WireguardStatusUpdate(_) | Payload::DataplaneInSync(_) => {}
         }
         let held = self.held.filter(|_| !self.unsent.is_empty())?;
         Some(self.ack(held))
     }
 
-    fn updated(&mut self, id: &felix::WorkloadEndpointId, status: &str) {
-        let key = key(id);
-        if !self.told.contains(&key) {
+    fn updated(&mut self, id: Id, status: &str) {
+        if !self.told.contains(&id) {
             return;
         }
-        let (outcome, reason) = outcome(status);
-        let outcome = EndpointOutcome { id: Some(id.clone()), outcome: outcome.into(), reason, host: None };
-        if self.outcomes.get(&key) != Some(&outcome) {
-            self.outcomes.insert(key.clone(), outcome.clone());
-            self.unsent.insert(key, outcome);
+        let outcome = id.status(status);
+        if self.outcomes.get(&id) != Some(&outcome) {
+            self.outcomes.insert(id.clone(), outcome.clone());
+            self.unsent.insert(id, outcome);
         }
     }
 
-    fn removed(&mut self, id: &felix::WorkloadEndpointId) {
-        let key = key(id);
-        if self.outcomes.remove(&key).is_some() {
-            let outcome = Outcome::Removed.into();
-            self.unsent
-                .insert(key, EndpointOutcome { id: Some(id.clone()), outcome, reason: String::new(), host: None });
+    fn removed(&mut self, id: Id) {
+        if self.outcomes.remove(&id).is_some() {
+            let outcome = id.outcome(Outcome::Removed, String::new());
+            self.unsent.insert(id, outcome);
         }
     }
 
     fn ack(&mut self, Position { epoch, revision }: Position) -> Ack {
         let outcomes = std::mem::take(&mut self.unsent).into_values().collect();
         Ack { epoch, revision, outcomes, committed: monotonic_nanos(), error: String::new() }
-    }
-}
-
-fn key(id: &felix::WorkloadEndpointId) -> Id {
-    (id.orchestrator_id.clone(), id.workload_id.clone(), id.endpoint_id.clone())
-}
-
-/// The outcome behind the text of a status; Felix has these three.
-fn outcome(status: &str) -> (Outcome, String) {
-    match status {
-        "up" => (Outcome::Programmed, String::new()),
-        "down" => (Outcome::WaitingForInterface, String::new()),
-        "error" => (Outcome::Quarantined, "the driver reports an error".to_owned()),
-        other => (Outcome::Quarantined, format!("the driver reports the status {other:?}, which is not known")),
     }
 }
 
@@ -117,85 +154,4 @@ fn monotonic_nanos() -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use caracal_proto::felix::EndpointStatus;
-
-    use super::*;
-
-    fn id(name: &str) -> felix::WorkloadEndpointId {
-        felix::WorkloadEndpointId {
-            orchestrator_id: "k8s".into(),
-            workload_id: name.into(),
-            endpoint_id: "eth0".into(),
-        }
-    }
-
-    fn telling(payload: to_dataplane::Payload) -> ToDataplane {
-        ToDataplane { sequence_number: 0, payload: Some(payload) }
-    }
-
-    fn update(name: &str) -> ToDataplane {
-        let update = felix::WorkloadEndpointUpdate { id: Some(id(name)), endpoint: None };
-        telling(to_dataplane::Payload::WorkloadEndpointUpdate(update))
-    }
-
-    fn remove(name: &str) -> ToDataplane {
-        let remove = felix::WorkloadEndpointRemove { id: Some(id(name)) };
-        telling(to_dataplane::Payload::WorkloadEndpointRemove(remove))
-    }
-
-    /// A status in a word; `gone` is the removal of one.
-    fn status(name: &str, status: &str) -> FromDataplane {
-        let id = Some(id(name));
-        let payload = if status == "gone" {
-            from_dataplane::Payload::WorkloadEndpointStatusRemove(felix::WorkloadEndpointStatusRemove { id })
-        } else {
-            let status = Some(EndpointStatus { status: status.into() });
-            let update = felix::WorkloadEndpointStatusUpdate { id, status, endpoint: None };
-            from_dataplane::Payload::WorkloadEndpointStatusUpdate(update)
-        };
-        FromDataplane { sequence_number: 0, payload: Some(payload) }
-    }
-
-    fn outcomes(ack: Ack) -> Vec<(String, Outcome)> {
-        let name = |outcome: &EndpointOutcome| outcome.id.clone().expect("an id").workload_id;
-        ack.outcomes.iter().map(|outcome| (name(outcome), outcome.outcome())).collect()
-    }
-
-    #[test]
-    fn statuses_become_outcomes_once() {
-        let mut statuses = Statuses::default();
-        statuses.telling(&update("a"));
-        statuses.telling(&update("b"));
-        assert_eq!(statuses.heard(&status("b", "up")), None, "the revision is not whole yet");
-        let ack = statuses.commit(Position { epoch: 7, revision: 3 });
-        assert_eq!((ack.epoch, ack.revision), (7, 3));
-        assert!(ack.committed > 0);
-        assert_eq!(outcomes(ack), [("b".to_owned(), Outcome::Programmed)]);
-        let mut heard = |name, text| statuses.heard(&status(name, text)).map(outcomes);
-        let one = |name: &str, outcome| Some(vec![(name.to_owned(), outcome)]);
-        assert_eq!(heard("a", "down"), one("a", Outcome::WaitingForInterface));
-        assert_eq!(heard("a", "down"), None, "nothing new");
-        assert_eq!(heard("a", "error"), one("a", Outcome::Quarantined));
-        assert_eq!(heard("a", "confused"), one("a", Outcome::Quarantined));
-        assert_eq!(heard("a", "up"), one("a", Outcome::Programmed));
-        assert_eq!(heard("a", "gone"), one("a", Outcome::Removed));
-        assert_eq!(heard("a", "gone"), None, "nothing new");
-        assert_eq!(heard("stranger", "up"), None, "nobody told the driver of it");
-    }
-
-    #[test]
-    fn an_endpoint_is_removed_with_the_revision_that_says_so() {
-        let position = Position { epoch: 7, revision: 3 };
-        let mut statuses = Statuses::default();
-        statuses.telling(&update("a"));
-        statuses.commit(position);
-        statuses.heard(&status("a", "up"));
-        statuses.telling(&remove("a"));
-        assert_eq!(outcomes(statuses.commit(position)), [("a".to_owned(), Outcome::Removed)]);
-        for late in ["up", "gone"] {
-            assert_eq!(statuses.heard(&status("a", late)), None, "{late}");
-        }
-        assert!(statuses.told.is_empty() && statuses.outcomes.is_empty(), "{statuses:?}");
-    }
-}
+mod tests;
