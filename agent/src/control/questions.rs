@@ -36,3 +36,22 @@ impl Questions {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_turn_ends_with_the_question_that_took_its_time() {
+        let mut questions = Questions::default();
+        for _ in 0..100 {
+            questions.push(Question::Look(Box::new(|_| {})));
+        }
+        for left in (0..100).rev() {
+            questions.answer(|_| std::thread::sleep(SLICE));
+            assert_eq!(questions.0.len(), left, "each takes a whole turn");
+        }
+        questions.answer(|_| panic!("none waits"));
+        assert!(questions.is_empty());
+    }
+}
