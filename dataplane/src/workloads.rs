@@ -162,11 +162,13 @@ impl Workloads {
     ) -> Option<(WorkloadId, Networking)> {
         let LinkState::Up(index) = link else {
             // The kernel took the routes away together with the interface.
-            self.standing.remove(interface);
+            for route in self.standing.remove(interface).into_iter().flatten() {
+                self.hand_over(now, &route, host);
+            }
             self.retries.remove(interface);
             return self.wanted.get(interface).map(|wanted| (wanted.id.clone(), Networking::NoInterface));
         };
-        let outcome = self.put_in_force(interface, index, host);
+        let outcome = self.put_in_force(now, interface, index, host);
         let networking = match outcome {
             Ok(()) => {
                 self.retries.remove(interface);
@@ -249,7 +251,13 @@ impl Workloads {
     }
 
     /// Takes every step that it can; the first failure counts.
-    fn put_in_force(&mut self, interface: &SmolStr, index: IfIndex, host: &mut dyn Host) -> Result<(), Failure> {
+    fn put_in_force(
+        &mut self,
+        now: Instant,
+        interface: &SmolStr,
+        index: IfIndex,
+        host: &mut dyn Host,
+    ) -> Result<(), Failure> {
         let wanted = self.wanted.get(interface);
         let routes = wanted.map(|wanted| self.routes_of(wanted, index)).unwrap_or_default();
         let check = wanted.map_or(SourceCheck::AsDefault, |wanted| wanted.check);
@@ -275,7 +283,7 @@ impl Workloads {
             }
         }
         for route in standing.clone().difference(&routes) {
-            if step("cannot remove a route", host.delete_route(route)) {
+            if self.hand_over(now, route, host) || step("cannot remove a route", host.delete_route(route)) {
                 standing.remove(route);
             }
         }
@@ -287,6 +295,21 @@ impl Workloads {
             self.standing.insert(interface.clone(), standing);
         }
         failure.map_or(Ok(()), Err)
+    }
+
+    /// Gives the way to an address to another interface whose endpoint claims it too: of two
+    /// routes the kernel keeps the one that was written last. Whether there is one.
+    fn hand_over(&mut self, now: Instant, left: &Route, host: &mut dyn Host) -> bool {
+        let is_same = |route: &Route| (route.destination, route.metric) == (left.destination, left.metric);
+        let claim =
+            self.standing.iter().find_map(|(name, routes)| Some((name.clone(), *routes.iter().find(|r| is_same(r))?)));
+        let Some((heir, route)) = claim else { return false };
+        if let Err(error) = host.replace_route(&route) {
+            debug!(%error, interface = %heir, destination = %route.destination, "cannot write a route; it is tried again");
+            self.standing.entry(heir.clone()).or_default().remove(&route);
+            self.retries.entry(heir).or_default().failed(now);
+        }
+        true
     }
 
     /// Tells the workload behind an interface again where its gateway is.

@@ -88,6 +88,45 @@ fn connections_are_forgotten_when_an_address_changes_hands() {
 }
 
 /// What an endpoint with both families and a detail more takes beside its routes.
+/// Of two endpoints with one address the later has the route; when it leaves, the other has it again.
+#[test]
+fn who_claims_an_address_has_the_route_when_the_other_leaves() {
+    type Leaving = fn(&mut Rig);
+    let leavings: [(&str, Leaving); 3] = [
+        ("the endpoint goes", |rig| drop(rig.revise(&[no_endpoint("b")]))),
+        ("it gets another address", |rig| drop(rig.revise(&[endpoint("b", "cali2", &["10.0.0.2"])]))),
+        ("the interface goes", |rig| rig.link("cali2", LinkState::Gone)),
+    ];
+    for (how, leave) in leavings {
+        for fails in [false, true] {
+            let mut rig = Rig::new();
+            let [first, second] = [1, 2].map(IfIndex);
+            rig.link("cali1", LinkState::Up(first));
+            rig.link("cali2", LinkState::Up(second));
+            rig.revise(&[endpoint("a", "cali1", &["10.0.0.1"])]);
+            rig.revise(&[endpoint("b", "cali2", &["10.0.0.1"])]);
+            let leads_to = |rig: &Rig| {
+                let routes = FakeHost(rig.world.clone()).routes().expect("routes can be listed");
+                let to = routes.into_iter().find(|route| route.destination.to_string() == "10.0.0.1/32");
+                to.map(|route| route.interface)
+            };
+            assert_eq!(leads_to(&rig), Some(second), "{how}");
+            if fails {
+                rig.world.breaks("add");
+            }
+            leave(&mut rig);
+            if fails {
+                rig.world.heals();
+                rig.now += Duration::from_secs(60);
+                for due in rig.workloads.due(rig.now) {
+                    rig.settle(&due);
+                }
+            }
+            assert_eq!(leads_to(&rig), Some(first), "{how}");
+        }
+    }
+}
+
 fn calls_for(detail: impl Fn(&mut felix::WorkloadEndpoint)) -> Vec<String> {
     let mut rig = Rig::new();
     rig.link("cali1", LinkState::Up(IfIndex(5)));
