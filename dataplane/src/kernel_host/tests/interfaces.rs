@@ -153,3 +153,32 @@ fn an_interface_under_another_name_is_nobodys() {
     };
     NetNs::new().expect("a namespace; needs root").run(inside).expect("the namespace can be entered");
 }
+
+#[test]
+fn an_address_that_two_claim_leads_to_the_other_when_one_leaves() {
+    let inside = || {
+        plug("cali1");
+        plug("cali2");
+        let mut half = Half::start();
+        half.link("cali1", LinkState::Up(index("cali1")));
+        half.link("cali2", LinkState::Up(index("cali2")));
+        let claimed = ["10.0.0.1", "fd00::1"];
+        let leads_to = |name: &str| {
+            for (family, addr) in ["-4", "-6"].into_iter().zip(claimed) {
+                let routes = run(&format!("ip {family} route show {addr}"));
+                assert!(routes.lines().count() == 1 && routes.contains(&format!("dev {name} ")), "{name}: {routes}");
+            }
+        };
+        half.send(Kind::Snapshot, &[endpoint("a", "cali1", &claimed), in_sync()]);
+        half.send(Kind::Delta, &[endpoint("b", "cali2", &claimed)]);
+        leads_to("cali2");
+        half.send(Kind::Delta, &[endpoint("b", "cali2", &["10.0.0.2", "fd00::2"])]);
+        leads_to("cali1");
+        half.send(Kind::Delta, &[endpoint("b", "cali2", &claimed)]);
+        leads_to("cali2");
+        run("ip link del cali2");
+        half.link("cali2", LinkState::Gone);
+        leads_to("cali1");
+    };
+    NetNs::new().expect("a namespace; needs root").run(inside).expect("the namespace can be entered");
+}
