@@ -5,6 +5,7 @@
 //! closed after writing, is read at once; one that is only written to is read
 //! when it has been quiet for a moment, so that half a file is never judged.
 
+mod bell;
 mod catalogue;
 mod clock;
 mod digest;
@@ -31,6 +32,7 @@ use std::time::{Duration, Instant};
 use caracal_model::{Event, Kind, Stamp};
 use nix::fcntl::OFlag;
 
+use self::bell::Bell;
 use self::catalogue::{Catalogue, FileState, News};
 use self::directory::Directory;
 pub use self::print::Prints;
@@ -45,12 +47,6 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long the source may wait without saying that it lives.
 const BEAT: Duration = Duration::from_secs(10);
-
-enum Wake {
-    Changed(Change, Stamp),
-    Tune(Settings),
-    Stop,
-}
 
 /// How far a look trusts what it finds.
 #[derive(Clone, Debug)]
@@ -71,8 +67,10 @@ pub struct FileSource {
     directory: Directory,
     catalogue: Catalogue,
     schedule: Schedule,
-    wake: Sender<Wake>,
-    wakes: Receiver<Wake>,
+    asks: Sender<Request>,
+    asked: Receiver<Request>,
+    /// Rings when something was asked for.
+    bell: Arc<Bell>,
     /// When to look at the whole directory though nothing was announced.
     next_look: Option<Instant>,
     token: Option<String>,
@@ -90,13 +88,15 @@ impl FileSource {
         check_readable(&directory)?;
         // Changes are announced with absolute paths.
         let directory = std::path::absolute(&directory).unwrap_or(directory);
-        let (wake, wakes) = mpsc::channel();
+        let (asks, asked) = mpsc::channel();
+        let bell = Bell::new().map_err(|errno| SourceError::Descriptors { reason: errno.into() })?;
         Ok(Self {
             directory: Directory::new(directory),
             catalogue: Catalogue::new(settings),
             schedule: Schedule::new(Pace::default()),
-            wake,
-            wakes,
+            asks,
+            asked,
+            bell: Arc::new(bell),
             next_look: None,
             token: None,
             tuned: None,
@@ -276,7 +276,7 @@ impl FileSource {
     /// Tells everything, and then what changes.
     fn follow(&mut self, sink: &mut dyn Sink) -> Result<(), SourceError> {
         self.list(sink)?;
-        while self.wait() {
+        while self.wait(sink) {
             sink.alive();
             self.convert_anew(sink);
             self.look(sink);
@@ -293,19 +293,26 @@ impl FileSource {
     }
 
     /// Waits for something to look at; false once the source is stopped.
-    fn wait(&mut self) -> bool {
+    fn wait(&mut self, sink: &mut dyn Sink) -> bool {
         let deadline = self.schedule.deadline(Instant::now()).into_iter().chain(self.next_look).min();
         let pause = deadline.map_or(BEAT, |at| at.saturating_duration_since(Instant::now()).min(BEAT));
-        let first = self.wakes.recv_timeout(pause);
+        self.bell.wait(self.directory.announcements(), pause);
+        let noticed = clock::now();
         // What has been announced meanwhile belongs to the same round.
-        let mut next = first.ok();
-        while let Some(wake) = next {
-            match wake {
-                Wake::Changed(change, noticed) => self.note(change, noticed),
-                Wake::Tune(settings) => self.tuned = Some(settings),
-                Wake::Stop => return false,
+        match self.directory.hear() {
+            Ok(changes) => changes.into_iter().for_each(|change| self.note(change, noticed)),
+            Err(error) => {
+                sink.report(self.directory.fall_silent(error));
+                self.look_at_everything(noticed);
             }
-            next = self.wakes.try_recv().ok();
+        }
+        while let Ok(request) = self.asked.try_recv() {
+            match request {
+                // As if announcements were lost.
+                Request::Refresh => self.look_at_everything(noticed),
+                Request::Tune(settings) => self.tuned = Some(settings),
+                Request::Stop => return false,
+            }
         }
         true
     }
@@ -313,15 +320,11 @@ impl FileSource {
 
 impl Source for FileSource {
     fn remote(&self) -> Remote {
-        let wake = self.wake.clone();
+        let (asks, bell) = (self.asks.clone(), Arc::clone(&self.bell));
         Remote::new(move |request| {
             // A source that has ended needs nothing.
-            let _ = wake.send(match request {
-                Request::Stop => Wake::Stop,
-                Request::Tune(settings) => Wake::Tune(settings),
-                // As if announcements were lost.
-                Request::Refresh => Wake::Changed(Change::Lost, clock::now()),
-            });
+            let _ = asks.send(request);
+            bell.ring();
         })
     }
 
@@ -347,10 +350,7 @@ impl Source for FileSource {
     }
 
     fn run(&mut self, sink: &mut dyn Sink) -> Result<(), SourceError> {
-        let wake = self.wake.clone();
-        // Nobody listens any more when the source has ended.
-        let tell = move |change, noticed| drop(wake.send(Wake::Changed(change, noticed)));
-        if let Some(report) = self.directory.announce(tell) {
+        if let Some(report) = self.directory.announce() {
             sink.report(report);
         }
         let followed = self.follow(sink);

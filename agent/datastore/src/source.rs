@@ -343,4 +343,10 @@ pub enum SourceError {
         /// The operating system's answer.
         reason: std::io::Error,
     },
+    /// The process has no room for what ends a wait.
+    #[error("cannot wait for changes: {reason}; let the process open more files")]
+    Descriptors {
+        /// The operating system's answer.
+        reason: std::io::Error,
+    },
 }

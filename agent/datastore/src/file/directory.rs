@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::{Path, PathBuf};
 
-use caracal_model::Stamp;
-
 use super::tree::{self, Entry, Found};
-use super::watch::{Change, Watches};
+use super::watch::{Change, WatchError, Watches};
 use crate::source::{Problem, Report};
 
 /// The file whose content is a token: once it changes, everything that was done
@@ -32,7 +31,7 @@ pub(super) struct Scan {
 enum Announcer {
     /// Nobody is to: the directory is only listed.
     Unwanted,
-    Watches(Watches),
+    Watches(Box<Watches>),
     /// Nobody can, which was told.
     Nobody,
 }
@@ -80,15 +79,30 @@ impl Directory {
         below == Path::new(TOKEN_FILE) || !names.any(|name| tree::is_hidden(Path::new(&name)))
     }
 
-    /// From now on has changes announced, on a thread of the announcer. A scan
-    /// must follow: it is what sets the watches.
-    pub(super) fn announce(&mut self, tell: impl Fn(Change, Stamp) + Send + 'static) -> Option<Report> {
-        match Watches::new(tell) {
+    /// From now on has changes announced. A scan must follow: it is what sets the watches.
+    pub(super) fn announce(&mut self) -> Option<Report> {
+        match Watches::new() {
             Ok(watches) => {
-                self.announcer = Announcer::Watches(watches);
+                self.announcer = Announcer::Watches(Box::new(watches));
                 None
             }
-            Err(e) => Some(self.fall_silent(&e)),
+            Err(e) => Some(self.fall_silent(e)),
+        }
+    }
+
+    /// What can be read when something was announced; `None` if nobody announces.
+    pub(super) fn announcements(&self) -> Option<BorrowedFd<'_>> {
+        match &self.announcer {
+            Announcer::Watches(watches) => Some(watches.as_fd()),
+            Announcer::Unwanted | Announcer::Nobody => None,
+        }
+    }
+
+    /// What was announced.
+    pub(super) fn hear(&mut self) -> Result<Vec<Change>, WatchError> {
+        match &mut self.announcer {
+            Announcer::Watches(watches) => watches.hear(),
+            Announcer::Unwanted | Announcer::Nobody => Ok(Vec::new()),
         }
     }
 
@@ -98,7 +112,7 @@ impl Directory {
     }
 
     /// Gives up having changes announced.
-    pub(super) fn fall_silent(&mut self, reason: &notify::Error) -> Report {
+    pub(super) fn fall_silent(&mut self, reason: WatchError) -> Report {
         self.announcer = Announcer::Nobody;
         Report::Raised(Problem::Polling { reason: reason.to_string() })
     }
@@ -159,7 +173,7 @@ impl Directory {
         }
         self.has_links = !found.steps.is_empty() || (self.has_links && !is_whole);
         let mut reports = self.tell_unreadable(path, &found);
-        reports.extend(failure.map(|e| self.fall_silent(&e)));
+        reports.extend(failure.map(|e| self.fall_silent(e)));
         Scan {
             files: found.files,
             unreadable: found.unreadable.into_iter().map(|(path, _)| path).collect(),

@@ -1,20 +1,49 @@
 //! Announcements of changes below a directory.
 //!
 //! Each directory is watched by itself, so that it is watched before it is
-//! listed and nothing that happens meanwhile is missed.
+//! listed and nothing that happens meanwhile is missed. Whoever waits for changes
+//! reads them too, all that there are at a time: another thread in between would
+//! wake it for each step of what another program does to a file.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ffi::OsString;
 use std::ops::Bound;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
-use caracal_model::Stamp;
-use notify::event::{AccessKind, AccessMode, ModifyKind, RenameMode};
-use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
+use nix::errno::Errno;
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor};
 
-use super::clock;
 use super::link::Step;
 use super::tree::Inode;
+
+/// Changes that are read before they are looked at: whoever makes more of them may not
+/// keep others waiting.
+const AT_ONCE: usize = 4096;
+
+/// Changes cannot be announced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum WatchError {
+    /// `ENOSPC`.
+    #[error("the kernel has no more watches for this user (fs.inotify.max_user_watches)")]
+    Watches,
+    /// `EMFILE`.
+    #[error("the kernel has no more inotify instances for this user (fs.inotify.max_user_instances)")]
+    Instances,
+    /// Anything else.
+    #[error("{0}")]
+    Other(Errno),
+}
+
+impl From<Errno> for WatchError {
+    fn from(errno: Errno) -> Self {
+        match errno {
+            Errno::ENOSPC => Self::Watches,
+            Errno::EMFILE => Self::Instances,
+            other => Self::Other(other),
+        }
+    }
+}
 
 /// What happened to a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,9 +79,14 @@ pub(super) enum Change {
 /// it ends when any of them is given up. So each directory has one path here.
 #[derive(Debug)]
 pub(super) struct Watches {
-    watcher: RecommendedWatcher,
-    inodes: BTreeMap<PathBuf, Inode>,
+    inotify: Inotify,
+    inodes: BTreeMap<PathBuf, (Inode, WatchDescriptor)>,
     paths: HashMap<Inode, PathBuf>,
+    /// The directories that the kernel tells of.
+    told_of: HashMap<WatchDescriptor, PathBuf>,
+    /// The last path that something was moved away from, and the number that the
+    /// move's other half has as well.
+    moved_away: Option<(u32, PathBuf)>,
     /// Paths that are watched only because a link leads there.
     elsewhere: BTreeSet<PathBuf>,
     /// Names on which it depends where links lead.
@@ -60,47 +94,101 @@ pub(super) struct Watches {
 }
 
 impl Watches {
-    /// Watches nothing yet; announcements go to `tell`, on a thread of their own.
-    pub(super) fn new(tell: impl Fn(Change, Stamp) + Send + 'static) -> notify::Result<Self> {
-        let mut reader = Reader::default();
-        let handler = move |event: notify::Result<notify::Event>| {
-            let noticed = clock::now();
-            for change in reader.read(event) {
-                tell(change, noticed);
-            }
-        };
+    /// Watches nothing yet.
+    pub(super) fn new() -> Result<Self, WatchError> {
         Ok(Self {
-            watcher: notify::recommended_watcher(handler)?,
+            inotify: Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?,
             inodes: BTreeMap::new(),
             paths: HashMap::new(),
+            told_of: HashMap::new(),
+            moved_away: None,
             elsewhere: BTreeSet::new(),
             steps: HashSet::new(),
         })
     }
 
+    /// What happened since the last time, as far as it is to be read at once.
+    pub(super) fn hear(&mut self) -> Result<Vec<Change>, WatchError> {
+        let mut changes = Vec::new();
+        while changes.len() < AT_ONCE {
+            match self.inotify.read_events() {
+                Ok(events) => changes.extend(events.into_iter().filter_map(|event| self.read(event))),
+                Err(Errno::EAGAIN) => break,
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+        Ok(changes)
+    }
+
+    /// What an event means: nothing, if it is of a watch that was given up.
+    fn read(&mut self, event: InotifyEvent) -> Option<Change> {
+        use AddWatchFlags as Flags;
+        let InotifyEvent { wd, mask, cookie, name } = event;
+        if mask.contains(Flags::IN_Q_OVERFLOW) {
+            return Some(Change::Lost);
+        }
+        if mask.contains(Flags::IN_IGNORED) {
+            self.told_of.remove(&wd);
+            return None;
+        }
+        let directory = self.told_of.get(&wd)?;
+        let path = name.map_or_else(|| directory.clone(), |name| directory.join(name));
+        if mask.contains(Flags::IN_MOVED_TO)
+            && let Some((_, from)) = self.moved_away.take_if(|(number, _)| *number == cookie)
+        {
+            return Some(Change::Moved { from, to: path });
+        }
+        let is = |flags| mask.intersects(flags);
+        let what = if is(Flags::IN_CLOSE_WRITE | Flags::IN_MOVED_TO) {
+            What::Complete
+        } else if is(Flags::IN_CREATE | Flags::IN_MODIFY) {
+            What::Written
+        } else if is(Flags::IN_ATTRIB) {
+            What::Touched
+        } else if is(Flags::IN_MOVED_FROM) {
+            self.moved_away = Some((cookie, path.clone()));
+            What::Removed
+        } else if is(Flags::IN_MOVE_SELF) {
+            What::MovedItself
+        } else if is(Flags::IN_DELETE | Flags::IN_DELETE_SELF | Flags::IN_UNMOUNT) {
+            What::Removed
+        } else {
+            What::Complete
+        };
+        Some(Change::Path(what, path))
+    }
+
     /// Watches a directory under this path.
-    pub(super) fn watch(&mut self, path: &Path, inode: Inode) -> notify::Result<()> {
+    pub(super) fn watch(&mut self, path: &Path, inode: Inode) -> Result<(), WatchError> {
         self.elsewhere.remove(path);
-        if self.inodes.get(path) == Some(&inode) {
+        if self.inode_of(path) == Some(inode) {
             return Ok(());
         }
         self.forget(path);
         if let Some(other) = self.paths.get(&inode).cloned() {
             self.forget(&other);
         }
-        match self.watcher.watch(path, RecursiveMode::NonRecursive) {
-            Ok(()) => {
-                self.inodes.insert(path.to_owned(), inode);
+        match self.inotify.add_watch(path, wanted()) {
+            Ok(descriptor) => {
+                self.inodes.insert(path.to_owned(), (inode, descriptor));
                 self.paths.insert(inode, path.to_owned());
+                self.told_of.insert(descriptor, path.to_owned());
                 Ok(())
             }
-            Err(e) if is_about_the_directory(&e) => Ok(()),
-            Err(e) => Err(e),
+            // It is gone or closed, which its listing tells better; its parent's watch
+            // announces it when that changes.
+            Err(Errno::ENOENT | Errno::ENOTDIR | Errno::EACCES) => Ok(()),
+            Err(errno) => Err(errno.into()),
         }
     }
 
+    fn inode_of(&self, path: &Path) -> Option<Inode> {
+        self.inodes.get(path).map(|(inode, _)| *inode)
+    }
+
     /// Watches the directories of these steps of links as well.
-    pub(super) fn watch_steps(&mut self, steps: &[Step]) -> notify::Result<()> {
+    pub(super) fn watch_steps(&mut self, steps: &[Step]) -> Result<(), WatchError> {
         for Step { directory, inode, name } in steps {
             self.steps.insert((*inode, name.clone()));
             if !self.paths.contains_key(inode) {
@@ -116,7 +204,7 @@ impl Watches {
         self.steps = steps.iter().map(|step| (step.inode, step.name.clone())).collect();
         let keep: HashSet<Inode> = steps.iter().map(|step| step.inode).collect();
         for path in std::mem::take(&mut self.elsewhere) {
-            if self.inodes.get(&path).is_some_and(|inode| keep.contains(inode)) {
+            if self.inode_of(&path).is_some_and(|inode| keep.contains(&inode)) {
                 self.elsewhere.insert(path);
             } else {
                 self.forget(&path);
@@ -126,8 +214,8 @@ impl Watches {
 
     /// Whether it depends on a path where a link leads.
     pub(super) fn is_step(&self, path: &Path) -> bool {
-        let inode = path.parent().and_then(|directory| self.inodes.get(directory));
-        let step = inode.zip(path.file_name()).map(|(inode, name)| (*inode, name.to_owned()));
+        let inode = path.parent().and_then(|directory| self.inode_of(directory));
+        let step = inode.zip(path.file_name()).map(|(inode, name)| (inode, name.to_owned()));
         step.is_some_and(|step| self.steps.contains(&step))
     }
 
@@ -163,62 +251,32 @@ impl Watches {
     }
 
     fn forget(&mut self, path: &Path) {
-        if let Some(inode) = self.inodes.remove(path) {
+        if let Some((inode, descriptor)) = self.inodes.remove(path) {
             self.paths.remove(&inode);
+            self.told_of.remove(&descriptor);
             // The kernel has dropped the watch of a directory that is gone.
-            let _ = self.watcher.unwatch(path);
+            let _ = self.inotify.rm_watch(descriptor);
         }
     }
 }
 
-/// Whether a watch failed because the directory is gone or closed, which its
-/// listing tells better; its parent's watch announces it when that changes.
-fn is_about_the_directory(error: &notify::Error) -> bool {
-    match &error.kind {
-        notify::ErrorKind::PathNotFound => true,
-        notify::ErrorKind::Io(e) => e.kind() == std::io::ErrorKind::PermissionDenied,
-        _ => false,
+impl AsFd for Watches {
+    /// Can be read when something happened.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.inotify.as_fd()
     }
 }
 
-/// Reads the events of the watcher.
-#[derive(Debug, Default)]
-struct Reader {
-    /// The last path that something was moved away from, and the number that the
-    /// move's other half has as well.
-    moved_away: Option<(usize, PathBuf)>,
-}
-
-impl Reader {
-    /// What an event means: nothing, if it changes nothing, such as our own reading.
-    fn read(&mut self, event: notify::Result<notify::Event>) -> Vec<Change> {
-        let event = match event {
-            Ok(event) if !event.need_rescan() => event,
-            Ok(_) | Err(_) => return vec![Change::Lost],
-        };
-        let what = match event.kind {
-            EventKind::Access(AccessKind::Close(AccessMode::Write)) => What::Complete,
-            EventKind::Access(_) => return Vec::new(),
-            EventKind::Create(_) => What::Written,
-            EventKind::Modify(ModifyKind::Name(RenameMode::From)) => {
-                self.moved_away = event.tracker().zip(event.paths.first().cloned());
-                if self.moved_away.is_some() { What::Removed } else { What::MovedItself }
-            }
-            EventKind::Modify(ModifyKind::Name(RenameMode::To)) => {
-                let away = self.moved_away.take().filter(|(number, _)| event.tracker() == Some(*number));
-                if let (Some((_, from)), [to]) = (away, event.paths.as_slice()) {
-                    return vec![Change::Moved { from, to: to.clone() }];
-                }
-                What::Complete
-            }
-            // Repeats the two halves.
-            EventKind::Modify(ModifyKind::Name(RenameMode::Both)) => return Vec::new(),
-            EventKind::Modify(ModifyKind::Name(_)) => What::Complete,
-            EventKind::Modify(ModifyKind::Metadata(_)) => What::Touched,
-            EventKind::Modify(_) => What::Written,
-            EventKind::Remove(_) => What::Removed,
-            EventKind::Any | EventKind::Other => What::Complete,
-        };
-        event.paths.into_iter().map(|path| Change::Path(what, path)).collect()
-    }
+/// What the kernel is to tell of a directory. Reading is no change.
+fn wanted() -> AddWatchFlags {
+    AddWatchFlags::IN_ONLYDIR
+        | AddWatchFlags::IN_ATTRIB
+        | AddWatchFlags::IN_CREATE
+        | AddWatchFlags::IN_MODIFY
+        | AddWatchFlags::IN_CLOSE_WRITE
+        | AddWatchFlags::IN_MOVED_FROM
+        | AddWatchFlags::IN_MOVED_TO
+        | AddWatchFlags::IN_DELETE
+        | AddWatchFlags::IN_DELETE_SELF
+        | AddWatchFlags::IN_MOVE_SELF
 }

@@ -9,6 +9,7 @@ use caracal_model::{Event, Kind, Stamp};
 use super::{Followed, Lines, PATIENCE, directory_with, open, put, set};
 use crate::convert::Settings;
 use crate::file::clock;
+use crate::file::watch::WatchError;
 use crate::source::{ConfigEvent, Report, Request, Sink, Source as _};
 
 fn pod(node: &str, status: &str, annotations: &str) -> String {
@@ -163,7 +164,7 @@ fn a_token_is_told_when_its_content_changes() {
 fn without_announcements_the_directory_is_looked_at() {
     let directory = directory_with(&[("x.yaml", &set("a", "10.0.0.0/8"))]);
     let mut source = open(directory.path());
-    source.directory.fall_silent(&notify::Error::new(notify::ErrorKind::MaxFilesWatch));
+    source.directory.fall_silent(WatchError::Watches);
     let followed = Followed::run(directory, source, |source, sink| source.follow(sink));
     put(&followed.path("x.yaml"), &set("a", "10.0.0.0/16"));
     assert_eq!(followed.until("settled"), ["apply set a [10.0.0.0/16]"]);
