@@ -69,7 +69,8 @@ pub(super) fn all(settings: &Settings, rules: &caracal_nftables::Settings) -> an
         findings.push(Finding { severity, subject: neighbour.to_string(), reason: neighbour.matter.to_string() });
     }
     kube_proxy(&mut nft, &mut findings)?;
-    iptables_legacy(Path::new("/proc/net"), &mut findings);
+    // Of the namespace that the thread is in, as all that netlink tells.
+    iptables_legacy(Path::new("/proc/thread-self/net"), &mut findings);
     sysctls(Path::new("/proc/sys"), settings, &mut findings);
     conntrack(Path::new("/proc/sys/net/netfilter"), &mut findings);
     findings.sort();
