@@ -111,8 +111,8 @@ impl NftablesDriver {
             return Ok(Ok(Receipt::default()));
         }
         let generation = match before_us {
-            // It was there before.
-            Before::Nothing if self.told.is_some() => self.close(generation),
+            // Where there never was one, nothing was lost.
+            Before::Nothing if self.known.table.is_some() => self.close(generation),
             Before::Nothing | Before::OurLayout | Before::OtherLayout => generation,
         };
         let is_replaced = is_other || self.is_only_closed(generation);

@@ -133,6 +133,20 @@ fn the_time_until_it_is_closed_is_told_apart_from_the_time_until_it_is_repaired(
     });
 }
 
+/// Of a first start nobody whom policy allows notices anything.
+#[test]
+fn where_no_table_was_lost_nothing_is_closed() {
+    let world = world();
+    in_namespace(|| {
+        let mut driver = driver();
+        driver.resync(&PolicyStore::new(), Sweep::Keep).expect("the kernel answers");
+        let before = driver.socket.generation().expect("the kernel answers");
+        driver.resync(&world.store, Sweep::Remove).expect("the kernel takes it");
+        assert_eq!(driver.socket.generation().expect("the kernel answers"), before + 1, "one transaction");
+        assert_eq!(listing(), loaded(&world));
+    });
+}
+
 /// What others changed otherwise is repaired where it is: nothing is refused meanwhile.
 #[test]
 fn a_table_that_is_there_is_not_closed() {
