@@ -63,9 +63,6 @@ type Claim = (Arc<Path>, usize);
 /// cannot be read of it.
 const HELD: usize = usize::MAX;
 
-/// Why a file that named objects and is empty says nothing of them.
-const EMPTY: &str = "it is empty: remove it if it is to say nothing, or write a comment";
-
 #[derive(Debug, Default)]
 struct FileRecord {
     /// Of the whole text; `None` if it could not be read.
@@ -278,12 +275,6 @@ impl Catalogue {
         let (record, contents) = match state {
             FileState::Gone => (None, Vec::new()),
             FileState::Unreadable(reason) => (Some(unreadable(known, reason)), Vec::new()),
-            // Where a disk is full, or a writer was ended, what was to be written in place is so.
-            FileState::Text(text)
-                if text.is_empty() && known.is_some_and(|record| record.claims().next().is_some()) =>
-            {
-                (Some(unreadable(known, EMPTY.to_owned())), Vec::new())
-            }
             FileState::Text(text) => {
                 let digest = Digest::of(&text);
                 if again == Repetition::Ignored && known.is_some_and(|record| record.digest == Some(digest)) {

@@ -75,18 +75,9 @@ impl File {
         }
     }
 
-    /// An empty one says nothing about what it named.
-    fn is_unreadable(&self) -> bool {
-        match self {
-            Self::Documents(documents) => documents.is_empty(),
-            Self::Unreadable => true,
-            Self::Gone => false,
-        }
-    }
-
     /// Whether it may name more than it does.
     fn hides_names(&self) -> bool {
-        self.is_unreadable() || self.documents().iter().any(|document| document.name().is_none())
+        matches!(self, Self::Unreadable) || self.documents().iter().any(|document| document.name().is_none())
     }
 }
 
@@ -145,9 +136,8 @@ impl Model {
     fn problems(&self) -> [usize; 4] {
         let mut problems = [0; 4];
         let mut valid = BTreeSet::new();
-        for (path, file) in &self.files {
-            let is_empty = matches!(file, File::Documents(_)) && !self.named[path].is_empty();
-            problems[3] += usize::from(matches!(file, File::Unreadable) || (file.is_unreadable() && is_empty));
+        for file in self.files.values() {
+            problems[3] += usize::from(matches!(file, File::Unreadable));
             for document in file.documents() {
                 match document {
                     Document::Valid(name, _) => problems[2] += usize::from(!valid.insert(*name)),

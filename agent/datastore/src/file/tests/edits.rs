@@ -82,9 +82,9 @@ const CASES: &[Case] = &[
         told: &["delete set a", "delete set b"],
     },
     Case {
-        what: "a file says nothing any more",
+        what: "a file becomes empty",
         before: &[("x.yaml", &[A])],
-        edit: |dir| put(&dir.join("x.yaml"), "# nothing\n"),
+        edit: |dir| put(&dir.join("x.yaml"), ""),
         told: &["delete set a"],
     },
     Case {

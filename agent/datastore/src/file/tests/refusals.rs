@@ -42,7 +42,7 @@ fn a_refused_edit_leaves_the_last_admitted_version_in_force() {
     assert_eq!(told(&refused("a")), [raised]);
     assert_eq!(told(&set("a", "10.0.0.0/16")), ["apply set a [10.0.0.0/16]", cleared], "mended");
     assert_eq!(told(&refused("a")), [raised]);
-    assert_eq!(told("# nothing\n"), ["delete set a", cleared], "nobody names it any more");
+    assert_eq!(told(""), ["delete set a", cleared], "nobody names it any more");
     assert_eq!(told(&refused("a")), ["raised x.yaml:4: GlobalNetworkSet a"], "nothing is in force");
 }
 
@@ -157,34 +157,8 @@ fn a_pool_keeps_its_prefix_and_its_blocks() {
         assert_eq!(told(good), [format!("cleared {problem}")]);
     }
     // One that was removed binds nobody.
-    assert_eq!(followed.after(|dir| put(&dir.join("pool.yaml"), "# nothing\n")), ["delete pool p"]);
+    assert_eq!(followed.after(|dir| put(&dir.join("pool.yaml"), "")), ["delete pool p"]);
     assert_eq!(told("{cidr: 10.66.0.0/16}"), ["apply pool p"]);
-}
-
-/// Where a disk is full, what is written in place is empty.
-#[test]
-fn an_empty_file_loses_nothing() {
-    let followed = Followed::start_patient(&[("x.yaml", &set("a", "10.0.0.0/8"))]);
-    let told = |text: &str| followed.after(|dir| put(&dir.join("x.yaml"), text));
-    let problem = "cannot read x.yaml: it is empty: remove it if it is to say nothing, or write a comment; what it \
-                   last said stays in force";
-    assert_eq!(told(""), [format!("raised {problem}")]);
-    assert_eq!(told(&set("a", "10.0.0.0/8")), [format!("cleared {problem}")]);
-    assert_eq!(told(""), [format!("raised {problem}")]);
-    assert_eq!(told("# nothing\n"), ["delete set a", &format!("cleared {problem}")]);
-    assert!(told("").is_empty(), "it had said nothing");
-}
-
-/// Whoever writes a file in place has it empty first.
-#[test]
-fn a_file_that_is_written_in_place_again_and_again_loses_nothing() {
-    let followed = Followed::start(&[("x.yaml", &set("a", "10.0.0.0/16"))]);
-    let told = followed.after(|dir| {
-        for i in 0..1000 {
-            fs::write(dir.join("x.yaml"), set("a", &format!("10.{}.0.0/16", i % 250))).expect("written");
-        }
-    });
-    assert!(!told.iter().any(|line| line.starts_with("delete")), "{told:?}");
 }
 
 fn fifo(path: &Path) {
@@ -261,7 +235,7 @@ fn of_very_many_problems_the_first_are_told_and_the_rest_is_counted() {
     let lines =
         told(&format!("{}---\n{}", documents(MAX_PROBLEMS, |i| refused(&format!("s{i}"))), set("old", "10.0.0.0/8")));
     assert_eq!(lines, [format!("cleared {more}")]);
-    assert_eq!(told("# nothing\n").len(), MAX_PROBLEMS + 1, "an object and each problem");
+    assert_eq!(told("").len(), MAX_PROBLEMS + 1, "an object and each problem");
 
     for (text, expected) in [
         // What names no object.
