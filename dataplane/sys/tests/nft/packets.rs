@@ -4,8 +4,9 @@ use std::io;
 use std::net::UdpSocket;
 use std::process::Command;
 
+use caracal_net::Protocol;
 use caracal_sys::nft::{
-    Base, Batch, Chain, Element, Expr, Hook, Lookup, MetaKey, Name, Place, Policy, Reg, Rule, Verdict,
+    Base, Batch, Chain, CmpOp, Element, Expr, Hook, Lookup, MetaKey, Name, Place, Policy, Reg, Rule, Verdict,
 };
 
 use crate::sandbox::{FORWARD, Operations, Sandbox, dispatch, interface, jump, name};
@@ -137,7 +138,12 @@ fn a_counter_goes_on_from_the_values_it_is_made_with() {
         let chain = name("base");
         sandbox.must(|batch| {
             output(batch, "base", 0, Policy::Accept);
-            batch.rule("base", &[Expr::Counter { packets: 100, bytes: 1 }]);
+            // The kernel itself sends IPv6 on an interface that has just come up.
+            let datagram = [
+                Expr::Meta { key: MetaKey::L4Proto, dreg: Reg::R0 },
+                Expr::Cmp { sreg: Reg::R0, op: CmpOp::Eq, value: Protocol::UDP.into() },
+            ];
+            batch.rule("base", &[&datagram[..], &[Expr::Counter { packets: 100, bytes: 1 }]].concat());
         });
         assert!(passes() && passes());
         assert_eq!(packets(sandbox, &chain), [102]);
