@@ -78,8 +78,9 @@ impl Spec {
     }
 }
 
+/// As long as an id that the graph gives, and as different from others in its first characters.
 pub(crate) fn set_id(set: u32) -> String {
-    format!("s:set{set}")
+    format!("s:{set:04}{:034}", 0)
 }
 
 /// The interface of a pod of the ruleset.
