@@ -14,6 +14,7 @@ pub mod fuzz;
 mod kubernetes;
 mod metadata;
 mod network_policy_api;
+mod resemblance;
 mod schema;
 mod syntax;
 mod violation;
@@ -94,6 +95,11 @@ pub fn admit(mut document: Document) -> Result<Admitted, Refusal> {
     let kind = match kind_of(&document.value) {
         Ok(Kind::Read(kind)) => kind,
         Ok(Kind::Unread(kind)) => return Ok(Admitted::Skipped { kind }),
+        Ok(Kind::Mistaken(meant, violation)) => {
+            // It is named as what it was meant to be, so that a version of that in force stays.
+            rename(&mut document.value, meant);
+            return Err(refuse(&document, violation));
+        }
         Err(violation) => return Err(refuse(&document, violation)),
     };
     let outcome = admit_value(kind, &mut document.value);
@@ -134,6 +140,8 @@ impl Fixed {
 /// What kind of object a document says that it holds.
 enum Kind {
     Read(ResourceKind),
+    /// What is written names no kind that is read, and hardly means anything but this one.
+    Mistaken(ResourceKind, Violation),
     /// `apiVersion` and `kind` of a kind that is not read.
     Unread(String),
 }
@@ -148,10 +156,21 @@ fn kind_of(value: &Value) -> Result<Kind, Violation> {
         Some(_) => Err(Violation::new(Layer::Decode, "is not text").at(field)),
     };
     let (api_version, kind) = (text("apiVersion")?, text("kind")?);
-    Ok(match ResourceKind::of(api_version, kind) {
-        Some(kind) => Kind::Read(kind),
+    if let Some(kind) = ResourceKind::of(api_version, kind) {
+        return Ok(Kind::Read(kind));
+    }
+    Ok(match resemblance::mistaken_kind(api_version, kind) {
+        Some((meant, violation)) => Kind::Mistaken(meant, violation),
         None => Kind::Unread(format!("{api_version} {kind}")),
     })
+}
+
+/// Writes a kind over what an object says that it is.
+fn rename(value: &mut Value, kind: ResourceKind) {
+    if let Value::Object(fields) = value {
+        fields.insert("apiVersion".to_owned(), kind.api_version().into());
+        fields.insert("kind".to_owned(), kind.kind().into());
+    }
 }
 
 /// How objects of a kind are admitted.

@@ -37,7 +37,8 @@ pub struct Document {
     /// The file that it came from.
     pub file: Arc<Path>,
     /// The document's place in its file, counted from 0 over the documents that
-    /// hold anything; the items of a list share their list's.
+    /// hold anything; the items of a list share their list's, and so do JSON objects that
+    /// no `---` parts.
     pub index: usize,
     /// The line that the object begins in, counted from 1.
     pub line: usize,
@@ -133,11 +134,26 @@ fn read_chunk(
         Ok(text) => text,
         Err(e) => {
             let line = 1 + split::line_breaks(&chunk.bytes[..e.valid_up_to()]);
-            documents.push(Err(refuse(line, None, "not UTF-8".to_owned())));
+            documents.push(Err(refuse(line, None, not_utf8(chunk.bytes).to_owned())));
             return;
         }
     };
-    let tree = match json::parse(text).map_or_else(|| yaml::parse(text), |tree| Ok(Some(tree))) {
+    let plain = json::parse(text);
+    if plain.is_none()
+        && let Some(ends) = json::ends_of_several(text)
+    {
+        let mut start = 0;
+        for end in ends {
+            let line = chunk.line + split::line_breaks(&chunk.bytes[..start]);
+            read_chunk(file, index, &split::Chunk { line, bytes: &chunk.bytes[start..end] }, documents);
+            start = end;
+            if documents.len() > limits::MAX_OBJECTS {
+                break;
+            }
+        }
+        return;
+    }
+    let tree = match plain.map_or_else(|| yaml::parse(text), |tree| Ok(Some(tree))) {
         Ok(Some(tree)) => tree,
         Ok(None) => return,
         Err(broken) => {
@@ -173,6 +189,15 @@ fn read_chunk(
             Ok(()) => Ok(document),
             Err(fault) => Err(document.refuse(Layer::Decode, &fault.field, fault.reason)),
         });
+    }
+}
+
+/// What is wrong with a text that is not UTF-8.
+fn not_utf8(text: &[u8]) -> &'static str {
+    match text {
+        // The byte order mark, as some editors and shells of Windows write it.
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => "UTF-16, not UTF-8: save it as UTF-8",
+        _ => "not UTF-8",
     }
 }
 

@@ -6,10 +6,10 @@
 use std::cell::Cell;
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
-use super::limits::{MAX_DEPTH, MAX_NODES};
+use super::limits::{MAX_DEPTH, MAX_NODES, MAX_OBJECTS};
 use super::yaml::Tree;
 
 /// The field whose elements need their lines, which are not known here.
@@ -28,6 +28,28 @@ pub(super) fn parse(text: &str) -> Option<Tree> {
     reader.end().ok()?;
     let line = 1 + text[..blank].matches('\n').count();
     Some(Tree { value, line, item_lines: Vec::new() })
+}
+
+/// The ends of the objects of a text that is several JSON objects one after the other, as `jq` prints
+/// them; from a broken one on the rest is one. `None` of any other text.
+pub(super) fn ends_of_several(text: &str) -> Option<Vec<usize>> {
+    let is_object = |rest: &str| rest.trim_ascii_start().starts_with('{');
+    let mut objects = serde_json::Deserializer::from_str(text).into_iter::<IgnoredAny>();
+    let mut ends = Vec::new();
+    // One more than the limit tells the caller that there are too many.
+    while ends.len() <= MAX_OBJECTS && is_object(&text[ends.last().copied().unwrap_or(0)..]) {
+        match objects.next() {
+            Some(Ok(_)) => ends.push(objects.byte_offset()),
+            Some(Err(_)) | None => break,
+        }
+    }
+    let rest = &text[*ends.last()?..];
+    if is_object(rest) {
+        ends.push(text.len());
+    } else if !rest.trim_ascii().is_empty() {
+        return None;
+    }
+    (ends.len() > 1).then_some(ends)
 }
 
 /// A node that is about to be read.

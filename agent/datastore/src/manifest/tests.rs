@@ -64,9 +64,26 @@ fn files_are_split_before_they_are_read() {
 }
 
 #[test]
+fn json_objects_may_follow_each_other() {
+    check("{\"a\": 1}\n{\"b\": 2}\n", &[r#"0:1 {"a":1}"#, r#"0:2 {"b":2}"#]);
+    check("\n{\n \"a\": 1\n}{\"b\": 2.0} {\"b\":\n1}\n\n", &[r#"0:2 {"a":1}"#, r#"0:4 {"b":2.0}"#, r#"0:4 {"b":1}"#]);
+    check("{\"a\": 1}\n{\"b\": 2}\n---\nc: 3\n", &[r#"0:1 {"a":1}"#, r#"0:2 {"b":2}"#, r#"1:4 {"c":3}"#]);
+    let list = r#"{"kind": "List", "items": [{"a": 1}, {"b": 2}]}"#;
+    check(format!("{list}\n{list}"), &[r#"0:1 {"a":1}"#, r#"0:1 {"b":2}"#, r#"0:2 {"a":1}"#, r#"0:2 {"b":2}"#]);
+    check("{\"a\": 1}\n{\"b\": 2\n", &[r#"0:1 {"a":1}"#, "0:2 refused: unclosed bracket '{'"]);
+    check("{\"a\": 1}\n# a comment\n", &[r#"0:1 {"a":1}"#]);
+    check("{\"a\": 1} 5", &["0:1 refused: did not find expected <document start>"]);
+    let [Err(refusal)] = &read("{\"a\": 1}{\"metadata\":\n{\"name\": 1,\"name\": 2}}")[1..] else {
+        panic!("one of two")
+    };
+    assert_eq!(refusal.line, 2, "{refusal}");
+}
+
+#[test]
 fn a_broken_document_spoils_no_other() {
     check("a: 1\n---\nb: [\n---\nc: 3\n", &[r#"0:1 {"a":1}"#, "1:3 refused: unclosed bracket '['", r#"2:5 {"c":3}"#]);
     check(b"a: 1\n---\nb: x\nc: \xff\n---\nd: 4\n", &[r#"0:1 {"a":1}"#, "1:4 refused: not UTF-8", r#"2:6 {"d":4}"#]);
+    check(b"\xff\xfea\0:\0 \x001\0", &["0:1 refused: UTF-16, not UTF-8: save it as UTF-8"]);
     check("a: 1\na: 2\n", &[r#"0:2 refused: the key "a" occurs twice"#]);
     check("a:\n  b: 1\n  c: 2\n  b: 3\n", &[r#"0:4 refused: the key "b" occurs twice"#]);
 }

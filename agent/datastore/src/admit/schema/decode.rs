@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::{Field, Need, Object, Type, Unknown};
+use crate::admit::resemblance::unknown_field;
 use crate::admit::violation::Violation;
 use crate::manifest::Layer;
 
@@ -27,7 +28,9 @@ impl Object {
                 Some(field) => field.kind.decode(value).map_err(|violation| violation.at(field.name))?,
                 None => match self.unknown {
                     Unknown::Kept => {}
-                    Unknown::Refused => return Err(Violation::new(Layer::Decode, "unknown field").at(name.clone())),
+                    Unknown::Refused => {
+                        return Err(unknown_field(name, self.fields.iter().map(|field| field.name)));
+                    }
                 },
             }
         }

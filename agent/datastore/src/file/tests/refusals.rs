@@ -72,6 +72,26 @@ fn a_valid_version_elsewhere_takes_the_place_of_a_refused_one() {
     );
 }
 
+/// Nothing that was meant for another kind takes a policy out of force: these are what editing
+/// `apiVersion` and `kind` comes to.
+#[test]
+fn a_slip_in_what_an_object_is_keeps_the_version_in_force() {
+    let good = set("a", "10.0.0.0/8");
+    for (from, to, field) in [
+        ("projectcalico.org/v3", "projectcalico.org/v4", "apiVersion"),
+        ("projectcalico.org/v3", "projectcalcio.org/v3", "apiVersion"),
+        ("kind: GlobalNetworkSet", "kind: GlobalNetworkset", "kind"),
+    ] {
+        let followed = Followed::start_patient(&[("x.yaml", &good)]);
+        let slip = good.replace(from, to);
+        assert_ne!(slip, good, "{from}");
+        let told = followed.after(|dir| put(&dir.join("x.yaml"), &slip));
+        let [raised] = told.as_slice() else { panic!("{told:?}") };
+        assert!(raised.contains(&format!("GlobalNetworkSet a: {field}: \"")), "{raised}");
+        assert!(raised.ends_with("another version stays in force"), "{raised}");
+    }
+}
+
 /// Where a file ends within a document, others may have followed.
 #[test]
 fn a_file_that_is_cut_off_loses_nothing() {
