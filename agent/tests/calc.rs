@@ -139,6 +139,22 @@ fn what_is_refused_is_named_and_the_rest_goes_on() {
 }
 
 #[test]
+fn a_node_that_nothing_is_on_is_told_of() {
+    let pod = |node: &str| {
+        format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{namespace: shop, name: web}}\n\
+             spec: {{nodeName: {node}, containers: [{{name: main, image: web}}]}}\nstatus: {{podIP: 10.0.0.1}}\n"
+        )
+    };
+    let warning = "node node-a has no endpoint, other nodes have 1: is it called that in the cluster?";
+    for (node, is_told) in [("node-a", false), ("worker-1", true)] {
+        let dir = directory(&[("pod.yaml", &pod(node))]);
+        let output = run(calc(dir.path()));
+        assert_eq!(text(&output.stderr).contains(warning), is_told, "{node}");
+    }
+}
+
+#[test]
 fn failures_have_a_reason_and_a_status() {
     let nowhere = run(caracal(&["calc", "--datastore", "file:/nowhere", "--node", "n"]));
     assert_eq!(nowhere.status.code(), Some(1));

@@ -12,10 +12,14 @@ pub struct Census {
     pub hosts: u64,
     pub host_endpoints: u64,
     pub workload_endpoints: u64,
+    /// Host and workload endpoints of this node.
+    pub local_endpoints: u64,
     pub tiers: u64,
     pub policies: u64,
     pub profiles: u64,
 }
+
+const FITS: &str = "a count of things in memory fits in 64 bits";
 
 /// How many objects of each kind a node holds, kept while they come and go.
 #[derive(Clone, Debug, Default)]
@@ -46,8 +50,9 @@ impl CalcGraph {
             hosts: self.hosts.tally().of([Kind::Node]),
             host_endpoints: self.cluster.items.tally().of([Kind::HostEndpoint]),
             workload_endpoints: self.cluster.items.tally().of([Kind::Pod, Kind::WorkloadEndpoint]),
+            local_endpoints: u64::try_from(self.local.len()).expect(FITS),
             tiers: self.tiers.tally().of([Kind::Tier]),
-            policies: u64::try_from(self.policies.len()).expect("a count of things in memory fits in 64 bits"),
+            policies: u64::try_from(self.policies.len()).expect(FITS),
             profiles: self.profiles.tally().of([Kind::Namespace, Kind::ServiceAccount, Kind::Profile]),
         }
     }

@@ -121,6 +121,11 @@ pub(crate) struct LocalEndpoints {
 }
 
 impl LocalEndpoints {
+    /// How many there are, told or not.
+    pub(crate) fn len(&self) -> usize {
+        self.of_item.len()
+    }
+
     pub(crate) fn of_item(&self, item: ItemIx) -> Option<LocalIx> {
         self.of_item.get(&item).copied()
     }

@@ -28,7 +28,8 @@ fn print(format: Output, answer: &StatusResponse, mut output: impl Write) -> any
 }
 
 fn write_text(answer: &StatusResponse, output: &mut impl Write) -> anyhow::Result<()> {
-    let StatusResponse { node, state, halves, datastore, revisions, endpoints, problems, health } = answer;
+    let StatusResponse { node, state, halves, datastore, revisions, endpoints, other_endpoints, problems, health } =
+        answer;
     writeln!(output, "node {node}: {state}")?;
     for Half { name, build, state, since } in halves {
         let build = if build.is_empty() { String::new() } else { format!(", {build}") };
@@ -41,7 +42,11 @@ fn write_text(answer: &StatusResponse, output: &mut impl Write) -> anyhow::Resul
         writeln!(output, "  revisions   {}", revisions_text(revisions))?;
     }
     let counts: Vec<_> = endpoints.iter().map(|count| format!("{} {}", count.count, count.outcome)).collect();
-    let counts = if counts.is_empty() { "none".to_owned() } else { counts.join(", ") };
+    let counts = match (counts.as_slice(), other_endpoints) {
+        ([], 0) => "none".to_owned(),
+        ([], others) => format!("none of this node, {others} of others"),
+        (counts, _) => counts.join(", "),
+    };
     writeln!(output, "  endpoints   {counts}")?;
     if !health.is_empty() {
         writeln!(output)?;

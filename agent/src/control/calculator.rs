@@ -33,6 +33,8 @@ pub struct Calculator {
     node_repeated: bool,
     /// Problems of the graph that were logged.
     problems: BTreeMap<(Key, Kind), Problem>,
+    /// Whether it was looked whether the node has endpoints, which is once.
+    looked_for_endpoints: bool,
 }
 
 impl Calculator {
@@ -51,6 +53,7 @@ impl Calculator {
             listed: BTreeSet::new(),
             node_repeated: false,
             problems: BTreeMap::new(),
+            looked_for_endpoints: false,
         }
     }
 
@@ -164,6 +167,7 @@ impl Calculator {
         let flush = self.graph.flush(&mut |delta| encode(&delta, &mut |message| out.pass(message)));
         out.finish();
         self.log_problems();
+        self.look_for_endpoints();
         flush.stamp
     }
 
@@ -171,6 +175,7 @@ impl Calculator {
     pub fn snapshot(&mut self, out: &mut dyn FnMut(felix::ToDataplane)) -> Option<Stamp> {
         let flush = self.graph.flush(&mut |_| {});
         self.log_problems();
+        self.look_for_endpoints();
         self.tell_config(out);
         let bgp = self.configuration.bgp();
         let due = (*bgp != BgpConfiguration::default()).then(|| encode_bgp(bgp));
@@ -236,6 +241,20 @@ impl Calculator {
     #[must_use]
     pub fn census(&self) -> Census {
         self.graph.census()
+    }
+
+    /// Says if the first whole state has endpoints, and none of this node: its name may be another.
+    fn look_for_endpoints(&mut self) {
+        if self.looked_for_endpoints || !self.is_complete() {
+            return;
+        }
+        self.looked_for_endpoints = true;
+        let Census { local_endpoints, host_endpoints, workload_endpoints, .. } = self.census();
+        let others = host_endpoints + workload_endpoints;
+        if local_endpoints == 0 && others > 0 {
+            let node = self.configuration.node();
+            warn!("node {node} has no endpoint, other nodes have {others}: is it called that in the cluster?");
+        }
     }
 
     /// Says which objects are not in force; each once, and again after it was.

@@ -108,6 +108,10 @@ impl FromStr for Service {
             None if text.bytes().all(|b| b.is_ascii_digit()) => return Err(QuestionError::Service(text.to_owned())),
             None => ("", text),
         };
+        // `tcp/80` would read as a port called tcp of protocol 80.
+        if number.starts_with(|first: char| first.is_ascii_alphabetic()) && number.parse::<Protocol>().is_ok() {
+            return Err(QuestionError::Service(text.to_owned()));
+        }
         let protocol: Protocol = protocol.parse()?;
         if protocol.has_ports() {
             return match number {
@@ -301,6 +305,7 @@ mod tests {
             ("/47", "/47"),
             ("80", "\"80\" is not PORT/PROTOCOL, for example 80/tcp, 53/udp, 8/icmp or /47"),
             ("", "\"\" is not PORT/PROTOCOL, for example 80/tcp, 53/udp, 8/icmp or /47"),
+            ("tcp/80", "\"tcp/80\" is not PORT/PROTOCOL, for example 80/tcp, 53/udp, 8/icmp or /47"),
             ("tcp", "tcp has ports; write PORT/tcp"),
             ("80/47", "protocol 47 has no ports; write /47"),
             ("65536/tcp", "port \"65536\" is not within 0-65535"),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use caracal_calc_graph::Census;
 use caracal_datastore::{InForce, Problem as SourceProblem};
 use caracal_program::{HostId, PolicyId, WorkloadId};
 use caracal_proto::admin::{
@@ -71,9 +72,16 @@ pub fn status(
         }),
         revisions: Some(revisions(insight)),
         endpoints: outcomes(insight),
+        other_endpoints: others(&calculator.census()),
         problems,
         health: health.iter().map(component).collect(),
     }
+}
+
+/// How many endpoints are of other nodes.
+fn others(census: &Census) -> u64 {
+    let Census { host_endpoints, workload_endpoints, local_endpoints, .. } = census;
+    (host_endpoints + workload_endpoints).saturating_sub(*local_endpoints)
 }
 
 fn revisions(insight: &Insight<'_>) -> Revisions {

@@ -76,6 +76,23 @@ impl Peer {
     }
 }
 
+#[test]
+fn endpoints_of_other_nodes_are_counted_beside_those_of_this_one() {
+    let control = Loop::start();
+    control.list();
+    let others = || {
+        control.settle();
+        let status = control.ask(|insight| answer::status(insight, String::new(), &[], &[]));
+        status.other_endpoints
+    };
+    assert_eq!(others(), 0);
+    control.host_endpoint("here", "eth0");
+    assert_eq!(others(), 0);
+    let key = HostEndpointKey { host: "node-b".into(), name: "there".into() };
+    control.apply(Kind::HostEndpoint, Object::HostEndpoint(key, HostEndpoint::default()));
+    assert_eq!(others(), 1);
+}
+
 fn count(outcome: &str) -> Vec<(String, u64)> {
     vec![(outcome.to_owned(), 1)]
 }
