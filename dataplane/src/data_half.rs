@@ -80,6 +80,8 @@ pub struct DataHalf<D, H> {
     recovered: bool,
     /// Why the rules could not be looked at, until they can.
     blind: Option<String>,
+    /// Why the parameters that are asked for are not in force.
+    unusable: Option<String>,
     closed: Closed,
     counting: Counting,
     flows: Flows,
@@ -115,6 +117,7 @@ impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
             failure: None,
             recovered: false,
             blind: None,
+            unusable: None,
             closed: Closed::default(),
             counting: Counting::default(),
             flows: Flows::default(),
@@ -290,12 +293,15 @@ impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
         report.measurements.extend(self.workloads.measurements());
         report.measurements.extend(self.revocation.measurements());
         report.measurements.extend(self.flows.measurements());
-        let of = |subject: &str, reason: String| Problem { subject: subject.to_owned(), reason };
-        let failure = self.failure.as_ref();
-        let failure =
-            failure.map(|why| of("rules", format!("cannot be put in force, the last good ones stand: {why}")));
-        let blind = self.blind.as_ref().map(|why| of("rules", format!("cannot be looked at: {why}")));
-        report.problems.extend(failure.into_iter().chain(blind).chain(self.closed.problems()));
+        let own = [
+            ("rules", "cannot be put in force, the last good ones stand", &self.failure),
+            ("rules", "cannot be looked at", &self.blind),
+            ("configuration", "not in force, what it said before is", &self.unusable),
+        ];
+        let own = own.into_iter().filter_map(|(subject, what, why)| {
+            why.as_ref().map(|why| Problem { subject: subject.to_owned(), reason: format!("{what}: {why}") })
+        });
+        report.problems.extend(own.chain(self.closed.problems()));
         report.problems.extend(self.outcomes.problems());
         report.problems.extend(self.hosts.problems(&self.store));
         report.problems.extend(self.flows.problems());
@@ -440,12 +446,15 @@ impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
 
     fn configure(&mut self, now: Instant) {
         let settings = Settings::from_config_map(self.store.config());
+        self.unusable = None;
         if settings == self.settings {
             return;
         }
         let rules = self.for_rules(now, &settings);
         if let Err(error) = self.driver.configure(&rules) {
-            error!(error = chain(&error), "the new settings cannot be used; the old ones stay");
+            let text = chain(&error);
+            error!(error = text, "the new settings cannot be used; the old ones stay");
+            self.unusable = Some(text);
             return;
         }
         info!("new settings");
@@ -454,9 +463,8 @@ impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
         for interface in interfaces {
             self.settle_interface(now, &interface);
         }
-        if self.store.in_sync() {
-            self.schedule_audit(now);
-        }
+        // What is not an interface's own is seen to there: forwarding, and routes of others.
+        self.audit_routes(now);
     }
 
     /// The settings as the driver gets them: rules tell of flows only while somebody
@@ -548,7 +556,8 @@ impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
                     self.settle_interface(now, &interface);
                 }
                 self.auditing.worked();
-                self.schedule_audit(now);
+                let refresh = self.settings.route_refresh_interval.map(|pause| now + pause);
+                self.next_audit = [refresh, self.workloads.grace_end()].into_iter().flatten().min();
             }
             Err(error) => {
                 warn!(%error, "cannot read the routes back; trying again");
@@ -557,11 +566,6 @@ impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
                 self.next_audit = self.auditing.due();
             }
         }
-    }
-
-    fn schedule_audit(&mut self, now: Instant) {
-        let refresh = self.settings.route_refresh_interval.map(|pause| now + pause);
-        self.next_audit = [refresh, self.workloads.grace_end()].into_iter().flatten().min();
     }
 
     /// An acknowledgement, if there is something that the control half does not know.

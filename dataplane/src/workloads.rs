@@ -161,9 +161,15 @@ impl Workloads {
         host: &mut dyn Host,
     ) -> Option<(WorkloadId, Networking)> {
         let LinkState::Up(index) = link else {
-            // The kernel took the routes away together with the interface.
+            // The kernel took the routes away together with the interface, unless it has
+            // only lost its name: by another one no policy is known for it.
             for route in self.standing.remove(interface).into_iter().flatten() {
                 self.hand_over(now, &route, host);
+                if link == LinkState::Gone
+                    && let Err(error) = host.delete_route(&route)
+                {
+                    warn!(%error, destination = %route.destination, "cannot remove a route to an interface that is gone");
+                }
             }
             self.retries.remove(interface);
             return self.wanted.get(interface).map(|wanted| (wanted.id.clone(), Networking::NoInterface));

@@ -435,8 +435,7 @@ impl Resolved {
         parsed.map(|value| value.expect("the table checks the text"))
     }
 
-    /// A port; the default for a number that is none, which the table lets pass
-    /// as Felix does.
+    /// A port; the default for `none`, which the table lets pass as Felix does.
     fn port(&self, name: &str) -> u16 {
         let port = |value: &Value| match value {
             Value::Integer(number) => u16::try_from(*number).ok().filter(|port| *port != 0),

@@ -6,7 +6,7 @@
 
 use std::hash::{Hash, Hasher as _};
 
-use caracal_sys::nft::{self, Expr};
+use caracal_sys::nft::{self, Expr, LogTarget, MetaKey, Reject, Verdict};
 use rustc_hash::{FxHashMap, FxHasher};
 
 use crate::edits::{ChainEdit, Edits};
@@ -34,17 +34,25 @@ impl Print {
         Self(spread(hasher.finish()))
     }
 
-    /// Of what a rule does: its comment, and which copy of a set it looks up, do
-    /// not matter either.
+    /// Of what a rule decides, and about what: its comment, and which copy of a set it
+    /// looks up, do not matter either; nor does what only parameters choose: how a
+    /// denied packet ends, which bit marks, how lines are logged and how often, and
+    /// whether anybody is told of flows.
     pub(crate) fn of_deed(rule: &nft::Rule) -> Self {
         let mut hasher = FxHasher::default();
-        for expr in &rule.exprs {
+        for (at, expr) in rule.exprs.iter().enumerate() {
             match expr {
                 Expr::Counter { .. } => Expr::COUNTER.hash(&mut hasher),
                 Expr::Lookup { set, sreg, yields } => match names::ip_set_copy(set) {
                     Some((set, _)) => Expr::Lookup { set, sreg: *sreg, yields: *yields }.hash(&mut hasher),
                     None => expr.hash(&mut hasher),
                 },
+                Expr::Log { target: LogTarget::Group { .. }, .. } | Expr::Limit { .. } => {}
+                Expr::Log { target, .. } => Expr::Log { prefix: None, target: target.clone() }.hash(&mut hasher),
+                Expr::Reject(Reject::Icmpx(_)) => Expr::Verdict(Verdict::Drop).hash(&mut hasher),
+                Expr::Bitwise { sreg, dreg, .. } if sets_mark(rule.exprs.get(at + 1)) => {
+                    (sreg, dreg).hash(&mut hasher);
+                }
                 expr => expr.hash(&mut hasher),
             }
         }
@@ -82,6 +90,11 @@ impl Print {
     const fn minus(self, elements: Self) -> Self {
         Self(self.0.wrapping_sub(elements.0))
     }
+}
+
+/// Whether an expression makes what was calculated before it the packet's mark.
+const fn sets_mark(expr: Option<&Expr>) -> bool {
+    matches!(expr, Some(Expr::SetMeta { key: MetaKey::Mark, .. }))
 }
 
 /// The finisher of splitmix64: sums of its values tell sets apart, which sums of

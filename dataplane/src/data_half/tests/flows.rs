@@ -9,7 +9,7 @@ fn rules_tell_of_flows_only_while_somebody_listens() {
     let mut rig = Rig::with(&[]);
     rig.world.breaks("listen");
     rig.delta(&[config(&ON)]);
-    assert_eq!(rig.world.calls(), ["listen to flows", "configure", "apply [config]"]);
+    assert_eq!(rig.world.calls(), ["listen to flows", "configure", "list routes", "apply [config]"]);
     let problems = rig.half.report().problems;
     assert_eq!(problems.iter().map(|problem| problem.subject.as_str()).collect::<Vec<_>>(), ["flow records"]);
     rig.world.heals();
@@ -17,7 +17,7 @@ fn rules_tell_of_flows_only_while_somebody_listens() {
     assert_eq!(rig.world.calls(), ["listen to flows", "configure telling", "apply []"]);
     assert_eq!(rig.half.report().problems, []);
     rig.delta(&[config(&[])]);
-    assert_eq!(rig.world.calls(), ["configure", "apply [config]"]);
+    assert_eq!(rig.world.calls(), ["configure", "list routes", "apply [config]"]);
 }
 
 #[test]

@@ -2,12 +2,13 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use caracal_net::Protocol;
+use caracal_net::{MarkMask, Protocol};
 use caracal_program::{Decider, Packet, Transport};
 use caracal_proto::felix;
 use caracal_sys::nft::{Expr, Value};
 
 use super::*;
+use crate::settings::{DenyAction, FlowLogs, InvalidPackets};
 use crate::testing::wire::Wire;
 
 const PORT: u16 = 5_000;
@@ -202,4 +203,37 @@ fn adoption_of_a_chain_with_other_rules_keeps_what_the_others_have_counted() {
     driver.resync(&after.store, Sweep::Remove).expect("the kernel takes it");
     assert_eq!(counted(&wire), (7, 1));
     assert_eq!(driver.look_at_everything(), None);
+}
+
+/// What only parameters choose of a rule is none of what it has counted.
+#[test]
+fn parameters_that_change_every_rule_keep_what_the_rules_have_counted() {
+    let wire = Wire::new();
+    let mut world = world(&[port("log", 1), port("allow", 1), port("deny", 2), port("next-tier", 3)]);
+    let tiers: [(&str, &str, &[&str], &[&str]); 2] =
+        [("default", "Deny", &["default/web"], &[]), ("last", "Deny", &["default/last"], &[])];
+    world.policy("default/last", &[port("allow", 3)], &[]).endpoint("ns/1", "cali1", &tiers, &[]);
+    let mut driver = wire.in_router(driver);
+    apply(&mut driver, &mut world);
+    for (port, times) in [(1, 3), (2, 4), (3, 5), (4, 6)] {
+        (0..times).for_each(|_| wire.sends(&udp(port)));
+    }
+    let counted = told(&mut driver, &world);
+    assert_eq!(counted.iter().map(|(_, packets)| packets).sum::<u64>(), 44, "{counted:?}");
+    let defaults = driver.settings.clone();
+    let mut check = |what: &str, change: fn(&mut Settings)| {
+        let mut settings = defaults.clone();
+        change(&mut settings);
+        driver.set_settings(settings);
+        assert_eq!(apply(&mut driver, &mut world).transactions, 1, "{what}");
+        assert_eq!(told(&mut driver, &world), counted, "{what}");
+        assert_eq!(driver.look_at_everything(), None, "{what}");
+    };
+    check("the end of what is denied", |settings| settings.deny = DenyAction::Reject);
+    check("flow records", |settings| settings.flow_logs = FlowLogs::On);
+    check("how often lines are logged", |settings| settings.log_rate = "10/minute".parse().ok());
+    check("invalid packets", |settings| settings.invalid = InvalidPackets::Judge);
+    check("the text before logged lines", |settings| *settings = settings.clone().with_log_prefix("other"));
+    check("the mark", |settings| *settings = settings.clone().with_mark_mask(MarkMask(0x300)).expect("a bit"));
+    check("nothing any more", |_| {});
 }

@@ -1,18 +1,18 @@
 //! Edits are carried out on a list, and what that holds is compared.
 
+use caracal_net::Protocol;
 use proptest::prelude::*;
 
 use super::*;
 use crate::encode;
-use crate::ir::{Rule, Statement, Verdict};
+use crate::ir::{Match, Op, Rule, Statement, Verdict};
 use crate::names;
 
 /// A rule that does one of a few things, with one of a few comments.
 fn rule((deed, comment): (u8, u8)) -> Rule {
-    let log = Statement::Log(names::log_prefix(&format!("deed {deed}")));
     Rule::new()
+        .when(Match::Protocol(Op::Is, Protocol::from_number(i64::from(deed) + 1).expect("a number")))
         .then(Statement::Counter)
-        .then(log)
         .verdict(Verdict::Accept)
         .comment(names::comment(&format!("comment {comment}")))
 }
