@@ -219,7 +219,7 @@ impl FileSource {
 
     /// Finds what is at a path and below it.
     fn scan(&mut self, path: &Path, noticed: Stamp, trust: &Trust, news: &mut News) -> Vec<FileChange> {
-        let scan = self.directory.scan(path);
+        let scan = self.directory.scan(path, |path| self.catalogue.in_force_below(path));
         news.reports.extend(scan.reports);
         if scan.skipped_known {
             self.schedule.now(self.directory.path().to_owned(), noticed, Reason::Changed);

@@ -154,12 +154,14 @@ pub enum Problem {
         /// For how many of them nothing is in force.
         absent: usize,
     },
-    /// A file or a directory cannot be read. What it last said stays in force.
+    /// A file or a directory cannot be read.
     Unreadable {
         /// The file or directory.
         path: PathBuf,
         /// The operating system's answer.
         reason: String,
+        /// What it last said, if it could be read before.
+        in_force: InForce,
     },
     /// Changes are not announced, so they are looked for, and noticed late.
     Polling {
@@ -182,15 +184,17 @@ impl Problem {
         }
     }
 
-    /// For how many of its documents nothing is in force.
+    /// For how many of its documents nothing is in force; of what cannot be read for one at least.
     #[must_use]
     pub const fn absent(&self) -> usize {
         match self {
-            Self::Refused { in_force: InForce::Nothing, .. } | Self::Broken { .. } => 1,
+            Self::Refused { in_force: InForce::Nothing, .. }
+            | Self::Unreadable { in_force: InForce::Nothing, .. }
+            | Self::Broken { .. } => 1,
             Self::More { absent, .. } => *absent,
             Self::Refused { in_force: InForce::OtherVersion, .. }
+            | Self::Unreadable { in_force: InForce::OtherVersion, .. }
             | Self::Duplicate { .. }
-            | Self::Unreadable { .. }
             | Self::Polling { .. } => 0,
         }
     }
@@ -227,8 +231,12 @@ impl fmt::Display for Problem {
                 "{}: {documents} more documents are not taken as they are, {absent} of them with nothing in force",
                 file.display()
             ),
-            Self::Unreadable { path, reason } => {
-                format!("cannot read {}: {reason}; what it last said stays in force", path.display())
+            Self::Unreadable { path, reason, in_force } => {
+                let in_force = match in_force {
+                    InForce::Nothing => "nothing that it may say is in force",
+                    InForce::OtherVersion => "what it last said stays in force",
+                };
+                format!("cannot read {}: {reason}; {in_force}", path.display())
             }
             Self::Polling { reason } => format!("changes are noticed late, by looking for them: {reason}"),
         };

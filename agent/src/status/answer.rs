@@ -193,10 +193,14 @@ fn source_problem(problem: &SourceProblem) -> Problem {
             in_force: if *absent == 0 { String::new() } else { format!("for {absent} of them nothing") },
             ..told
         },
-        SourceProblem::Unreadable { path, reason } => Problem {
+        SourceProblem::Unreadable { path, reason, in_force } => Problem {
             place: path.display().to_string(),
             reason: format!("cannot be read: {reason}"),
-            in_force: "what it last said".into(),
+            in_force: match in_force {
+                InForce::Nothing => "nothing",
+                InForce::OtherVersion => "what it last said",
+            }
+            .into(),
             ..told
         },
         SourceProblem::Polling { .. } => Problem { reason: problem.to_string(), ..told },

@@ -5,9 +5,11 @@ use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
+
 use super::tree::{self, Entry, Found};
 use super::watch::{Change, WatchError, Watches};
-use crate::source::{Problem, Report};
+use crate::source::{InForce, Problem, Report};
 
 /// The file whose content is a token: once it changes, everything that was done
 /// before is told, and then the token.
@@ -139,8 +141,9 @@ impl Directory {
         }
     }
 
-    /// Finds what is at a path or below it, and watches the directories there.
-    pub(super) fn scan(&mut self, path: &Path) -> Scan {
+    /// Finds what is at a path or below it, and watches the directories there. `in_force` knows
+    /// what is in force of what cannot be read.
+    pub(super) fn scan(&mut self, path: &Path, in_force: impl Fn(&Path) -> InForce) -> Scan {
         let is_whole = path == self.path;
         let mut failure = None;
         let mut skipped_known = false;
@@ -160,7 +163,7 @@ impl Directory {
             Entry::Enter
         });
         if is_whole && found.directories.is_empty() && found.unreadable.is_empty() {
-            found.unreadable.push((path.to_owned(), io::ErrorKind::NotFound.into()));
+            found.unreadable.push((path.to_owned(), Errno::ENOENT.into()));
         }
         if let Announcer::Watches(watches) = &mut self.announcer {
             watches.keep_below(path, &found.directories.iter().map(PathBuf::as_path).collect());
@@ -172,7 +175,7 @@ impl Directory {
             }
         }
         self.has_links = !found.steps.is_empty() || (self.has_links && !is_whole);
-        let mut reports = self.tell_unreadable(path, &found);
+        let mut reports = self.tell_unreadable(path, &found, in_force);
         reports.extend(failure.map(|e| self.fall_silent(e)));
         Scan {
             files: found.files,
@@ -183,9 +186,10 @@ impl Directory {
     }
 
     /// Which paths at a path or below it cannot be read, and which can again.
-    fn tell_unreadable(&mut self, path: &Path, found: &Found) -> Vec<Report> {
+    fn tell_unreadable(&mut self, path: &Path, found: &Found, in_force: impl Fn(&Path) -> InForce) -> Vec<Report> {
         let problem = |(path, reason): &(PathBuf, io::Error)| {
-            let problem = Problem::Unreadable { path: path.clone(), reason: reason.to_string() };
+            let (reason, in_force) = (reason.to_string(), in_force(path));
+            let problem = Problem::Unreadable { path: path.clone(), reason, in_force };
             (path.clone(), problem)
         };
         let now: BTreeMap<PathBuf, Problem> = found.unreadable.iter().map(problem).collect();

@@ -5,11 +5,16 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::reading::ObjectId;
-use super::{Catalogue, Verdict, Winner, winner};
+use super::{Catalogue, FileRecord, Verdict, Winner, winner};
 use crate::manifest::limits::MAX_PROBLEMS;
 use crate::source::{InForce, Place, Problem};
 
 impl Catalogue {
+    /// What is in force of what cannot be read at a path or below it.
+    pub(in crate::file) fn in_force_below(&self, path: &Path) -> InForce {
+        in_force_of(self.files_below(path).filter_map(|file| self.files.get(file)))
+    }
+
     /// What is wrong with a file.
     pub(super) fn problems_of(&self, path: &Arc<Path>) -> Vec<Problem> {
         let Some(record) = self.files.get(path) else {
@@ -17,8 +22,9 @@ impl Catalogue {
         };
         let mut tally = Tally::default();
         if let Some(reason) = &record.unreadable {
-            let reason = reason.clone();
-            tally.add(InForce::OtherVersion, || Problem::Unreadable { path: path.to_path_buf(), reason });
+            let (path, reason) = (path.to_path_buf(), reason.clone());
+            let in_force = in_force_of([record]);
+            tally.add(in_force, || Problem::Unreadable { path, reason, in_force });
         }
         for refusal in &record.nameless {
             let refused = || Problem::Refused { refusal: refusal.clone(), in_force: InForce::Nothing };
@@ -58,6 +64,12 @@ impl Catalogue {
         }
         tally.into_problems(path)
     }
+}
+
+/// Whether files that cannot be read said something before.
+fn in_force_of<'a>(files: impl IntoIterator<Item = &'a FileRecord>) -> InForce {
+    let said_something = files.into_iter().any(|record| record.claims().next().is_some());
+    if said_something { InForce::OtherVersion } else { InForce::Nothing }
 }
 
 /// What is wrong with a file, the first of it one by one.

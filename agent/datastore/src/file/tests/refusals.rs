@@ -181,6 +181,22 @@ fn a_pool_keeps_its_prefix_and_its_blocks() {
     assert_eq!(told("{cidr: 10.66.0.0/16}"), ["apply pool p"]);
 }
 
+/// What nobody could read yet has nothing in force, whatever it may say.
+#[test]
+fn what_was_never_read_is_not_said_to_be_in_force() {
+    let followed = Followed::start_patient(&[("empty.yaml", "# nothing\n")]);
+    for name in ["new.yaml", "empty.yaml"] {
+        let told = followed.after(|dir| {
+            fifo(&dir.join(".made"));
+            fs::rename(dir.join(".made"), dir.join(name)).expect("renamed");
+        });
+        assert_eq!(
+            told,
+            [format!("raised cannot read {name}: it is a FIFO, not a file; nothing that it may say is in force")]
+        );
+    }
+}
+
 fn fifo(path: &Path) {
     mkfifo(path, Mode::S_IRWXU).expect("made");
 }
