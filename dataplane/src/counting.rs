@@ -8,16 +8,20 @@ use caracal_proto::sync::{self, Counts, Extension, FromData, from_data};
 use prost::Message as _;
 use tracing::warn;
 
-/// The rules are read no more often than this; who asks earlier gets what was read last.
+/// All rules are read no more often than this; who asks earlier gets what was read last.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// The part of the thread's time that reading them may take, where they are many: one in this many.
 const SHARE: u32 = 20;
 
-/// What was read last.
+/// What was read last, and whether somebody waits for more.
 #[derive(Debug, Default)]
 pub(crate) struct Counting {
     last: Option<Read>,
+    /// Since when somebody waits.
+    asked: Option<Instant>,
+    /// How long the reading that goes on has taken.
+    spent: Duration,
 }
 
 #[derive(Debug)]
@@ -30,13 +34,30 @@ struct Read {
 }
 
 impl Counting {
-    /// The answer to somebody who asks.
-    pub(crate) fn answer(&mut self, now: Instant, driver: &mut impl Driver, store: &PolicyStore) -> FromData {
+    /// Somebody asks: [`Counting::go_on`] gives the answer.
+    pub(crate) fn ask(&mut self, now: Instant) {
+        self.asked.get_or_insert(now);
+    }
+
+    /// When there is something to do for who asks.
+    pub(crate) const fn due(&self) -> Option<Instant> {
+        self.asked
+    }
+
+    /// Reads on for a while, if somebody asks; gives the answer when all was read.
+    pub(crate) fn go_on(&mut self, now: Instant, driver: &mut impl Driver, store: &PolicyStore) -> Option<FromData> {
+        self.asked?;
         if self.last.as_ref().is_none_or(|read| now >= read.until) {
             let start = Instant::now();
-            match driver.rule_counts(store) {
-                Ok(counts) => {
-                    let until = now + PAUSE.max(start.elapsed() * SHARE);
+            let counts = driver.rule_counts(store);
+            self.spent += start.elapsed();
+            match counts {
+                Ok(None) => {
+                    self.asked = Some(now);
+                    return None;
+                }
+                Ok(Some(counts)) => {
+                    let until = now + PAUSE.max(self.spent * SHARE);
                     let rules = counts.rules.into_iter().map(rule).collect();
                     let totals = counts.totals.iter().map(Into::into).collect();
                     self.last = Some(Read { until, of: store.stamp(), counts: Counts { rules, totals } });
@@ -44,12 +65,13 @@ impl Counting {
                 Err(error) => warn!(%error, "cannot read what rules have counted"),
             }
         }
+        (self.asked, self.spent) = (None, Duration::ZERO);
         let counts = self.last.as_ref().map(|read| match read.of == store.stamp() {
             true => read.counts.encode_to_vec(),
             false => Counts { rules: Vec::new(), totals: read.counts.totals.clone() }.encode_to_vec(),
         });
         let value = counts.unwrap_or_default();
-        FromData { frame: Some(from_data::Frame::Extension(Extension { name: COUNTS.to_owned(), value })) }
+        Some(FromData { frame: Some(from_data::Frame::Extension(Extension { name: COUNTS.to_owned(), value })) })
     }
 }
 

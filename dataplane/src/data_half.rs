@@ -4,6 +4,8 @@
 //! every order of inputs can be tested. The clock is read for the stamps of
 //! acknowledgements only.
 
+mod telling;
+
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -11,8 +13,7 @@ use std::time::{Duration, Instant};
 use caracal_config::Settings;
 use caracal_net::Family;
 use caracal_program::{
-    Change, Driver, DriverError, Failsafes, Finding, HostView, Ipv6, PolicyStore, Problem, Receipt, Report, Sweep,
-    cut_off,
+    Change, Driver, DriverError, Failsafes, Finding, HostView, Ipv6, PolicyStore, Receipt, Sweep, cut_off,
 };
 use caracal_proto::sync::begin::Kind;
 use caracal_proto::sync::{Ack, EndpointOutcome, Extension, FromData, Position, ToData, from_data, to_data};
@@ -160,7 +161,8 @@ impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
                 revision.map(|revision| Some(self.revision(now, revision)))
             }
             Some(to_data::Frame::Extension(Extension { name, .. })) if name == COUNTS => {
-                Ok(Some(self.counting.answer(now, &mut self.driver, &self.store)))
+                self.counting.ask(now);
+                Ok(None)
             }
             Some(to_data::Frame::Extension(Extension { name, .. })) if name == FLOWS => {
                 self.flows.answered(now);
@@ -275,37 +277,6 @@ impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
             [self.owed.due(), self.forgetting.due(), self.workloads.deadline(), self.next_audit, self.review_due()];
         let flows = [self.flows.retry_due(), self.assembler.held().and(self.flows.due())];
         others.into_iter().chain(flows).flatten().fold(self.next_poll, Instant::min)
-    }
-
-    /// What rules decided about flows since it was last asked, if it is time to
-    /// tell and there is somebody to tell.
-    pub fn flows(&mut self, now: Instant) -> Option<FromData> {
-        self.assembler.held()?;
-        self.flows.take(now, &self.store)
-    }
-
-    /// What was counted, and what does not work now.
-    #[must_use]
-    pub fn report(&self) -> Report {
-        let mut report = self.driver.report();
-        report.measurements.extend(self.numbers.measurements());
-        report.measurements.extend(self.outcomes.measurements());
-        report.measurements.extend(self.workloads.measurements());
-        report.measurements.extend(self.revocation.measurements());
-        report.measurements.extend(self.flows.measurements());
-        let own = [
-            ("rules", "cannot be put in force, the last good ones stand", &self.failure),
-            ("rules", "cannot be looked at", &self.blind),
-            ("configuration", "not in force, what it said before is", &self.unusable),
-        ];
-        let own = own.into_iter().filter_map(|(subject, what, why)| {
-            why.as_ref().map(|why| Problem { subject: subject.to_owned(), reason: format!("{what}: {why}") })
-        });
-        report.problems.extend(own.chain(self.closed.problems()));
-        report.problems.extend(self.outcomes.problems());
-        report.problems.extend(self.hosts.problems(&self.store));
-        report.problems.extend(self.flows.problems());
-        report
     }
 
     fn revision(&mut self, now: Instant, revision: Revision) -> FromData {

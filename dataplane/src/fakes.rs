@@ -310,13 +310,13 @@ impl Driver for FakeDriver {
     }
 
     /// The end of a tier has denied a packet.
-    fn rule_counts(&mut self, _: &PolicyStore) -> Result<RuleCounts, DriverError> {
+    fn rule_counts(&mut self, _: &PolicyStore) -> Result<Option<RuleCounts>, DriverError> {
         self.world.ask("count")?;
         let decider = Decider::EndOfTier("default".into());
         let (direction, action) = (Direction::Ingress, Action::Deny);
         let denied = RuleCount { decider, direction, action, packets: 1, bytes: 60 };
         let total = Measurement::counter("caracal_policy_packets_total", "Packets.", 1);
-        Ok(RuleCounts { rules: vec![denied], totals: vec![total] })
+        Ok(Some(RuleCounts { rules: vec![denied], totals: vec![total] }))
     }
 
     fn remove(&mut self) -> Result<(), DriverError> {

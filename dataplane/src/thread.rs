@@ -186,7 +186,7 @@ fn run<D: ConfiguredDriver, H: Host>(
     let mut reporter = Reporter::new(Instant::now());
     let mut waiting: Option<Input> = None;
     loop {
-        let deadline = half.deadline().min(reporter.deadline());
+        let deadline = half.counts_due().into_iter().fold(half.deadline().min(reporter.deadline()), Instant::min);
         let pause = deadline.saturating_duration_since(Instant::now());
         let answer = match waiting.take().map_or_else(|| queue.recv_timeout(pause), Ok) {
             Ok(Input::Frame(frame)) => {
@@ -228,8 +228,12 @@ fn run<D: ConfiguredDriver, H: Host>(
         if flows.is_some() {
             reporter.stir();
         }
+        let counts = match half.counts_due() {
+            Some(since) if since + grace <= now => half.counts(now),
+            Some(_) | None => None,
+        };
         let report = reporter.due(now, || half.report());
-        due.into_iter().chain(flows).chain(report).for_each(send);
+        due.into_iter().chain(flows).chain(counts).chain(report).for_each(send);
     }
 }
 

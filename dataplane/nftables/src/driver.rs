@@ -408,7 +408,7 @@ impl Driver for NftablesDriver {
         report
     }
 
-    fn rule_counts(&mut self, store: &PolicyStore) -> Result<RuleCounts, DriverError> {
+    fn rule_counts(&mut self, store: &PolicyStore) -> Result<Option<RuleCounts>, DriverError> {
         self.read_counts(store).map_err(|error| unanswered("what rules have counted", error))
     }
 

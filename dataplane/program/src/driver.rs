@@ -147,14 +147,15 @@ pub trait Driver: Send {
     /// nothing, so that it may be called often.
     fn report(&self) -> Report;
 
-    /// What the rules have counted, read from the kernel now. Costs as much as
-    /// reading every rule, so it is to be called when somebody wants to know.
+    /// What the rules have counted. Costs as much as reading every rule, so it is to be
+    /// asked when somebody wants to know, and a call reads only what takes about a
+    /// millisecond: `None` says that the next one goes on. Other calls may come between.
     /// A driver that does not count says nothing.
     ///
     /// # Errors
-    /// [`DriverError`]; nothing is lost, and the next call may work.
-    fn rule_counts(&mut self, _store: &PolicyStore) -> Result<RuleCounts, DriverError> {
-        Ok(RuleCounts::default())
+    /// [`DriverError`]; nothing is lost, and the next call begins anew.
+    fn rule_counts(&mut self, _store: &PolicyStore) -> Result<Option<RuleCounts>, DriverError> {
+        Ok(Some(RuleCounts::default()))
     }
 
     /// Removes everything of ours from the kernel.

@@ -10,10 +10,12 @@
 //! then to the commit is lost. Nothing is counted twice.
 
 mod align;
+mod reading;
 mod tally;
 
 use caracal_program::{PolicyStore, RuleCounts};
 use caracal_sys::nft::{self, Expr, Handle, QueryError};
+use reading::Reading;
 use rustc_hash::FxHashMap;
 use tally::Tally;
 
@@ -31,6 +33,7 @@ pub(super) struct Counters {
     /// Of the rules that are being sent.
     sending: Vec<Deed>,
     tally: Tally,
+    reading: Option<Reading>,
 }
 
 /// A hash of what a rule does, whatever its comment and the copies of sets.
@@ -89,7 +92,7 @@ impl Counters {
 
     /// The kernel has carried out steps.
     pub(super) fn record(&mut self, steps: &[Step]) {
-        let Self { chains, sending, tally: _ } = self;
+        let Self { chains, sending, tally: _, reading } = self;
         let mut sent = sending.drain(..);
         for step in steps {
             match step {
@@ -98,7 +101,12 @@ impl Counters {
                     (Some(rules), deed) => rules.extend(deed),
                     (None, deed) => drop(chains.insert(name.clone(), deed.into_iter().collect())),
                 },
-                Step::FlushChain(name) | Step::DeleteChain(name) => drop(chains.remove(name)),
+                Step::FlushChain(name) | Step::DeleteChain(name) => {
+                    chains.remove(name);
+                    if let Some(reading) = reading {
+                        reading.changed(name);
+                    }
+                }
                 Step::EditRule(..)
                 | Step::AddTable
                 | Step::AddSet(_)
@@ -112,6 +120,9 @@ impl Counters {
 
     /// A chain was edited rule by rule.
     pub(super) fn edited(&mut self, name: Name, deeds: Vec<Deed>) {
+        if let Some(reading) = &mut self.reading {
+            reading.changed(&name);
+        }
         self.chains.insert(name, deeds);
     }
 
@@ -181,11 +192,19 @@ impl NftablesDriver {
         align::edits(&old, new)
     }
 
-    /// What the rules have counted by now.
-    pub(super) fn read_counts(&mut self, store: &PolicyStore) -> Result<RuleCounts, QueryError> {
-        let Some(model) = &self.model else { return Ok(RuleCounts::default()) };
-        let listed = self.socket.counted_rules(&self.table)?;
-        Ok(self.counters.tally.take(self.known.table, listed, model, store))
+    /// What the rules have counted by now, or in a later call: this one reads for a while.
+    pub(super) fn read_counts(&mut self, store: &PolicyStore) -> Result<Option<RuleCounts>, QueryError> {
+        let table = self.known.table;
+        let reading = self.counters.reading.take().filter(|reading| reading.is_of(table));
+        let Some(model) = &self.model else { return Ok(Some(RuleCounts::default())) };
+        let reading = reading.unwrap_or_else(|| Reading::of(table, self.held.chains.keys().cloned()));
+        match reading.go_on(&mut self.socket, &self.table)? {
+            Ok(listed) => Ok(Some(self.counters.tally.take(table, listed, model, store))),
+            Err(reading) => {
+                self.counters.reading = Some(reading);
+                Ok(None)
+            }
+        }
     }
 }
 

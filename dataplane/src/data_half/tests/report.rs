@@ -51,6 +51,9 @@ fn what_rules_have_counted_is_read_for_whoever_asks_but_not_too_often() {
         let question = Extension { name: COUNTS.to_owned(), value: Vec::new() };
         let frame = ToData { frame: Some(to_data::Frame::Extension(question)) };
         let answer = rig.half.frame(rig.now + after, frame).expect("a question is no break of order");
+        assert_eq!((answer, rig.half.counts_due()), (None, Some(rig.now + after)), "rules are read in turns");
+        let answer = rig.half.counts(rig.now + after);
+        assert_eq!(rig.half.counts_due(), None);
         let Some(from_data::Frame::Extension(answer)) = answer.and_then(|answer| answer.frame) else {
             panic!("an extension is answered by one");
         };

@@ -48,7 +48,7 @@ impl Driver for Counted {
         self.driver.report()
     }
 
-    fn rule_counts(&mut self, store: &PolicyStore) -> Result<RuleCounts, DriverError> {
+    fn rule_counts(&mut self, store: &PolicyStore) -> Result<Option<RuleCounts>, DriverError> {
         self.driver.rule_counts(store)
     }
 

@@ -120,13 +120,16 @@ impl NftSocket {
         Ok(rules)
     }
 
-    /// The rules of a table that have counted something: what that is, without
-    /// what they do.
+    /// The rules of a chain that have counted something: what that is, without what they
+    /// do. None if there is no such chain.
     ///
     /// # Errors
     /// See [`QueryError`].
-    pub fn counted_rules(&mut self, table: &TableId) -> Result<Vec<CountedRule>, QueryError> {
-        self.list("rules", libc::NFT_MSG_GETRULE, table, |_| {}, CountedRule::decode)
+    pub fn counted_rules_of(&mut self, table: &TableId, chain: &Name) -> Result<Vec<CountedRule>, QueryError> {
+        let fill = |out: &mut Writer| out.text(NFTA_RULE_CHAIN, chain);
+        let mut rules = self.list("rules", libc::NFT_MSG_GETRULE, table, fill, CountedRule::decode)?;
+        rules.retain(|rule| rule.chain == *chain);
+        Ok(rules)
     }
 
     /// The sets and maps of a table, without their elements, in the order of their making.

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use caracal_net::{MarkMask, Protocol};
-use caracal_program::{Decider, Packet, Transport};
+use caracal_program::{Decider, Measurement, Packet, RuleCounts, Transport};
 use caracal_proto::felix;
 use caracal_sys::nft::{Expr, Value};
 
@@ -117,9 +117,15 @@ fn a_rule_that_gets_another_place_goes_on_counting() {
     assert!(counted * 10 >= sent * 5, "{counted} of {sent}");
 }
 
+/// What rules have counted, however long that is read.
+fn counts(driver: &mut NftablesDriver, world: &World) -> RuleCounts {
+    let counts = || driver.rule_counts(&world.store).expect("the kernel answers");
+    std::iter::repeat_with(counts).flatten().next().expect("an end comes")
+}
+
 /// What a driver tells of each decider: packets.
 fn told(driver: &mut NftablesDriver, world: &World) -> Vec<(String, u64)> {
-    let counts = driver.rule_counts(&world.store).expect("the kernel answers");
+    let counts = counts(driver, world);
     let told = counts.rules.iter().map(|count| {
         let decider = match &count.decider {
             Decider::Policy(id, rule) => format!("{id} {} {rule}", count.direction),
@@ -134,7 +140,7 @@ fn told(driver: &mut NftablesDriver, world: &World) -> Vec<(String, u64)> {
 
 /// The packets of the sums over rules, by kind, name, direction and action.
 fn sums(driver: &mut NftablesDriver, world: &World) -> Vec<(String, u64)> {
-    let counts = driver.rule_counts(&world.store).expect("the kernel answers");
+    let counts = counts(driver, world);
     let packets = counts.totals.iter().filter(|total| total.name == "caracal_policy_packets_total");
     let sums = packets.map(|total| {
         let of = |name: &str| total.labels.iter().find(|(label, _)| *label == name).expect("a label").1.to_string();
@@ -186,6 +192,51 @@ fn counts_are_told_by_policy_rule_and_by_end_and_sums_do_not_fall() {
         ("Profile open outbound allow", 15),
     ];
     assert_eq!(sums(&mut driver, &world), expected.map(|(sum, packets)| (sum.to_owned(), packets)));
+}
+
+/// Reading many chains takes several turns; what is rewritten between two of them is not
+/// counted as the old rule and as the new one.
+#[test]
+fn what_is_rewritten_while_counts_are_read_is_counted_once() {
+    const POLICIES: u16 = 400;
+    /// So many of them count a packet each, and are rewritten again and again.
+    const USED: u16 = 20;
+    let wire = Wire::new();
+    let mut world = world(&[]);
+    let names: Vec<String> = (0..POLICIES).map(|n| format!("default/p{n}")).collect();
+    for (name, n) in names.iter().zip(1..) {
+        world.policy(name, &[port("allow", n)], &[]);
+    }
+    let tier: Vec<&str> = names.iter().map(String::as_str).collect();
+    world.endpoint("ns/1", "cali1", &[("default", "Deny", &tier, &[])], &[]);
+    let mut driver = wire.in_router(driver);
+    apply(&mut driver, &mut world);
+    for n in 1..=USED {
+        wire.sends(&udp(n));
+    }
+    let mut turns = 0;
+    for _ in 0..3 {
+        let counts = loop {
+            turns += 1;
+            if let Some(counts) = driver.rule_counts(&world.store).expect("the kernel answers") {
+                break counts;
+            }
+            for (name, n) in names.iter().zip(1..=USED) {
+                // The rule stays, and gets another place with what it has counted.
+                let more = (turns % 2 == 0).then(|| port("deny", 6_000));
+                world.policy(name, &more.into_iter().chain([port("allow", n)]).collect::<Vec<_>>(), &[]);
+            }
+            apply(&mut driver, &mut world);
+        };
+        let is_used = |total: &&Measurement| {
+            total.name == "caracal_policy_packets_total"
+                && total.value != 0.0
+                && total.labels.contains(&("kind", "NetworkPolicy".into()))
+        };
+        let used: Vec<f64> = counts.totals.iter().filter(is_used).map(|total| total.value).collect();
+        assert_eq!(used, [1.0; USED as usize]);
+    }
+    assert!(turns > 6, "{turns} turns for three readings");
 }
 
 /// A driver that knows nothing of the one before changes the rules that differ, and no count.
