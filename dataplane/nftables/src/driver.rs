@@ -105,6 +105,10 @@ pub struct Counts {
     pub repairs: u64,
     /// Times that the content of the whole table was looked through and was right.
     pub audits: u64,
+    /// Transactions that the kernel carried out.
+    pub transactions: u64,
+    /// Time that it took for them.
+    pub kernel: Duration,
     /// Transactions that the kernel refused.
     pub refusals: u64,
     /// Times that the kernel's events came faster than they were read.
@@ -148,6 +152,9 @@ pub struct NftablesDriver {
     retry: Option<(Instant, Duration)>,
     /// When the kernel is asked again for what it refused, and the pause before that.
     amnesty: Option<(Instant, Duration)>,
+    transactions: u64,
+    /// Time that the kernel took for them.
+    kernel: Duration,
     refusals: u64,
     /// Until when a kernel without our table is left without one.
     patient_until: Option<Instant>,
@@ -195,6 +202,8 @@ impl NftablesDriver {
             complained: false,
             retry: None,
             amnesty: None,
+            transactions: 0,
+            kernel: Duration::ZERO,
             refusals: 0,
             patient_until: None,
             owes_memory: false,
@@ -225,7 +234,8 @@ impl NftablesDriver {
         let uncopied_members = self.model.as_ref().map_or(0, Model::uncopied);
         let (repairs, audits) = (self.drift.repairs(), self.audit.finished());
         let overruns = self.monitor.as_ref().map_or(0, Monitor::overruns);
-        Counts { uncopied_members, repairs, audits, refusals: self.refusals, overruns }
+        let Self { transactions, kernel, refusals, .. } = *self;
+        Counts { uncopied_members, repairs, audits, transactions, kernel, refusals, overruns }
     }
 
     /// Whether the table is made our own.

@@ -55,6 +55,8 @@ impl NftablesDriver {
         }
         match self.socket.commit(&mut self.batch) {
             Ok(commit) => {
+                self.transactions += 1;
+                self.kernel += commit.kernel;
                 self.known.generation = self.known.generation.wrapping_add(1);
                 for (step, print) in steps.iter().zip(&self.prints) {
                     self.held.record(step, *print);

@@ -20,7 +20,7 @@ pub(super) fn report(
     refused_sets: &BTreeMap<&SetId, &str>,
     neighbours: &[Neighbour],
 ) -> Report {
-    let Counts { uncopied_members, repairs, audits, refusals, overruns } = *counts;
+    let Counts { uncopied_members, repairs, audits, transactions, kernel, refusals, overruns } = *counts;
     let mut measurements = vec![
         counter(
             "caracal_nftables_uncopied_set_members_total",
@@ -54,6 +54,13 @@ pub(super) fn report(
             "Time in which new connections of workloads were refused because a lost table was made anew.",
             MeasurementKind::Counter,
             drift.closed(),
+        ),
+        counter("caracal_nftables_transactions_total", "Transactions that the kernel carried out.", transactions),
+        seconds(
+            "caracal_nftables_kernel_seconds_total",
+            "Time that the kernel took for the transactions that it carried out.",
+            MeasurementKind::Counter,
+            kernel,
         ),
         counter("caracal_nftables_refusals_total", "Transactions that the kernel refused.", refusals),
         Measurement::gauge(

@@ -8,6 +8,7 @@ use caracal_fv_tests::pod::pod;
 use caracal_fv_tests::stream::Stream;
 
 use crate::PATIENCE;
+use crate::kernel;
 use crate::scale::edit;
 
 /// What follows from a change is done after this long: the node is at rest again.
@@ -24,18 +25,18 @@ pub(crate) struct Took {
     pub(crate) opened: Vec<Duration>,
     /// To the first probe that did not.
     pub(crate) closed: Vec<Duration>,
+    /// The time that the kernel took for a change's transactions, on average.
+    pub(crate) kernel: Duration,
 }
 
 /// A rule of a policy becomes wider and narrower.
-pub(crate) fn of_policy(cluster: &Cluster, changes: usize) -> anyhow::Result<Took> {
-    let stream = probes(cluster)?;
-    alternate(changes, &stream, |open| edit(cluster, open))
+pub(crate) fn of_policy(cluster: &mut Cluster, changes: usize) -> anyhow::Result<Took> {
+    alternate(changes, cluster, |cluster, open| edit(cluster, open))
 }
 
 /// A pod's label joins it to a rule's set, and takes it away.
 pub(crate) fn of_label(cluster: &mut Cluster, changes: usize) -> anyhow::Result<Took> {
-    let stream = probes(cluster)?;
-    alternate(changes, &stream, |friend| {
+    alternate(changes, cluster, |cluster, friend| {
         cluster.relabel("bench/pod-1", &[("group", "g1"), ("friend", if friend { "yes" } else { "no" })])
     })
 }
@@ -73,19 +74,18 @@ pub(crate) fn probes(cluster: &Cluster) -> anyhow::Result<Stream> {
 /// turn and each on a node at rest.
 fn alternate(
     changes: usize,
-    stream: &Stream,
-    mut step: impl FnMut(bool) -> anyhow::Result<Instant>,
+    cluster: &mut Cluster,
+    mut step: impl FnMut(&mut Cluster, bool) -> anyhow::Result<Instant>,
 ) -> anyhow::Result<Took> {
-    let mut took = Took { opened: Vec::new(), closed: Vec::new() };
+    let stream = probes(cluster)?;
+    let (mut opened, mut closed) = (Vec::new(), Vec::new());
+    let before = kernel::spent(cluster)?;
     for n in 0..changes * 2 {
         let want = n % 2 == 0;
-        let time = stream.changed(step(want)?, want, PATIENCE)?;
-        if want {
-            took.opened.push(time)
-        } else {
-            took.closed.push(time)
-        }
+        let time = stream.changed(step(cluster, want)?, want, PATIENCE)?;
+        if want { &mut opened } else { &mut closed }.push(time);
         std::thread::sleep(REST);
     }
-    Ok(took)
+    let steps = u32::try_from(changes * 2).context("a count of changes")?;
+    Ok(Took { opened, closed, kernel: (kernel::spent(cluster)? - before) / steps.max(1) })
 }

@@ -7,6 +7,7 @@ mod changes;
 mod churn;
 mod floor;
 mod idle;
+mod kernel;
 mod restarts;
 mod revocation;
 mod scale;
@@ -66,15 +67,17 @@ fn run(scale: Scale, args: &Args) -> anyhow::Result<()> {
     let report = Report { scale, floor: floor::inotify(changes)? };
     let mut cluster = scale.cluster()?;
     changes::remember_unanswered(&cluster, changes::PROBES_REMEMBERED)?;
+    kernel::tell(&cluster)?;
     let mut agent = Process::agent(&cluster)?;
     // The first change waits for the agent to be there.
-    changes::of_policy(&cluster, 1)?;
+    drop(changes::probes(&cluster)?);
+    kernel::wait(&cluster)?;
 
-    report.changes("policy-change", "", &changes::of_policy(&cluster, changes)?);
+    report.changes("policy-change", "", &changes::of_policy(&mut cluster, changes)?);
     report.changes("label-change", "", &changes::of_label(&mut cluster, changes)?);
     let churn = Churn::start(&cluster);
     let loaded = Report { scale, floor: floor::inotify(changes)? };
-    loaded.changes("policy-change", "-churn", &changes::of_policy(&cluster, changes)?);
+    loaded.changes("policy-change", "-churn", &changes::of_policy(&mut cluster, changes)?);
     loaded.changes("label-change", "-churn", &changes::of_label(&mut cluster, changes)?);
     churn.stop()?;
     report.times("pod-start", &changes::of_pods(&mut cluster, args.starts)?);
@@ -95,27 +98,34 @@ struct Report {
 }
 
 impl Report {
-    fn changes(&self, what: &str, load: &str, Took { opened, closed }: &Took) {
-        self.times(&format!("{what}-allow{load}"), opened);
-        self.times(&format!("{what}-deny{load}"), closed);
+    fn changes(&self, what: &str, load: &str, Took { opened, closed, kernel }: &Took) {
+        for (verdict, times) in [("allow", opened), ("deny", closed)] {
+            let mut line = self.line(&format!("{what}-{verdict}{load}"), times);
+            // That of what the load changes would be among it.
+            if load.is_empty() {
+                line["kernel_seconds"] = kernel.as_secs_f64().into();
+            }
+            println!("{line}");
+        }
     }
 
     fn times(&self, workload: &str, took: &[Duration]) {
+        println!("{}", self.line(workload, took));
+    }
+
+    fn line(&self, workload: &str, took: &[Duration]) -> serde_json::Value {
         let (p50, floor) = (percentile(took, 50), percentile(&self.floor, 50));
-        println!(
-            "{}",
-            json!({
-                "workload": workload,
-                "spec": self.scale.name(),
-                "seconds": p50,
-                "p99_seconds": percentile(took, 99),
-                "floor_seconds": floor,
-                "floor_p99_seconds": percentile(&self.floor, 99),
-                "floor_ratio": p50 / floor,
-                "samples": took.len(),
-                "node": NODE,
-            })
-        );
+        json!({
+            "workload": workload,
+            "spec": self.scale.name(),
+            "seconds": p50,
+            "p99_seconds": percentile(took, 99),
+            "floor_seconds": floor,
+            "floor_p99_seconds": percentile(&self.floor, 99),
+            "floor_ratio": p50 / floor,
+            "samples": took.len(),
+            "node": NODE,
+        })
     }
 
     fn cut(&self, Cut { first, again, restored, touched }: &Cut) {
