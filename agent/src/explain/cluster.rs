@@ -282,6 +282,11 @@ impl Cluster {
         Ok((from, to, packet))
     }
 
+    /// What a profile should come of, if nobody wrote that.
+    pub(super) fn missing_source(&self, profile: &str) -> Option<Name> {
+        self.manifests.missing_source(profile)
+    }
+
     /// The rule that decided, as its author wrote it.
     fn written(&self, side: &Side<'_>, direction: Direction) -> Option<WrittenRule> {
         let index = side.rule?;

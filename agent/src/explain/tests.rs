@@ -234,6 +234,21 @@ fn the_answer_for_people() {
     );
 }
 
+/// Who writes pods and no namespace is told why nothing passes.
+#[test]
+fn a_namespace_that_is_not_there_is_named() {
+    let namespace = "kind: Namespace\nmetadata: {name: shop}\n";
+    assert!(SHOP.contains(namespace));
+    let missing = "  missing       Namespace shop: without it, what no policy allows is denied\n";
+    for (manifests, is_missing) in
+        [(SHOP.to_owned(), false), (SHOP.replace(namespace, "kind: Namespace\nmetadata: {name: store}\n"), true)]
+    {
+        let answer = report::report(&mut world(&manifests), &question("192.0.2.9", "shop/web", "80/tcp"), None);
+        let text = answer.expect("an answer").text;
+        assert_eq!(text.contains(missing), is_missing, "{text}");
+    }
+}
+
 /// Checks the staged verdict and what would decide.
 #[test]
 fn staged_policies() {

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
-use caracal_program::{Direction, ProgramKind};
+use caracal_program::{Direction, ProgramKind, Verdict};
 
 use super::answer::{Address, Answer, HostSide, Lack, Miss, PolicyTrail, Reason, Side, Stage, verdict_text};
 use super::cluster::Cluster;
@@ -65,6 +65,12 @@ fn print_side(cluster: &Cluster, direction: Direction, side: &Side<'_>, mut outp
         let field = if field.is_empty() { String::new() } else { format!("{field} = ") };
         writeln!(output, "  {:12}  {field}{text}", "written")?;
         writeln!(output, "  {:12}  {at}", "")?;
+    }
+    // What exists without a manifest allows.
+    if let (Reason::ProfileRule, Verdict::Deny, Some(profile)) = (side.reason, side.verdict, side.profile)
+        && let Some(source) = cluster.missing_source(profile)
+    {
+        writeln!(output, "  {:12}  {source}: without it, what no policy allows is denied", "missing")?;
     }
     let mut label = "looked at";
     for stage in &side.trail {

@@ -170,6 +170,14 @@ impl Manifests {
         self.supposed.insert(name, value);
     }
 
+    /// What a profile should come of, if nobody wrote that: such a profile denies everything.
+    pub(super) fn missing_source(&self, profile: &str) -> Option<Name> {
+        let source = Name::of_profile(profile);
+        let of_its_own = Name { kind: ResourceKind::Profile, namespace: SmolStr::default(), name: profile.into() };
+        let is_written = [&source, &of_its_own].into_iter().any(|name| self.get(name).is_some());
+        (!is_written).then_some(source)
+    }
+
     /// All objects of a kind, by name.
     pub(super) fn of_kind(&self, kind: ResourceKind) -> impl Iterator<Item = (&Name, &Manifest)> {
         self.written.iter().filter(move |(name, _)| name.kind == kind)
