@@ -4,6 +4,7 @@
 //! takes nobody around the policy of its pod.
 
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
@@ -15,6 +16,12 @@ use caracal_fv_tests::policies::CLIENT_ONLY;
 use caracal_fv_tests::stream::Stream;
 
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How long the load runs on: what is not answered within it was lost.
+const AFTERWARDS: Duration = Duration::from_secs(1);
+
+/// One load is enough for a machine.
+static ONE: Mutex<()> = Mutex::new(());
 
 /// What a FelixConfiguration says, one after the other; between two of them it says
 /// nothing. Each changes rules that packets of the load meet.
@@ -70,25 +77,65 @@ fn eventually(what: &str, mut look: impl FnMut() -> anyhow::Result<bool>) -> any
     Ok(())
 }
 
-#[test]
-fn parameters_change_under_load_and_nobody_notices() -> anyhow::Result<()> {
+/// Does something while the agent runs under load; nobody who may speak notices, and
+/// nobody else is heard.
+fn under_load(step: impl FnOnce(&Cluster) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     let cluster = cluster()?;
     configure(&cluster, "")?;
     let agent = Process::agent(&cluster)?;
     eventually("in sync", || Ok(agent.log()?.contains("in sync")))?;
     let peers = &cluster.peers;
     let load = Load::start(&peers["default/server"], &peers["default/client"], &peers["default/other"])?;
-    let before = rules(&cluster)?;
-    for spec in CHANGES {
-        configure(&cluster, spec)?;
-        eventually(spec, || Ok(rules(&cluster)? != before))?;
-        configure(&cluster, "")?;
-        eventually(&format!("{spec}, and back"), || Ok(rules(&cluster)? == before))?;
-    }
+    step(&cluster)?;
+    std::thread::sleep(AFTERWARDS);
     let (tally, trouble) = load.end();
     assert!(tally.asked > 1_000 && tally.opened > 100 && tally.denied > 100, "the load ran: {tally:?}");
     assert_eq!((tally.unanswered, tally.failed, tally.leaked), (0, 0, 0), "{tally:?} {trouble:?}");
     agent.stop()
+}
+
+#[test]
+fn parameters_of_rules_change_under_load_and_nobody_notices() -> anyhow::Result<()> {
+    under_load(|cluster| {
+        let before = rules(cluster)?;
+        for spec in CHANGES {
+            configure(cluster, spec)?;
+            eventually(spec, || Ok(rules(cluster)? != before))?;
+            configure(cluster, "")?;
+            eventually(&format!("{spec}, and back"), || Ok(rules(cluster)? == before))?;
+        }
+        Ok(())
+    })
+}
+
+/// The kernel keeps one route to a destination with a metric: to write it in another
+/// name and to delete it in the old one must not leave none.
+#[test]
+fn parameters_of_routes_change_under_load_and_nobody_notices() -> anyhow::Result<()> {
+    under_load(|cluster| {
+        let interface = interface_name("default", "server");
+        let routes = |family: &str| on_node(cluster, &format!("ip -d {family} route show dev {interface}"));
+        let workload = |family: &str| -> anyhow::Result<_> {
+            Ok(routes(family)?.lines().find(|line| !line.contains("fe80")).map(str::to_owned))
+        };
+        for (spec, text) in [
+            ("deviceRouteProtocol: 80", "proto 80"),
+            ("deviceRouteProtocol: 0", "proto boot"),
+            ("deviceRouteProtocol: 80", "proto 80"),
+            ("ipv4NormalRoutePriority: 100, ipv6NormalRoutePriority: 100", "metric 100"),
+            ("deviceRouteProtocol: 0", "metric 1024"),
+            ("", "proto boot"),
+        ] {
+            configure(cluster, spec)?;
+            let says = |family: &str| -> anyhow::Result<bool> {
+                Ok(workload(family)?.is_some_and(|route: String| format!("{route} ").contains(&format!("{text} "))))
+            };
+            eventually(spec, || Ok(says("-4")? && says("-6")?))?;
+            std::thread::sleep(AFTERWARDS / 4);
+        }
+        Ok(())
+    })
 }
 
 /// The kernel renames an interface that is up and keeps its routes: without them

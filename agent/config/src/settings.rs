@@ -342,7 +342,7 @@ impl Resolved {
             nat_ports: self.parsed("NATPortRange"),
             nat_interface: self.text("IptablesNATOutgoingInterfaceFilter"),
             service_loops: self.option("ServiceLoopPrevention", &ServiceLoops::WORDS).unwrap_or(ServiceLoops::Drop),
-            device_route_protocol: self.number("DeviceRouteProtocol"),
+            device_route_protocol: self.route_protocol("DeviceRouteProtocol"),
             remove_external_routes: self.switch("RemoveExternalRoutes"),
             ipv4_route_priority: self.number("IPv4NormalRoutePriority"),
             ipv6_route_priority: self.number("IPv6NormalRoutePriority"),
@@ -443,6 +443,16 @@ impl Resolved {
         };
         let default = || parameter(name).and_then(|parameter| parameter.default.parse().ok());
         port(self.value(name)).or_else(default).expect("the table has a port as default")
+    }
+
+    /// Who wrote a route. Nobody in particular (`RTPROT_UNSPEC` of `linux/rtnetlink.h`)
+    /// becomes `RTPROT_BOOT`, as the kernel has it for IPv6: in the deletion of a route
+    /// it would stand for everybody.
+    fn route_protocol(&self, name: &str) -> u8 {
+        match self.number(name) {
+            0 => 3,
+            protocol => protocol,
+        }
     }
 
     fn path(&self, name: &str) -> Option<PathBuf> {

@@ -147,6 +147,13 @@ fn extremes() {
     }
 }
 
+#[test]
+fn routes_of_nobody_are_written_at_boot() {
+    let protocols =
+        ["none", "0", "1", "80"].map(|text| settings(&[("DeviceRouteProtocol", text)]).device_route_protocol);
+    assert_eq!(protocols, [3, 3, 1, 80]);
+}
+
 /// Texts of all kinds. Whatever a parameter is, it can read two of them.
 const SAMPLES: [&str; 30] = [
     "true",
