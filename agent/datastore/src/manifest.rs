@@ -142,10 +142,11 @@ fn read_chunk(
     if plain.is_none()
         && let Some(ends) = json::ends_of_several(text)
     {
-        let mut start = 0;
+        let (mut start, mut line) = (0, chunk.line);
         for end in ends {
-            let line = chunk.line + split::line_breaks(&chunk.bytes[..start]);
-            read_chunk(file, index, &split::Chunk { line, bytes: &chunk.bytes[start..end] }, documents);
+            let bytes = &chunk.bytes[start..end];
+            read_chunk(file, index, &split::Chunk { line, bytes }, documents);
+            line += split::line_breaks(bytes);
             start = end;
             if documents.len() > limits::MAX_OBJECTS {
                 break;

@@ -73,6 +73,9 @@ fn json_objects_may_follow_each_other() {
     check("{\"a\": 1}\n{\"b\": 2\n", &[r#"0:1 {"a":1}"#, "0:2 refused: unclosed bracket '{'"]);
     check("{\"a\": 1}\n# a comment\n", &[r#"0:1 {"a":1}"#]);
     check("{\"a\": 1} 5", &["0:1 refused: did not find expected <document start>"]);
+    let many = read("{\"a\": 1}\n".repeat(limits::MAX_OBJECTS));
+    let last = many.last().and_then(|last| last.as_ref().ok()).expect("all are read");
+    assert_eq!((many.len(), last.line), (limits::MAX_OBJECTS, limits::MAX_OBJECTS));
     let [Err(refusal)] = &read("{\"a\": 1}{\"metadata\":\n{\"name\": 1,\"name\": 2}}")[1..] else {
         panic!("one of two")
     };
