@@ -18,6 +18,7 @@ pub(super) fn run(args: &AskArgs, output: impl Write) -> anyhow::Result<Verdict>
 
 fn print(format: Output, answer: &EndpointsResponse, mut output: impl Write) -> anyhow::Result<()> {
     match format {
+        Output::Text if answer.endpoints.is_empty() => writeln!(output, "no endpoints on this node")?,
         Output::Text => {
             let head = ["KIND", "ENDPOINT", "INTERFACE", "ADDRESSES", "OUTCOME", "REVISION", "SINCE", "REASON"];
             table::write(&mut output, head, answer.endpoints.iter().map(row).collect())?;

@@ -17,6 +17,9 @@ fn print(format: Output, answer: &PoliciesResponse, mut output: impl Write) -> a
     match format {
         Output::Text => {
             let head = ["TIER", "ORDER", "KIND", "POLICY", "ENDPOINTS", "RULES IN", "RULES OUT", "PACKETS"];
+            if answer.policies.is_empty() {
+                writeln!(output, "no policies that select an endpoint of this node")?;
+            }
             table::write(&mut output, head, answer.policies.iter().map(row).collect())?;
             let counts: Vec<_> = answer.policies.iter().flat_map(counts).collect();
             if !counts.is_empty() {

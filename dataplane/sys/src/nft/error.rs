@@ -15,7 +15,7 @@ use crate::wire::{Attr, Attrs, Malformed, Messages};
 pub enum CommitError {
     /// The kernel refused messages and did nothing. It names all that it refuses,
     /// unless there are very many.
-    #[error("the kernel refused {count} of the batch: {}", .0[0], count = .0.len())]
+    #[error("the kernel refused to {}", Listed(.0))]
     Refused(Vec<Refused>),
     /// Somebody has committed since the generation that the batch was meant for;
     /// nothing was done. Read again and build the batch anew.
@@ -46,8 +46,21 @@ pub struct Refused {
     pub errno: Errno,
     /// Where in the message, in bytes from its start, where the kernel tells it.
     pub offset: Option<usize>,
-    /// What the message is about, for people.
+    /// What the message was to do, for people: a verb first.
     pub message: String,
+}
+
+/// The first one, and how many there are besides.
+struct Listed<'a>(&'a [Refused]);
+
+impl fmt::Display for Listed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            [] => f.write_str("take the batch"),
+            [first] => first.fmt(f),
+            [first, others @ ..] => write!(f, "{first}, and {} more", others.len()),
+        }
+    }
 }
 
 impl fmt::Display for Refused {
@@ -64,7 +77,7 @@ impl Refused {
     pub(super) fn new(batch: &Batch, seq: u32, report: Report) -> Self {
         let Report { errno, offset } = report;
         let Some((mark, bytes)) = batch.mark(seq) else {
-            let message = "the batch".to_owned();
+            let message = "take the batch".to_owned();
             return Self { op: None, element: None, errno, offset, message };
         };
         let element = offset.and_then(|offset| element_at(bytes, offset)).map(|nth| mark.elements_before + nth);
