@@ -1,6 +1,7 @@
 //! What the graph's thread tells of itself: to probes, to listeners that follow
 //! the configuration, and in endpoint-status files.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -138,7 +139,16 @@ impl Outward {
     }
 
     fn keep_files(&mut self, status: &Status) {
-        let (Some(prefix), Some(_)) = (&self.files_prefix, status.receipts().acknowledged()) else { return };
+        let Some(prefix) = &self.files_prefix else {
+            if let Some((_, kept)) = self.kept.take() {
+                // Nobody keeps them right from now on.
+                self.files.keep(Wanted { files: BTreeMap::new(), ..kept });
+            }
+            return;
+        };
+        if status.receipts().acknowledged().is_none() {
+            return;
+        }
         let stirs = status.stirs();
         if self.kept.as_ref().is_some_and(|(kept, wanted)| *kept == stirs && wanted.prefix == *prefix) {
             return;

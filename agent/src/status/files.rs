@@ -57,7 +57,7 @@ impl Keeper {
         Ok(Self { wanted: Some(wanted), thread: Some(thread) })
     }
 
-    /// Has exactly these files be there.
+    /// Has exactly these files be there, and none below the prefixes of earlier wishes.
     pub fn keep(&self, wanted: Wanted) {
         if let Some(sender) = &self.wanted {
             // The thread ends with this only.
@@ -76,18 +76,50 @@ impl Drop for Keeper {
     }
 }
 
+/// What the thread sees to.
+struct Work {
+    wanted: Wanted,
+    /// Prefixes of earlier wishes below which files may still be: a pod of the same name
+    /// must not start by one of those.
+    left: BTreeSet<PathBuf>,
+}
+
+impl Work {
+    fn take(&mut self, wanted: Wanted) {
+        if wanted.prefix != self.wanted.prefix {
+            self.left.remove(&wanted.prefix);
+            self.left.insert(std::mem::take(&mut self.wanted.prefix));
+        }
+        self.wanted = wanted;
+    }
+
+    /// Settles all; gives the prefix at which it failed.
+    fn settle(&mut self) -> Result<(), (PathBuf, io::Error)> {
+        settle(&self.wanted).map_err(|error| (self.wanted.prefix.clone(), error))?;
+        while let Some(prefix) = self.left.pop_first() {
+            let nothing = Wanted { prefix, files: BTreeMap::new() };
+            if let Err(error) = settle(&nothing) {
+                self.left.insert(nothing.prefix.clone());
+                return Err((nothing.prefix, error));
+            }
+        }
+        Ok(())
+    }
+}
+
 fn run(wishes: &Receiver<Wanted>) {
-    let Ok(mut wanted) = wishes.recv() else { return };
+    let Ok(wanted) = wishes.recv() else { return };
+    let mut work = Work { wanted, left: BTreeSet::new() };
     let mut failures = 0;
     loop {
-        wanted = wishes.try_iter().last().unwrap_or(wanted);
-        let pause = match settle(&wanted) {
+        wishes.try_iter().for_each(|wanted| work.take(wanted));
+        let pause = match work.settle() {
             Ok(()) => {
                 failures = 0;
                 LOOK
             }
-            Err(error) => {
-                let directory = wanted.prefix.display();
+            Err((prefix, error)) => {
+                let directory = prefix.display();
                 if failures == 0 {
                     warn!("cannot keep the endpoint-status files below {directory}: {error}; trying again");
                 }
@@ -96,7 +128,7 @@ fn run(wishes: &Receiver<Wanted>) {
             }
         };
         match wishes.recv_timeout(pause) {
-            Ok(next) => wanted = next,
+            Ok(next) => work.take(next),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
         }

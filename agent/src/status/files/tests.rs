@@ -78,6 +78,29 @@ fn the_directory_holds_what_is_wanted_and_stays_as_it_is_before_that() {
 }
 
 #[test]
+fn no_file_stays_below_an_earlier_prefix() {
+    let directories = [(); 3].map(|()| tempfile::tempdir().expect("a directory"));
+    let wanted = |at: usize, files: &[&str]| Wanted {
+        prefix: directories[at].path().to_owned(),
+        files: files.iter().map(|name| ((*name).to_owned(), "1".to_owned())).collect(),
+    };
+    let check = |want: [&[(&str, &str)]; 3]| {
+        directories.iter().zip(want).for_each(|(directory, want)| eventually(directory.path(), want));
+    };
+    let keeper = Keeper::start().expect("a thread");
+    keeper.keep(wanted(0, &["a"]));
+    check([&[("a", "1")], &[], &[]]);
+    // The second one comes right behind the first.
+    keeper.keep(wanted(1, &["a"]));
+    keeper.keep(wanted(2, &["a", "b"]));
+    check([&[], &[], &[("a", "1"), ("b", "1")]]);
+    keeper.keep(wanted(0, &["c"]));
+    check([&[("c", "1")], &[], &[]]);
+    keeper.keep(wanted(0, &[]));
+    check([&[], &[], &[]]);
+}
+
+#[test]
 fn without_the_directory_above_nothing_is_made() {
     let directory = tempfile::tempdir().expect("a directory");
     let prefix = directory.path().join("absent");
