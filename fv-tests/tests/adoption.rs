@@ -13,7 +13,7 @@ use caracal_fv_tests::cluster::Cluster;
 use caracal_fv_tests::load::{Load, NEW_PER_SECOND};
 use caracal_fv_tests::matrix::agree;
 use caracal_fv_tests::pod::{interface_name, pod};
-use caracal_fv_tests::policies::CLIENT_ONLY;
+use caracal_fv_tests::policies::client_only;
 use caracal_fv_tests::reference::Evaluator;
 
 const CONVERGENCE: Duration = Duration::from_secs(10);
@@ -52,15 +52,8 @@ static ONE: Mutex<()> = Mutex::new(());
 
 /// `client` may reach `server`, `other` may not.
 fn cluster() -> anyhow::Result<Cluster> {
-    let mut cluster = Cluster::new()?;
-    cluster.namespace("default", &[])?;
-    cluster.write("policy.yaml", CLIENT_ONLY)?;
-    cluster.start_pods([
-        pod("default/server", &[("role", "server")]),
-        pod("default/client", &[("role", "client")]),
-        pod("default/other", &[]),
-        pod("default/late", &[("role", "late")]),
-    ])?;
+    let mut cluster = client_only()?;
+    cluster.start_pod(pod("default/late", &[("role", "late")]))?;
     nft(&cluster, SERVICE_PROXY)?;
     Ok(cluster)
 }

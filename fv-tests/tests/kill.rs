@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use caracal_fv_tests::agent::{Process, datastore};
 use caracal_fv_tests::cluster::{Cluster, NODE};
 use caracal_fv_tests::pod::pod;
-use caracal_fv_tests::policies::CLIENT_ONLY;
+use caracal_fv_tests::policies::client_only;
 use caracal_fv_tests::stream::Stream;
 use caracal_fv_tests::tap::{Seen, Tap};
 use nix::sys::signal::{Signal, kill};
@@ -51,15 +51,8 @@ type Rules = BTreeSet<String>;
 
 impl Scenario {
     fn new() -> anyhow::Result<Self> {
-        let mut cluster = Cluster::new()?;
-        cluster.namespace("default", &[])?;
-        cluster.write("policy.yaml", CLIENT_ONLY)?;
-        cluster.start_pods([
-            pod("default/server", &[("role", "server")]),
-            pod("default/client", &[("role", "client")]),
-            pod("default/other", &[]),
-            pod("default/late", &[]),
-        ])?;
+        let mut cluster = client_only()?;
+        cluster.start_pod(pod("default/late", &[]))?;
         Ok(Self { cluster, run: TempDir::new()?, before: None, after: None })
     }
 

@@ -11,8 +11,8 @@ use anyhow::{Context as _, ensure};
 use caracal_fv_tests::agent::Process;
 use caracal_fv_tests::cluster::Cluster;
 use caracal_fv_tests::load::Load;
-use caracal_fv_tests::pod::{interface_name, pod};
-use caracal_fv_tests::policies::CLIENT_ONLY;
+use caracal_fv_tests::pod::interface_name;
+use caracal_fv_tests::policies::client_only;
 use caracal_fv_tests::stream::Stream;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -36,19 +36,6 @@ const CHANGES: [&str; 9] = [
     "interfacePrefix: 'cali,tap', nftablesFilterDenyAction: Reject, flowLogsLocalReporter: Enabled",
     "defaultEndpointToHostAction: Accept, disableConntrackInvalidCheck: true, allowVXLANPacketsFromWorkloads: true",
 ];
-
-/// `client` may reach `server`, `other` may not.
-fn cluster() -> anyhow::Result<Cluster> {
-    let mut cluster = Cluster::new()?;
-    cluster.namespace("default", &[])?;
-    cluster.write("policy.yaml", CLIENT_ONLY)?;
-    cluster.start_pods([
-        pod("default/server", &[("role", "server")]),
-        pod("default/client", &[("role", "client")]),
-        pod("default/other", &[]),
-    ])?;
-    Ok(cluster)
-}
 
 /// Runs a program in the node's namespace, and gives what it prints.
 fn on_node(cluster: &Cluster, command: &str) -> anyhow::Result<String> {
@@ -81,7 +68,7 @@ fn eventually(what: &str, mut look: impl FnMut() -> anyhow::Result<bool>) -> any
 /// nobody else is heard.
 fn under_load(step: impl FnOnce(&Cluster) -> anyhow::Result<()>) -> anyhow::Result<()> {
     let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let cluster = cluster()?;
+    let cluster = client_only()?;
     configure(&cluster, "")?;
     let agent = Process::agent(&cluster)?;
     eventually("in sync", || Ok(agent.log()?.contains("in sync")))?;
@@ -142,7 +129,7 @@ fn parameters_of_routes_change_under_load_and_nobody_notices() -> anyhow::Result
 /// nothing is sent where no rule judges it.
 #[test]
 fn a_pod_whose_interface_loses_its_name_is_not_reached_past_its_policy() -> anyhow::Result<()> {
-    let cluster = cluster()?;
+    let cluster = client_only()?;
     let agent = Process::agent(&cluster)?;
     let (server, other) = (&cluster.peers["default/server"], &cluster.peers["default/other"]);
     let denied = Stream::start(other, server)?;

@@ -7,25 +7,12 @@ use caracal_fv_tests::agent::Process;
 use caracal_fv_tests::cluster::Cluster;
 use caracal_fv_tests::matrix::{agree, differences, flows, observe};
 use caracal_fv_tests::pod::pod;
-use caracal_fv_tests::policies::CLIENT_ONLY;
+use caracal_fv_tests::policies::client_only;
 use caracal_fv_tests::reference::Evaluator;
 use caracal_fv_tests::stream::Stream;
 use tempfile::TempDir;
 
 const CONVERGENCE: Duration = Duration::from_secs(10);
-
-/// `client` may reach `server`, `other` may not.
-fn cluster() -> anyhow::Result<Cluster> {
-    let mut cluster = Cluster::new()?;
-    cluster.namespace("default", &[])?;
-    cluster.write("policy.yaml", CLIENT_ONLY)?;
-    cluster.start_pods([
-        pod("default/server", &[("role", "server")]),
-        pod("default/client", &[("role", "client")]),
-        pod("default/other", &[]),
-    ])?;
-    Ok(cluster)
-}
 
 /// Runs `step` while first packets flow without a pause: of those that policy
 /// allows none may be lost, of those that it denies none may pass.
@@ -68,7 +55,7 @@ fn rules_stay(cluster: &Cluster) -> anyhow::Result<()> {
 
 #[test]
 fn a_clean_stop_leaves_the_rules_and_a_start_is_not_noticed() -> anyhow::Result<()> {
-    let cluster = cluster()?;
+    let cluster = client_only()?;
     let agent = Process::agent(&cluster)?;
     agree(&cluster, &Evaluator, CONVERGENCE)?;
     agent.stop()?;
@@ -84,7 +71,7 @@ fn a_clean_stop_leaves_the_rules_and_a_start_is_not_noticed() -> anyhow::Result<
 
 #[test]
 fn a_kill_leaves_the_rules_and_changes_while_down_are_caught_up() -> anyhow::Result<()> {
-    let mut cluster = cluster()?;
+    let mut cluster = client_only()?;
     let agent = Process::agent(&cluster)?;
     agree(&cluster, &Evaluator, CONVERGENCE)?;
     agent.kill()?;
@@ -100,7 +87,7 @@ fn a_kill_leaves_the_rules_and_changes_while_down_are_caught_up() -> anyhow::Res
 
 #[test]
 fn the_halves_run_apart_and_either_may_be_killed() -> anyhow::Result<()> {
-    let mut cluster = cluster()?;
+    let mut cluster = client_only()?;
     let run = TempDir::new()?;
     let socket = run.path().join("sync.sock");
     let control = Process::control(&cluster, &socket)?;
@@ -136,7 +123,7 @@ fn the_halves_run_apart_and_either_may_be_killed() -> anyhow::Result<()> {
 
 #[test]
 fn a_data_half_without_a_control_half_keeps_what_stands() -> anyhow::Result<()> {
-    let mut cluster = cluster()?;
+    let mut cluster = client_only()?;
     let agent = Process::agent(&cluster)?;
     agree(&cluster, &Evaluator, CONVERGENCE)?;
     agent.kill()?;

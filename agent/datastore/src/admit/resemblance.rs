@@ -38,7 +38,7 @@ impl Way {
     fn between(written: &str, group: &'static str) -> Self {
         if written == group {
             Self::None
-        } else if OTHER_GROUPS.contains(&(written, group)) || resembles(written, group) {
+        } else if OTHER_GROUPS.contains(&(written, group)) || slips_between(written, group).is_some() {
             Self::Short
         } else {
             Self::Far
@@ -62,18 +62,20 @@ fn group_of(api_version: &str) -> &str {
 
 /// The known name that a written one most resembles, if it resembles any.
 fn nearest<T>(written: &str, known: impl Iterator<Item = (T, &'static str)>) -> Option<(T, &'static str)> {
-    known
-        .filter(|(_, name)| resembles(written, name))
-        .min_by_key(|(_, name)| strsim::damerau_levenshtein(&written.to_lowercase(), &name.to_lowercase()))
+    let alike = known.filter_map(|known| Some((slips_between(written, known.1)?, known)));
+    alike.min_by_key(|(slips, _)| *slips).map(|(_, known)| known)
 }
 
-/// Whether a name is another one with two slips at most, one in a short name; its case is none.
-fn resembles(written: &str, name: &str) -> bool {
+/// The slips by which a name becomes another one, if they are two at most, one in a short
+/// name; its case is none.
+fn slips_between(written: &str, name: &str) -> Option<usize> {
+    let most = if name.len() > 5 { 2 } else { 1 };
     // What is much longer is not compared letter by letter.
-    let slips = if name.len() > 5 { 2 } else { 1 };
-    name.len() > 2
-        && written.len().abs_diff(name.len()) <= slips
-        && strsim::damerau_levenshtein(&written.to_lowercase(), &name.to_lowercase()) <= slips
+    if name.len() <= 2 || written.len().abs_diff(name.len()) > most {
+        return None;
+    }
+    let slips = strsim::damerau_levenshtein(&written.to_lowercase(), &name.to_lowercase());
+    (slips <= most).then_some(slips)
 }
 
 #[cfg(test)]

@@ -197,14 +197,12 @@ impl NftablesDriver {
         let table = self.known.table;
         let reading = self.counters.reading.take().filter(|reading| reading.is_of(table));
         let Some(model) = &self.model else { return Ok(Some(RuleCounts::default())) };
-        let reading = reading.unwrap_or_else(|| Reading::of(table, self.held.chains.keys().cloned()));
-        match reading.go_on(&mut self.socket, &self.table)? {
-            Ok(listed) => Ok(Some(self.counters.tally.take(table, listed, model, store))),
-            Err(reading) => {
-                self.counters.reading = Some(reading);
-                Ok(None)
-            }
-        }
+        let mut reading = reading.unwrap_or_else(|| Reading::of(table, self.held.chains.keys().cloned()));
+        let Some(listed) = reading.go_on(&mut self.socket, &self.table)? else {
+            self.counters.reading = Some(reading);
+            return Ok(None);
+        };
+        Ok(Some(self.counters.tally.take(table, listed, model, store)))
     }
 }
 

@@ -4,6 +4,7 @@
 //! change is not to wait for that: the driver reads for a while, does what else there is
 //! to do, and goes on.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use caracal_sys::nft::{CountedRule, NftSocket, QueryError, TableId};
@@ -19,7 +20,7 @@ const TURN: Duration = Duration::from_millis(1);
 pub(in crate::driver) struct Reading {
     /// The table that the chains are in.
     table: Option<u64>,
-    unread: Vec<Name>,
+    unread: VecDeque<Name>,
     read: FxHashMap<Name, Vec<CountedRule>>,
 }
 
@@ -33,30 +34,31 @@ impl Reading {
         self.table == table
     }
 
-    /// Rules of a chain came or went: what was read of it is as old as what goes on in others.
+    /// Rules of a chain came or went: what was read of it may go on in others. It is read
+    /// again behind all others, which are not to wait for one that changes all the time.
     pub(super) fn changed(&mut self, chain: &Name) {
         if let Some((chain, _)) = self.read.remove_entry(chain) {
-            self.unread.push(chain);
+            self.unread.push_back(chain);
         }
     }
 
-    /// Reads on for a while; gives all of it when there is no more to read.
+    /// Reads on for a while; gives all of it, once, when there is no more to read.
     ///
     /// # Errors
     /// See [`QueryError`].
     pub(super) fn go_on(
-        mut self,
+        &mut self,
         socket: &mut NftSocket,
         table: &TableId,
-    ) -> Result<Result<Vec<CountedRule>, Self>, QueryError> {
+    ) -> Result<Option<Vec<CountedRule>>, QueryError> {
         let start = Instant::now();
-        while let Some(chain) = self.unread.pop() {
+        while let Some(chain) = self.unread.pop_front() {
             let rules = socket.counted_rules_of(table, &chain)?;
             self.read.insert(chain, rules);
             if start.elapsed() >= TURN && !self.unread.is_empty() {
-                return Ok(Err(self));
+                return Ok(None);
             }
         }
-        Ok(Ok(self.read.into_values().flatten().collect()))
+        Ok(Some(self.read.drain().flat_map(|(_, rules)| rules).collect()))
     }
 }
