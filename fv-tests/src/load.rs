@@ -240,7 +240,8 @@ enum Flow {
 }
 
 impl Flow {
-    async fn open(number: u64, (from, to): (IpAddr, SocketAddr)) -> anyhow::Result<Self> {
+    /// Connects within `patience`.
+    async fn open(number: u64, (from, to): (IpAddr, SocketAddr), patience: Duration) -> anyhow::Result<Self> {
         if number.is_multiple_of(2) {
             let socket = UdpSocket::bind((from, 0)).await?;
             socket.connect(to).await?;
@@ -248,7 +249,7 @@ impl Flow {
         }
         let socket = if from.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         socket.bind((from, 0).into())?;
-        let stream = timeout(CONNECTION, socket.connect(to)).await.context("no connection")??;
+        let stream = timeout(patience, socket.connect(to)).await.context("no connection")??;
         stream.set_nodelay(true)?;
         // A reset at the end leaves no TIME-WAIT behind.
         stream.set_zero_linger()?;
@@ -300,7 +301,7 @@ async fn allowed_client(shared: Arc<Shared>, from: Vec<IpAddr>, to: Vec<IpAddr>)
         let shared = Arc::clone(&shared);
         tasks.spawn(async move {
             shared.opened.fetch_add(1, Ordering::Relaxed);
-            let answered = async { Flow::open(number, way).await?.ask(u64::MAX - number).await };
+            let answered = async { Flow::open(number, way, CONNECTION).await?.ask(u64::MAX - number).await };
             match answered.await {
                 Ok(()) => drop(shared.succeeded.fetch_add(1, Ordering::Relaxed)),
                 Err(error) => shared.trouble(format!("connection {number} over {way:?}: {error:#}")),
@@ -310,9 +311,10 @@ async fn allowed_client(shared: Arc<Shared>, from: Vec<IpAddr>, to: Vec<IpAddr>)
     tasks.join_all().await;
 }
 
-/// A flow that lives until the end.
+/// A flow that lives until the end. Nothing is being changed while all of them open: a
+/// first packet that a busy machine loses may be sent again.
 async fn live(shared: &Shared, number: u64, way: (IpAddr, SocketAddr)) -> anyhow::Result<()> {
-    let mut flow = Flow::open(number, way).await?;
+    let mut flow = Flow::open(number, way, PATIENCE).await?;
     let mut ticks = interval(PERIOD);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     for question in 1.. {
@@ -344,7 +346,7 @@ async fn denied_client(shared: Arc<Shared>, from: Vec<IpAddr>, to: Vec<IpAddr>) 
         tasks.spawn(async move {
             shared.denied.fetch_add(1, Ordering::Relaxed);
             // What comes of it is seen where it arrives.
-            let attempt = async { Flow::open(number, way).await?.ask(number).await };
+            let attempt = async { Flow::open(number, way, ATTEMPT).await?.ask(number).await };
             drop(timeout(ATTEMPT, attempt).await);
         });
     }
