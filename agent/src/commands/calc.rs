@@ -42,13 +42,9 @@ fn follow(prepared: Prepared, mut printer: Printer<impl Write>) -> anyhow::Resul
     let inputs = inputs;
     while let Ok(input) = inputs.recv() {
         match input {
-            Input::Source(News::Event(event)) => calculator.on_event(*event),
-            Input::Source(News::Config(event)) => calculator.on_config(event),
-            Input::Source(News::Converts(settings)) => calculator.on_converts(settings),
-            Input::Source(News::Report(report)) => log_report(&report),
-            Input::Source(News::Settled) => printer.flush(&mut calculator)?,
-            Input::Source(News::Synced(token)) => printer.synced(&token)?,
-            Input::Source(News::Failed(reason)) => anyhow::bail!(reason),
+            Input::Source(portion) => {
+                portion.into_iter().try_for_each(|news| take(news, &mut calculator, &mut printer))?;
+            }
             Input::Reload => {
                 calculator.look_at_configuration_file();
                 printer.flush(&mut calculator)?;
@@ -62,6 +58,19 @@ fn follow(prepared: Prepared, mut printer: Printer<impl Write>) -> anyhow::Resul
             | Input::Ask(_)
             | Input::Count(_) => {}
         }
+    }
+    Ok(())
+}
+
+fn take(news: News, calculator: &mut Calculator, printer: &mut Printer<impl Write>) -> anyhow::Result<()> {
+    match news {
+        News::Event(event) => calculator.on_event(*event),
+        News::Config(event) => calculator.on_config(event),
+        News::Converts(settings) => calculator.on_converts(settings),
+        News::Report(report) => log_report(&report),
+        News::Settled => printer.flush(calculator)?,
+        News::Synced(token) => printer.synced(&token)?,
+        News::Failed(reason) => anyhow::bail!(reason),
     }
     Ok(())
 }

@@ -23,7 +23,7 @@ use crate::policysync::Hub;
 use crate::status::Status;
 use crate::sync::{Heard, Refused, Retention, RevisionKind, Session};
 
-/// Inputs that one revision takes at most, so that a source that never rests
+/// What one revision takes in at most, so that a source that never rests
 /// does not keep everything from the data half.
 const BATCH: usize = 4096;
 
@@ -102,10 +102,10 @@ impl ControlHalf {
             };
             let mut taken = 0;
             while let Some(input) = next {
+                taken += input.count();
                 if self.take(input)?.is_break() {
                     return Ok(());
                 }
-                taken += 1;
                 next = if taken < BATCH { self.inputs.try_recv().ok() } else { None };
             }
             if self.looked_at_file.elapsed() >= BEAT {
@@ -139,7 +139,7 @@ impl ControlHalf {
 
     fn take(&mut self, input: Input) -> Result<ControlFlow<()>, ControlError> {
         match input {
-            Input::Source(news) => self.news(news)?,
+            Input::Source(portion) => portion.into_iter().try_for_each(|news| self.news(news))?,
             Input::Attach { peer, hello, outlet } => self.attach(peer, &hello, outlet),
             Input::Frame { peer, frame } => self.frame(peer, *frame),
             Input::Detach { peer } => {
@@ -227,7 +227,7 @@ impl ControlHalf {
         self.outward.heard();
         match self.session.receive(frame) {
             Ok(Heard::Ack { ack, stamp }) => {
-                log_ack(&ack, stamp);
+                log_ack(&ack, stamp, self.status.receipts().failure());
                 // One of an earlier life tells of endpoints that may be gone.
                 if ack.epoch == self.session.epoch() {
                     self.status.on_ack(&ack, stamp);
@@ -330,12 +330,15 @@ impl ControlHalf {
     }
 }
 
-fn log_ack(ack: &Ack, stamp: u64) {
+/// `known` is the failure that was acknowledged last, if none has been mended since.
+fn log_ack(ack: &Ack, stamp: u64, known: Option<&str>) {
     let Ack { epoch: _, revision, outcomes, committed, error } = ack;
     if error.is_empty() {
         // Both are readings of one clock: the halves are on one host.
         let since_change = committed.checked_sub(stamp).filter(|_| stamp != 0).map(Duration::from_nanos);
         debug!(revision, ?since_change, "in the kernel");
+    } else if known == Some(error) {
+        debug!(revision, "not programmed either: {error}");
     } else {
         warn!(revision, "not programmed, the last good state stands: {error}");
     }

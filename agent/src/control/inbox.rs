@@ -13,8 +13,12 @@ use super::Question;
 use crate::policysync;
 use crate::sync::Refused;
 
-/// Inputs of a source that may wait. A source that is faster than the graph waits for it.
-const CAPACITY: usize = 4096;
+/// What a source tells is handed over together up to so much: the graph's thread is woken
+/// once for it, and does not stand in the source's way before it is whole.
+pub(super) const PORTION: usize = 256;
+
+/// Portions of a source that may wait. A source that is faster than the graph waits for it.
+const CAPACITY: usize = 16;
 
 /// One stream of the sync API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,8 +35,8 @@ pub trait Outlet: Send {
 
 /// One input of the graph's thread.
 pub enum Input {
-    /// A source tells something.
-    Source(News),
+    /// What a source tells, in order.
+    Source(Vec<News>),
     /// A data half said hello.
     Attach {
         /// Its stream.
@@ -68,6 +72,24 @@ pub enum Input {
     Stop,
 }
 
+impl Input {
+    /// How many things it tells.
+    pub(super) const fn count(&self) -> usize {
+        match self {
+            Self::Source(portion) => portion.len(),
+            Self::Attach { .. }
+            | Self::Frame { .. }
+            | Self::Detach { .. }
+            | Self::Refused(_)
+            | Self::PolicySync(_)
+            | Self::Ask(_)
+            | Self::Count(_)
+            | Self::Reload
+            | Self::Stop => 1,
+        }
+    }
+}
+
 /// What a source tells.
 pub enum News {
     /// An object came, changed or went, or a list begins or ends.
@@ -95,7 +117,7 @@ pub struct Inbox(mpsc::Sender<Input>);
 #[derive(Clone, Debug)]
 pub struct SourceInbox {
     inbox: Inbox,
-    /// One for each input of a source that waits; the channel's bound is the inbox's.
+    /// One for each portion of a source that waits; the channel's bound is the inbox's.
     room: mpsc::SyncSender<()>,
 }
 
@@ -125,9 +147,9 @@ impl Inbox {
 
 impl SourceInbox {
     /// Sends news; waits while too much waits. What comes after the end is dropped.
-    pub fn send(&self, news: News) {
+    pub fn send(&self, portion: Vec<News>) {
         if self.room.send(()).is_ok() {
-            self.inbox.send(Input::Source(news));
+            self.inbox.send(Input::Source(portion));
         }
     }
 }
@@ -159,7 +181,7 @@ impl Receiver {
 
     fn make_room(&self, input: &Input) {
         if matches!(input, Input::Source(_)) {
-            // Each input of a source was announced before it was sent.
+            // Each portion of a source was announced before it was sent.
             let _ = self.room.try_recv();
         }
     }
@@ -174,7 +196,7 @@ mod tests {
         let (inbox, source, receiver) = inbox();
         let feeder = std::thread::spawn(move || {
             for _ in 0..CAPACITY + 1 {
-                source.send(News::Settled);
+                source.send(vec![News::Settled]);
             }
         });
         for id in 0..CAPACITY as u64 * 2 {

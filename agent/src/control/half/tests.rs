@@ -43,8 +43,8 @@ impl Loop {
     /// A source that lists nothing.
     fn list(&self) {
         for kind in Kind::ALL {
-            self.source.send(News::Event(Box::new(Event::Begin(kind))));
-            self.source.send(News::Event(Box::new(Event::End(kind))));
+            self.source.send(vec![News::Event(Box::new(Event::Begin(kind)))]);
+            self.source.send(vec![News::Event(Box::new(Event::End(kind)))]);
         }
     }
 
@@ -52,16 +52,16 @@ impl Loop {
         let labels = Labels::from_iter([("zone", "z1")]);
         let node = Node { labels, ..Node::default() };
         let apply = Event::Apply(Kind::Node, Object::Node(name.into(), node), Stamp(stamp));
-        self.source.send(News::Event(Box::new(apply)));
+        self.source.send(vec![News::Event(Box::new(apply))]);
     }
 
     fn no_node(&self, name: &str) {
         let delete = Event::Delete(Kind::Node, Key::Node(name.into()), Stamp(9));
-        self.source.send(News::Event(Box::new(delete)));
+        self.source.send(vec![News::Event(Box::new(delete))]);
     }
 
     fn settle(&self) {
-        self.source.send(News::Settled);
+        self.source.send(vec![News::Settled]);
     }
 
     fn attach(&self, id: u64) -> Peer {
@@ -80,7 +80,7 @@ impl Loop {
     fn namespace(&self, name: &str) {
         let profile = Profile { labels: Labels::from_iter([("pcns.team", "retail")]), ..Profile::default() };
         let object = Object::Profile(format!("kns.{name}").into(), profile);
-        self.source.send(News::Event(Box::new(Event::Apply(Kind::Namespace, object, Stamp(3)))));
+        self.source.send(vec![News::Event(Box::new(Event::Apply(Kind::Namespace, object, Stamp(3))))]);
     }
 
     fn policysync(&self, join: u64) -> policysync::Outgoing {
@@ -307,7 +307,7 @@ fn configuration_comes_first_and_follows_the_resources() {
         spec: serde_json::from_str(&format!(r#"{{"logPrefix": "{prefix}"}}"#)).expect("an object"),
         ..FelixConfiguration::default()
     };
-    let config = |event| control.source.send(News::Config(event));
+    let config = |event| control.source.send(vec![News::Config(event)]);
     config(ConfigEvent::Begin);
     config(ConfigEvent::Apply(resource("default", "", "all")));
     config(ConfigEvent::Apply(resource("zone", "zone == 'z1'", "zone")));
@@ -355,7 +355,7 @@ fn one_data_half_at_a_time() {
 #[test]
 fn a_failed_source_ends_the_loop() {
     let control = Loop::start();
-    control.source.send(News::Failed("the disk is gone".to_owned()));
+    control.source.send(vec![News::Failed("the disk is gone".to_owned())]);
     let error = control.end().expect_err("it has failed");
     assert_eq!(error.to_string(), "the datastore failed: the disk is gone");
 }

@@ -28,7 +28,7 @@ impl Loop {
     }
 
     fn apply(&self, kind: Kind, object: Object) {
-        self.source.send(News::Event(Box::new(Event::Apply(kind, object, Stamp(1)))));
+        self.source.send(vec![News::Event(Box::new(Event::Apply(kind, object, Stamp(1))))]);
     }
 
     /// The endpoint of an interface of this node, with a label `role`.
@@ -132,7 +132,7 @@ fn host_endpoints_have_receipts() {
 
     // What is gone has no receipt left for a namesake.
     let key = Key::HostEndpoint(HostEndpointKey { host: "node-a".into(), name: "edge".into() });
-    control.source.send(News::Event(Box::new(Event::Delete(Kind::HostEndpoint, key, Stamp(2)))));
+    control.source.send(vec![News::Event(Box::new(Event::Delete(Kind::HostEndpoint, key, Stamp(2))))]);
     control.settle();
     peer.revision();
     assert_eq!(control.endpoints(), []);

@@ -18,7 +18,7 @@ impl Loop {
             spec,
             ..FelixConfiguration::default()
         };
-        self.source.send(News::Config(ConfigEvent::Apply(resource)));
+        self.source.send(vec![News::Config(ConfigEvent::Apply(resource))]);
         self.settle();
     }
 
@@ -91,7 +91,7 @@ fn a_bad_value_of_any_parameter_is_told_by_its_name() {
     let edit = |parameter: &str, text: &str| {
         let annotations = [(format!("config.projectcalico.org/{parameter}").into(), text.to_owned())].into();
         let resource = FelixConfiguration { name: "default".into(), annotations, ..FelixConfiguration::default() };
-        control.source.send(News::Config(ConfigEvent::Apply(resource)));
+        control.source.send(vec![News::Config(ConfigEvent::Apply(resource))]);
         control.settle();
     };
     let mut told = 0;
@@ -151,7 +151,7 @@ fn followers_follow_each_place_of_the_datastore_and_the_labels_of_the_node() {
     assert_eq!(control.health_port(), 3);
     let wanted = HttpListener { enabled: true, host: "localhost".into(), port: 3, tls: None };
     assert_eq!(*control.followers.health_listener.borrow(), wanted);
-    control.source.send(News::Config(ConfigEvent::Delete("node.node-a".into())));
+    control.source.send(vec![News::Config(ConfigEvent::Delete("node.node-a".into()))]);
     assert_eq!(control.health_port(), 2);
     control.no_node("node-a");
     assert_eq!(control.health_port(), 1, "the node is gone, and its labels with it");
@@ -188,7 +188,7 @@ fn every_parameter_that_is_acted_on_changes_while_everything_runs() {
         let annotations = others.into_iter().chain([(name, text)]).map(|(name, text)| (key(name), text.to_owned()));
         let annotations = annotations.collect();
         let resource = FelixConfiguration { name: "default".into(), annotations, ..FelixConfiguration::default() };
-        control.source.send(News::Config(ConfigEvent::Apply(resource)));
+        control.source.send(vec![News::Config(ConfigEvent::Apply(resource))]);
         control.settings()
     };
     let mut changed = 0;

@@ -8,12 +8,12 @@ use crate::status;
 impl Loop {
     fn cluster(&self, datastore_ready: Option<bool>) {
         let information = ClusterInformation { datastore_ready, ..ClusterInformation::default() };
-        self.source.send(News::Config(ConfigEvent::Cluster(Some(information))));
+        self.source.send(vec![News::Config(ConfigEvent::Cluster(Some(information)))]);
         self.settle();
     }
 
     fn converts(&self, prefix: &str) {
-        self.source.send(News::Converts(convert::Settings { interface_prefix: prefix.into() }));
+        self.source.send(vec![News::Converts(convert::Settings { interface_prefix: prefix.into() })]);
         self.settle();
     }
 
@@ -22,7 +22,7 @@ impl Loop {
             service_cluster: vec![prefix.parse().expect("a prefix")],
             ..BgpConfiguration::default()
         });
-        self.source.send(News::Config(ConfigEvent::Bgp(configuration)));
+        self.source.send(vec![News::Config(ConfigEvent::Bgp(configuration))]);
         self.settle();
     }
 
