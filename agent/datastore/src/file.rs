@@ -42,7 +42,7 @@ use crate::convert::Settings;
 use crate::manifest::limits::{MAX_FILE_BYTES, MAX_TOKEN_BYTES};
 use crate::source::{ConfigEvent, Remote, Request, Sink, Source, SourceError};
 
-/// How often the directory is looked at while nobody announces changes.
+/// How often the directory is looked at while nobody announces changes, and what cannot be read anyhow.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long the source may wait without saying that it lives.
@@ -73,6 +73,8 @@ pub struct FileSource {
     bell: Arc<Bell>,
     /// When to look at the whole directory though nothing was announced.
     next_look: Option<Instant>,
+    /// When to look again at what could not be read.
+    next_try: Option<Instant>,
     token: Option<String>,
     /// What is to be converted with from the next look on.
     tuned: Option<Settings>,
@@ -98,6 +100,7 @@ impl FileSource {
             asked,
             bell: Arc::new(bell),
             next_look: None,
+            next_try: None,
             token: None,
             tuned: None,
         })
@@ -180,6 +183,10 @@ impl FileSource {
             self.next_look = None;
             self.look_at_everything(clock::now());
         }
+        if self.next_try.is_some_and(|at| at <= now) {
+            self.next_try = None;
+            self.try_unreadable(clock::now());
+        }
         let mut due = self.schedule.take_due(now);
         // The token is read before the files: what was done before it is seen then.
         let mut token = None;
@@ -207,6 +214,7 @@ impl FileSource {
             above = Some(path);
         }
         news.append(self.catalogue.update(read_found(changes, &trust, self.schedule.pace().quiet), read_file));
+        self.plan_try();
         if !news.is_empty() || token.is_some() {
             tell_changes(news, sink);
             sink.settled();
@@ -215,6 +223,23 @@ impl FileSource {
             sink.synced(&token);
             self.token = Some(token);
         }
+    }
+
+    /// What could not be read may be readable again without anybody announcing it: the process
+    /// was short of descriptors, or the disk of answers.
+    fn try_unreadable(&mut self, noticed: Stamp) {
+        let paths: Vec<PathBuf> =
+            self.directory.unreadable().chain(self.catalogue.unreadable()).map(Path::to_owned).collect();
+        for path in paths {
+            if !self.schedule.is_waiting(&path) {
+                self.schedule.now(path, noticed, Reason::Changed);
+            }
+        }
+    }
+
+    fn plan_try(&mut self) {
+        let is_needed = self.directory.unreadable().chain(self.catalogue.unreadable()).next().is_some();
+        self.next_try = is_needed.then(|| self.next_try.unwrap_or_else(|| Instant::now() + LOOK_INTERVAL));
     }
 
     /// Finds what is at a path and below it.
@@ -294,7 +319,8 @@ impl FileSource {
 
     /// Waits for something to look at; false once the source is stopped.
     fn wait(&mut self, sink: &mut dyn Sink) -> bool {
-        let deadline = self.schedule.deadline(Instant::now()).into_iter().chain(self.next_look).min();
+        let deadline =
+            self.schedule.deadline(Instant::now()).into_iter().chain(self.next_look).chain(self.next_try).min();
         let pause = deadline.map_or(BEAT, |at| at.saturating_duration_since(Instant::now()).min(BEAT));
         self.bell.wait(self.directory.announcements(), pause);
         let noticed = clock::now();
@@ -341,6 +367,7 @@ impl Source for FileSource {
         let changes = self.scan(&root, noticed, &Trust::Everything, &mut news);
         let quiet = self.schedule.pace().quiet;
         news.append(self.catalogue.update(read_found(changes, &Trust::Everything, quiet), read_file));
+        self.plan_try();
         tell_list(news, sink);
         sink.settled();
         if let Some(token) = &self.token {

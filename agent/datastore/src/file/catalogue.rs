@@ -170,6 +170,8 @@ pub(super) struct Catalogue {
     /// The problems of each file that were told.
     problems: BTreeMap<Arc<Path>, Vec<Problem>>,
     skipped_kinds: BTreeSet<String>,
+    /// Files that could not be read when they were last looked at.
+    unreadable: BTreeSet<Arc<Path>>,
 }
 
 impl Catalogue {
@@ -181,6 +183,7 @@ impl Catalogue {
             objects: HashMap::new(),
             problems: BTreeMap::new(),
             skipped_kinds: BTreeSet::new(),
+            unreadable: BTreeSet::new(),
         }
     }
 
@@ -219,6 +222,11 @@ impl Catalogue {
     /// Forgets every file, so that the next update tells everything.
     pub(super) fn clear(&mut self) {
         *self = Self::new(self.settings.clone());
+    }
+
+    /// The files that could not be read when they were last looked at.
+    pub(super) fn unreadable(&self) -> impl Iterator<Item = &Path> {
+        self.unreadable.iter().map(|path| &**path)
     }
 
     /// The known files at a path or below it.
@@ -294,6 +302,11 @@ impl Catalogue {
                 (Some(record), contents)
             }
         };
+        if record.as_ref().is_some_and(|record| record.unreadable.is_some()) {
+            self.unreadable.insert(Arc::clone(&path));
+        } else {
+            self.unreadable.remove(&path);
+        }
         let old = match record {
             Some(record) => self.files.insert(Arc::clone(&path), record),
             None => self.files.remove(&path),

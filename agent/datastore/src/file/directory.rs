@@ -71,6 +71,11 @@ impl Directory {
         self.unreadable.contains_key(&self.path)
     }
 
+    /// What could not be read at the last scan of it.
+    pub(super) fn unreadable(&self) -> impl Iterator<Item = &Path> {
+        self.unreadable.keys().map(PathBuf::as_path)
+    }
+
     /// Whether a path is the directory, the token, or below the directory by
     /// names that are not hidden.
     pub(super) fn is_read(&self, path: &Path) -> bool {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::{Followed, put, set};
+use crate::manifest::limits::MAX_FILE_BYTES;
 use crate::source::Request;
 
 /// One edit, and what is told of it.
@@ -277,4 +278,21 @@ fn what_nobody_announces_is_found_when_somebody_asks() {
     assert!(told.is_err(), "{told:?}");
     followed.remote.ask(Request::Refresh);
     assert_eq!(followed.until("settled"), ["apply set a [10.0.0.0/16]"]);
+}
+
+/// Nobody announces that the process has descriptors again, or the disk answers.
+#[test]
+fn what_cannot_be_read_is_tried_again() {
+    let followed = Followed::start(&[("b.yaml", &set("b", "11.0.0.0/8"))]);
+    let elsewhere = TempDir::new().expect("a temporary directory");
+    let other_name = elsewhere.path().join("a.yaml");
+    let file = File::create(&other_name).expect("created");
+    file.set_len(MAX_FILE_BYTES + 1).expect("it takes no room");
+    fs::hard_link(&other_name, followed.path("a.yaml")).expect("linked");
+    let told = followed.until("settled");
+    assert!(told.iter().any(|line| line.starts_with("raised") && line.contains("a.yaml")), "{told:?}");
+    fs::write(other_name, set("a", "10.0.0.0/8")).expect("written");
+    let told = followed.until("settled");
+    assert_eq!(told.first().map(String::as_str), Some("apply set a [10.0.0.0/8]"), "{told:?}");
+    assert!(told.iter().any(|line| line.starts_with("cleared")), "{told:?}");
 }
