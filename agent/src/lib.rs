@@ -1,5 +1,6 @@
 //! The caracal program.
 
+mod accept;
 pub mod admin;
 pub mod cli;
 pub mod commands;

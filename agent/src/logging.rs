@@ -1,15 +1,26 @@
 //! What the program says on standard error.
 
-use std::io::IsTerminal as _;
-use std::sync::Mutex;
+mod queue;
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::sync::{Mutex, OnceLock};
+use std::time::Duration;
 
 use caracal_config::{ConfigSources, LogSeverity, Resolved};
 use tracing::warn;
+use tracing_subscriber::fmt::MakeWriter as _;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Registry, reload};
 
 use crate::configuration::environment;
+use queue::Queue;
+
+/// The log's lines that wait to be written; a process has one log.
+static QUEUE: OnceLock<Queue> = OnceLock::new();
+
+/// How long the end of the process may wait for the log's last lines to be read.
+const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// Who reads it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,11 +47,22 @@ pub struct LevelError {
     source: tracing_subscriber::filter::ParseError,
 }
 
+/// Logging cannot be started.
+#[derive(Debug, thiserror::Error)]
+pub enum LoggingError {
+    /// There is no such level.
+    #[error(transparent)]
+    Level(#[from] LevelError),
+    /// The system has no room for another thread.
+    #[error("cannot start the thread that writes the log")]
+    Thread(#[from] io::Error),
+}
+
 /// Starts logging; once per process.
 ///
 /// # Errors
-/// If the level is not a filter.
-pub fn start(level: Option<&str>, reader: Reader) -> Result<Logging, LevelError> {
+/// If the level is not a filter, or if there can be no thread that writes the log.
+pub fn start(level: Option<&str>, reader: Reader) -> Result<Logging, LoggingError> {
     let explicit =
         level.map(|text| EnvFilter::try_new(text).map_err(|source| LevelError { text: text.to_owned(), source }));
     let early = early(environment());
@@ -52,12 +74,15 @@ pub fn start(level: Option<&str>, reader: Reader) -> Result<Logging, LevelError>
     let filter = explicit.transpose()?.unwrap_or_else(by_default);
     let (filter, handle) = reload::Layer::new(filter);
     let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
-    let format = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(colours);
+    let format = tracing_subscriber::fmt::layer().with_ansi(colours);
     let registry = tracing_subscriber::registry().with(filter);
     // A test may have started logging already; then its choice stands.
     let _ = match reader {
-        Reader::Person => registry.with(format.without_time().with_target(false)).try_init(),
-        Reader::Log => registry.with(format).try_init(),
+        Reader::Person => registry.with(format.with_writer(io::stderr).without_time().with_target(false)).try_init(),
+        Reader::Log => {
+            let queue = Queue::start(io::stderr())?;
+            registry.with(format.with_writer(QUEUE.get_or_init(|| queue).clone())).try_init()
+        }
     };
     if reader == Reader::Log {
         for problem in early.warnings() {
@@ -65,6 +90,26 @@ pub fn start(level: Option<&str>, reader: Reader) -> Result<Logging, LevelError>
         }
     }
     Ok(Logging { reload: live.then_some(handle), severity: Mutex::new(None) })
+}
+
+/// How many lines of the log were dropped because nobody read it in time.
+#[must_use]
+pub fn dropped() -> u64 {
+    QUEUE.get().map_or(0, Queue::dropped)
+}
+
+/// Has the log's last lines written, and one more, if somebody reads them. Belongs at the end
+/// of the process.
+pub fn finish(last_words: Option<&str>) {
+    let last_words = last_words.unwrap_or_default().as_bytes();
+    // With standard error closed there is nobody left to tell.
+    let _ = match QUEUE.get() {
+        Some(queue) => queue.make_writer().write_all(last_words),
+        None => io::stderr().write_all(last_words),
+    };
+    if let Some(queue) = QUEUE.get() {
+        queue.flush(LAST_LINES);
+    }
 }
 
 /// The configuration until it is read: `EarlyLogSeverityScreen` alone, which stands for

@@ -1,17 +1,15 @@
 //! The caracal program.
 
-use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
 
 fn main() -> ExitCode {
-    match caracal_agent::commands::run(caracal_agent::cli::Cli::parse()) {
-        Ok(exit) => exit,
-        Err(error) => {
-            // With standard error closed there is nobody left to tell.
-            let _ = writeln!(std::io::stderr(), "caracal: {}", caracal_agent::chain(error.as_ref()));
-            ExitCode::FAILURE
-        }
-    }
+    let done = caracal_agent::commands::run(caracal_agent::cli::Cli::parse());
+    let (exit, last_words) = match done {
+        Ok(exit) => (exit, None),
+        Err(error) => (ExitCode::FAILURE, Some(format!("caracal: {}\n", caracal_agent::chain(error.as_ref())))),
+    };
+    caracal_agent::logging::finish(last_words.as_deref());
+    exit
 }

@@ -148,6 +148,8 @@ fn control(insight: &Insight<'_>) -> Vec<Measurement> {
     for name in ["felix_ipset_errors", "felix_iptables_save_errors", "felix_iptables_restore_errors"] {
         all.push(Measurement::counter(name, "Always 0: no such program is ever run.", 0));
     }
+    let help = "Lines of the log that were dropped because nobody read it in time.";
+    all.push(Measurement::counter("felix_logs_dropped", help, crate::logging::dropped()));
     all.extend(status.numbers().measurements());
     all
 }

@@ -21,6 +21,10 @@ struct Control {
 
 impl Control {
     fn start() -> Self {
+        Self::start_as(spawn)
+    }
+
+    fn start_as(spawn: fn(&Path) -> Child) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         fs::create_dir(dir.path().join("manifests")).expect("the directory can be written");
         let child = spawn(dir.path());
@@ -52,16 +56,20 @@ impl Drop for Control {
 }
 
 fn spawn(dir: &Path) -> Child {
-    Command::new(env!("CARGO_BIN_EXE_caracal"))
-        .args(["control", "--node", "node-a", "--log-level", "off", "--datastore"])
+    command(dir, "off").spawn().expect("the program runs")
+}
+
+fn command(dir: &Path, log_level: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_caracal"));
+    command
+        .args(["control", "--node", "node-a", "--log-level", log_level, "--datastore"])
         .arg(format!("file:{}", dir.join("manifests").display()))
         .arg("--socket")
         .arg(dir.join("sync.sock"))
         .arg("--admin-socket")
         .arg(dir.join("admin.sock"))
-        .stdin(Stdio::null())
-        .spawn()
-        .expect("the program runs")
+        .stdin(Stdio::null());
+    command
 }
 
 /// A data half that knows nodes.
@@ -177,6 +185,21 @@ fn a_clean_stop_takes_the_socket_away() {
     assert!(!control.dir.path().join("sync.sock").exists());
 }
 
+/// Tools for Felix send these to have profiles written.
+#[test]
+fn requests_for_profiles_end_nothing() {
+    let mut control = Control::start();
+    let mut data = Data::start(control.dir.path());
+    data.until(&["node-a"]);
+    let pid = Pid::from_raw(i32::try_from(control.child.id()).expect("a process id"));
+    for signal in [Signal::SIGUSR1, Signal::SIGUSR2] {
+        kill(pid, signal).expect("it runs");
+    }
+    control.node("node-b");
+    data.until(&["node-a", "node-b"]);
+    assert_eq!(control.signal(Signal::SIGTERM), Some(0));
+}
+
 #[test]
 fn a_second_control_half_is_refused() {
     let control = Control::start();
@@ -186,4 +209,35 @@ fn a_second_control_half_is_refused() {
     assert_eq!(second.status.code(), Some(1));
     control.node("node-b");
     data.until(&["node-a", "node-b"]);
+}
+
+/// A log that nobody reads is a full pipe, sooner or later.
+#[test]
+fn nobody_waits_for_who_reads_the_log() {
+    let mut control =
+        Control::start_as(|dir| command(dir, "debug").stderr(Stdio::piped()).spawn().expect("the program runs"));
+    let mut data = Data::start(control.dir.path());
+    data.until(&["node-a"]);
+    let refused = "---\napiVersion: v1\nkind: Node\nmetadata: {name: Not_A_Name}\n".repeat(100);
+    for file in 0..20 {
+        fs::write(control.dir.path().join("manifests").join(format!("bad-{file}.yaml")), &refused).expect("written");
+    }
+    control.node("node-b");
+    data.until(&["node-a", "node-b"]);
+    control.node("node-c");
+    data.until(&["node-a", "node-b", "node-c"]);
+    assert_eq!(control.signal(Signal::SIGTERM), Some(0));
+}
+
+#[test]
+fn a_socket_that_somebody_removes_comes_back() {
+    let control = Control::start();
+    let mut data = Data::start(control.dir.path());
+    data.until(&["node-a"]);
+    fs::remove_file(control.dir.path().join("sync.sock")).expect("it is there");
+    control.node("node-b");
+    data.until(&["node-a", "node-b"]);
+    drop(data);
+    let mut data = Data::start(control.dir.path());
+    assert_eq!(data.until(&["node-a", "node-b"]), begin::Kind::Snapshot);
 }

@@ -8,7 +8,7 @@ use caracal_datastore::manifest::limits;
 const PAGE: &str = include_str!("../../docs/limits.md");
 
 /// Limits that only one file has a use for: what the page calls them, and where they stand.
-const PRIVATE: [(&str, &str); 18] = [
+const PRIVATE: [(&str, &str); 20] = [
     ("datastore::file::link::MAX_LINKS", include_str!("../datastore/src/file/link.rs")),
     ("control::inbox::CAPACITY", include_str!("../src/control/inbox.rs")),
     ("thread::QUEUE", include_str!("../../dataplane/src/thread.rs")),
@@ -20,6 +20,8 @@ const PRIVATE: [(&str, &str); 18] = [
     ("external::framing::MAX_BYTES", include_str!("../../dataplane/external/src/framing.rs")),
     ("external::pace::BURST", include_str!("../../dataplane/external/src/pace.rs")),
     ("external::child::MAX_LINE", include_str!("../../dataplane/external/src/child.rs")),
+    ("policysync::serve::CONNECTIONS", include_str!("../src/policysync/serve.rs")),
+    ("logging::queue::ROOM", include_str!("../src/logging/queue.rs")),
     ("http::CONNECTIONS", include_str!("../src/http.rs")),
     ("admin::client::MAX_ANSWER_BYTES", include_str!("../src/admin/client.rs")),
     ("sets::MOST_COPIED", include_str!("../../dataplane/nftables/src/sets.rs")),

@@ -218,6 +218,28 @@ async fn a_pod_that_joins_again_and_again_has_to_wait() {
     assert!(start.elapsed() >= Duration::from_millis(200), "{:?}", start.elapsed());
 }
 
+/// Descriptors are what policy is read with.
+#[tokio::test]
+async fn a_pod_that_opens_many_connections_takes_few_descriptors() {
+    let node = Node::start();
+    let (greedy, other) = (node.mount("web-1"), node.mount("web-2"));
+    drop((connect(&greedy).await, connect(&other).await));
+    let descriptors = || fs::read_dir(format!("/proc/{}/fd", node.child.id())).expect("it runs").count();
+    let before = descriptors();
+    let mut many = Vec::new();
+    for _ in 0..100 {
+        many.push(UnixStream::connect(&greedy).await.expect("there is room in the backlog"));
+    }
+    wait_for("some are accepted", || descriptors() > before + 10).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(descriptors() < before + 30, "{before} before, {} now", descriptors());
+    assert!(!connect(&other).await.report(DataplaneStats::default()).await.expect("an answer").into_inner().successful);
+    drop(many);
+    assert!(
+        !connect(&greedy).await.report(DataplaneStats::default()).await.expect("an answer").into_inner().successful
+    );
+}
+
 #[tokio::test]
 async fn nobody_collects_reports() {
     let node = Node::start();

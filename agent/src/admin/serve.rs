@@ -11,10 +11,10 @@ use std::time::Duration;
 use caracal_config::HttpListener;
 use caracal_proto::admin::admin_server::AdminServer;
 use tokio::sync::{oneshot, watch};
-use tokio_stream::wrappers::UnixListenerStream;
 use tracing::{info, warn};
 
 use super::Service;
+use crate::accept::{self, Connections};
 use crate::health::{self, Health, Quality};
 use crate::http::{self, Answer, Pages, Troubles};
 use crate::metrics::{self, Scrapes};
@@ -118,13 +118,12 @@ async fn serve(path: &Path, service: &Service) {
     let mut said = String::new();
     loop {
         let error = match bind(path) {
-            Ok((socket, listener)) => {
+            Ok(connections) => {
                 info!(socket = %path.display(), "serving the admin API");
                 let served = tonic::transport::Server::builder()
                     .add_service(AdminServer::new(service.clone()))
-                    .serve_with_incoming(UnixListenerStream::new(listener))
+                    .serve_with_incoming(connections)
                     .await;
-                drop(socket);
                 pause = FIRST_PAUSE;
                 served.err().map_or_else(|| "the listener has ended".to_owned(), |error| crate::chain(&error))
             }
@@ -140,12 +139,9 @@ async fn serve(path: &Path, service: &Service) {
     }
 }
 
-fn bind(path: &Path) -> anyhow::Result<(Socket, tokio::net::UnixListener)> {
+fn bind(path: &Path) -> anyhow::Result<Connections> {
     if let Some(directory) = path.parent().filter(|directory| !directory.exists()) {
         DirBuilder::new().recursive(true).mode(0o755).create(directory)?;
     }
-    let socket = Socket::bind(path)?;
-    let listener = socket.listener()?;
-    listener.set_nonblocking(true)?;
-    Ok((socket, tokio::net::UnixListener::from_std(listener)?))
+    Ok(accept::connections_of(Socket::bind(path)?)?)
 }

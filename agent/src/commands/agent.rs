@@ -7,7 +7,7 @@ use caracal_dataplane::Reply;
 use caracal_proto::sync::{ToData, from_data};
 use tracing::{info, warn};
 
-use super::half::{ControlThread, EndGuard, listen, wait};
+use super::half::{ControlThread, EndGuard, allow_descriptors, listen, wait};
 use super::source::Prepared;
 use crate::cli::{AgentArgs, Global};
 use crate::control::{Inbox, Input, Outlet, PeerId};
@@ -20,6 +20,7 @@ pub(super) fn run(global: &Global, args: &AgentArgs) -> anyhow::Result<()> {
     let prepared = Prepared::new(global, &args.source)?;
     info!(node = %prepared.configuration.node(), "{} starts", crate::BUILD);
     let local = prepared.configuration.texts();
+    allow_descriptors();
     let (end, notices) = listen()?;
 
     let control = ControlThread::start(prepared, Retention::Transient, logging, end.clone())?;

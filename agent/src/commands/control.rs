@@ -2,7 +2,7 @@
 
 use tracing::info;
 
-use super::half::{ControlThread, EndGuard, listen, wait};
+use super::half::{ControlThread, EndGuard, allow_descriptors, listen, wait};
 use super::source::Prepared;
 use crate::cli::{ControlArgs, Global};
 use crate::logging::{self, Reader};
@@ -13,6 +13,7 @@ pub(super) fn run(global: &Global, args: &ControlArgs) -> anyhow::Result<()> {
     let logging = logging::start(global.log_level.as_deref(), Reader::Log)?;
     let prepared = Prepared::new(global, &args.source)?;
     info!(node = %prepared.configuration.node(), "{} starts, control half", crate::BUILD);
+    allow_descriptors();
     let (end, notices) = listen()?;
 
     let socket = Socket::bind(&args.socket)?;

@@ -3,7 +3,7 @@
 use caracal_dataplane::Reply;
 use tracing::info;
 
-use super::half::{EndGuard, listen, wait};
+use super::half::{EndGuard, allow_descriptors, listen, wait};
 use crate::cli::{DataplaneArgs, Global};
 use crate::configuration::Configuration;
 use crate::data;
@@ -17,6 +17,7 @@ pub(super) fn run(global: &Global, args: &DataplaneArgs) -> anyhow::Result<()> {
     let configuration = Configuration::load(global.config_file.as_deref(), None)?;
     logging.set_severity(configuration.settings().log_severity_screen);
     info!("{} starts, data half", crate::BUILD);
+    allow_descriptors();
     let (end, notices) = listen()?;
 
     let (answers, replies) = connect::replies();

@@ -5,7 +5,8 @@ use std::thread::JoinHandle;
 
 use anyhow::{Context as _, anyhow};
 use caracal_datastore::{Remote, Request, Source as _};
-use tracing::info;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use tracing::{info, warn};
 
 use super::source::Prepared;
 use crate::admin;
@@ -35,6 +36,16 @@ pub(super) fn listen() -> std::io::Result<(Sender<Notice>, Receiver<Notice>)> {
         move || drop(stop.send(Notice::End(Ok(())))),
     )?;
     Ok((sender, notices))
+}
+
+/// Has this process use all the descriptors that it may have, as programs in Go do by
+/// themselves: the usual limit is for those that call select(2).
+pub(super) fn allow_descriptors() {
+    let raised =
+        getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, most)| setrlimit(Resource::RLIMIT_NOFILE, most, most));
+    if let Err(error) = raised {
+        warn!("the limit of open files stays as it is: {error}");
+    }
 }
 
 /// Waits for the first end, and calls `reload` whenever that is asked for.

@@ -45,6 +45,13 @@ impl Vitals {
         }
         let mut report = last.clone();
         report.measurements.extend(families().iter().filter_map(measurement));
+        let help = "Lines of the data half's log that were dropped because nobody read it in time.";
+        let dropped = caracal_program::Measurement::counter(
+            "caracal_dataplane_logs_dropped_total",
+            help,
+            crate::logging::dropped(),
+        );
+        report.measurements.push((&dropped).into());
         FromData { frame: Some(from_data::Frame::Report(report)) }
     }
 }

@@ -12,6 +12,7 @@ use std::task::{Context, Poll, ready};
 use loona_hpack::Decoder;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::UnixStream;
+use tokio::sync::OwnedSemaphorePermit;
 use tonic::transport::server::Connected;
 
 /// The name that every request gets.
@@ -46,11 +47,13 @@ pub(super) struct Connection {
     /// Rewritten bytes, and how many of them were read.
     ready: Vec<u8>,
     taken: usize,
+    /// Its place among the connections of the pod.
+    _place: OwnedSemaphorePermit,
 }
 
 impl Connection {
-    pub(super) fn new(stream: UnixStream) -> Self {
-        Self { stream, renaming: Renaming::default(), ready: Vec::new(), taken: 0 }
+    pub(super) fn new(stream: UnixStream, place: OwnedSemaphorePermit) -> Self {
+        Self { stream, renaming: Renaming::default(), ready: Vec::new(), taken: 0, _place: place }
     }
 }
 

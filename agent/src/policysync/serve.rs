@@ -17,11 +17,10 @@ use std::time::Duration;
 
 use caracal_proto::felix::policy_sync_server::{PolicySync, PolicySyncServer};
 use caracal_proto::felix::{DataplaneStats, ReportResult, SyncRequest, ToDataplane};
-use tokio::sync::{Mutex, oneshot, watch};
+use tokio::sync::{Mutex, Semaphore, oneshot, watch};
 use tokio::task::JoinHandle as Task;
 use tokio::time::{Interval, MissedTickBehavior};
 use tokio_stream::StreamExt as _;
-use tokio_stream::wrappers::UnixListenerStream;
 use tonic::{Request as Rpc, Response, Status};
 use tracing::{debug, info, warn};
 
@@ -29,6 +28,7 @@ use super::authority::Connection;
 use super::credentials::{CredentialsError, Writing};
 use super::socket::PodSocket;
 use super::{EndpointId, JoinId, Outgoing, Request, credentials, queue};
+use crate::accept;
 use crate::control::{Inbox, Input};
 
 /// How often credentials are looked for.
@@ -37,6 +37,10 @@ const POLL: Duration = Duration::from_millis(100);
 /// The least time between two streams of one pod: each costs the graph's thread
 /// a snapshot.
 const JOIN_INTERVAL: Duration = Duration::from_millis(50);
+
+/// Connections of one pod at the same time; further ones wait. A proxy needs one, and whoever
+/// opens very many must not take the descriptors that policy is read with.
+const CONNECTIONS: usize = 16;
 
 /// Pings on an idle connection, so that a client that hangs is noticed.
 const KEEPALIVE: Duration = Duration::from_secs(30);
@@ -204,7 +208,7 @@ impl Pods {
         let serving = tonic::transport::Server::builder()
             .http2_keepalive_interval(Some(KEEPALIVE))
             .add_service(PolicySyncServer::new(service))
-            .serve_with_incoming(UnixListenerStream::new(listener).map(|accepted| accepted.map(Connection::new)));
+            .serve_with_incoming(connections(listener));
         let server = tokio::spawn(async move {
             if let Err(error) = serving.await {
                 warn!("cannot serve {}: {}", path.display(), crate::chain(&error));
@@ -220,6 +224,18 @@ impl Pods {
             self.complaints.insert(about.to_owned(), reason);
         }
     }
+}
+
+/// The connections of one pod, so many at a time.
+fn connections(listener: tokio::net::UnixListener) -> impl tokio_stream::Stream<Item = io::Result<Connection>> + Send {
+    let room = Arc::new(Semaphore::new(CONNECTIONS));
+    accept::connections(listener).then(move |accepted| {
+        let room = Arc::clone(&room);
+        async move {
+            let place = room.acquire_owned().await.map_err(io::Error::other)?;
+            accepted.map(|stream| Connection::new(stream, place))
+        }
+    })
 }
 
 /// The credentials of a pod.

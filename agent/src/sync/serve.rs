@@ -16,12 +16,12 @@ use caracal_proto::sync::dataplane_sync_server::{DataplaneSync, DataplaneSyncSer
 use caracal_proto::sync::{FromData, Hello, from_data};
 use tokio::sync::oneshot;
 use tokio_stream::StreamExt as _;
-use tokio_stream::wrappers::UnixListenerStream;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::{debug, info, warn};
 
 use super::socket::Socket;
 use super::{MAX_MESSAGE_BYTES, PATIENCE, Refused};
+use crate::accept;
 use crate::control::{Inbox, Input, Outlet as _, PeerId};
 use connection::{Connection, Line};
 use outgoing::{Outgoing, Queue, queue};
@@ -50,17 +50,14 @@ pub fn spawn(socket: Socket, inbox: Inbox, guard: impl Send + 'static) -> io::Re
 
 fn spawn_with(socket: Socket, inbox: Inbox, patience: Duration, guard: impl Send + 'static) -> io::Result<Server> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let listener = socket.listener()?;
-    listener.set_nonblocking(true)?;
     let (stop, stopped) = oneshot::channel();
     let thread = std::thread::Builder::new().name("sync".to_owned()).spawn(move || {
         let _guard = guard;
         runtime.block_on(async {
-            if let Err(error) = serve(listener, inbox, patience, stopped).await {
+            if let Err(error) = serve(socket, inbox, patience, stopped).await {
                 warn!("the sync server ended: {}", crate::chain(&error));
             }
         });
-        drop(socket);
     })?;
     Ok(Server { stop: Some(stop), thread: Some(thread) })
 }
@@ -84,13 +81,12 @@ enum ServeError {
 }
 
 async fn serve(
-    listener: std::os::unix::net::UnixListener,
+    socket: Socket,
     inbox: Inbox,
     patience: Duration,
     stopped: oneshot::Receiver<()>,
 ) -> Result<(), ServeError> {
-    let listener = tokio::net::UnixListener::from_std(listener)?;
-    let connections = UnixListenerStream::new(listener).map(|accepted| accepted.and_then(Connection::new));
+    let connections = accept::connections_of(socket)?.map(|accepted| accepted.and_then(Connection::new));
     let service = DataplaneSyncServer::new(Service { inbox, patience, next_peer: AtomicU64::new(0) })
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);

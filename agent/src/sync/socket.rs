@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum SocketError {
     /// The lock beside the socket is held.
-    #[error("another control half serves {0}")]
+    #[error("another agent serves {0}")]
     Taken(PathBuf),
     /// The file system refused.
     #[error("cannot serve {path}: {source}")]
@@ -30,8 +30,10 @@ pub enum SocketError {
 pub struct Socket {
     listener: UnixListener,
     path: PathBuf,
+    /// What was bound: device and inode.
+    bound: (u64, u64),
     /// Held as long as the socket is.
-    _lock: File,
+    lock: File,
 }
 
 impl Socket {
@@ -40,21 +42,31 @@ impl Socket {
     /// # Errors
     /// [`SocketError::Taken`] while another process serves the path; it may be tried again later.
     pub fn bind(path: &Path) -> Result<Self, SocketError> {
-        let io_error = |source| SocketError::Io { path: path.to_owned(), source };
-        let lock = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(beside(path, "lock"))
-            .map_err(io_error)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(SocketError::Taken(path.to_owned())),
-            Err(TryLockError::Error(error)) => return Err(io_error(error)),
+        let lock = lock(path)?;
+        let (listener, bound) = publish(path).map_err(|source| SocketError::io(path, source))?;
+        Ok(Self { listener, path: path.to_owned(), bound, lock })
+    }
+
+    /// Puts a socket in the path's place again if this one was removed, and gives what
+    /// listens there then. Connections that were accepted before live on.
+    ///
+    /// # Errors
+    /// [`SocketError::Taken`] if another process serves the path now; both may be tried again later.
+    pub fn put_back(&mut self) -> Result<Option<UnixListener>, SocketError> {
+        if identity(&self.path).is_ok_and(|found| found == self.bound) {
+            return Ok(None);
         }
-        let listener = publish(path).map_err(io_error)?;
-        Ok(Self { listener, path: path.to_owned(), _lock: lock })
+        let io_error = |source| SocketError::io(&self.path, source);
+        if let Some(directory) = self.path.parent() {
+            DirBuilder::new().recursive(true).mode(0o755).create(directory).map_err(io_error)?;
+        }
+        let held = self.lock.metadata().map(|lock| (lock.dev(), lock.ino())).map_err(io_error)?;
+        if identity(&beside(&self.path, "lock")).ok() != Some(held) {
+            self.lock = lock(&self.path)?;
+        }
+        let (listener, bound) = publish(&self.path).map_err(io_error)?;
+        (self.listener, self.bound) = (listener, bound);
+        self.listener().map(Some).map_err(io_error)
     }
 
     /// A second handle to the listening socket.
@@ -68,13 +80,38 @@ impl Socket {
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        // A socket that stays is replaced by the next server.
-        let _ = fs::remove_file(&self.path);
+        // One that somebody else has put there is not this one's; what stays is replaced by the next server.
+        if identity(&self.path).is_ok_and(|found| found == self.bound) {
+            let _ = fs::remove_file(&self.path);
+        }
     }
 }
 
+impl SocketError {
+    fn io(path: &Path, source: io::Error) -> Self {
+        Self::Io { path: path.to_owned(), source }
+    }
+}
+
+/// Takes the lock beside a socket's path.
+fn lock(path: &Path) -> Result<File, SocketError> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false).mode(0o600);
+    let lock = options.open(beside(path, "lock")).map_err(|source| SocketError::io(path, source))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(SocketError::Taken(path.to_owned())),
+        Err(TryLockError::Error(source)) => Err(SocketError::io(path, source)),
+    }
+}
+
+/// What tells a file from another one of the same name: device and inode.
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    fs::symlink_metadata(path).map(|found| (found.dev(), found.ino()))
+}
+
 /// Makes the socket where nobody else can reach it, and moves it into place once its mode is right.
-fn publish(path: &Path) -> io::Result<UnixListener> {
+fn publish(path: &Path) -> io::Result<(UnixListener, (u64, u64))> {
     let private = beside(path, "new");
     if private.exists() {
         fs::remove_dir_all(&private)?;
@@ -83,9 +120,10 @@ fn publish(path: &Path) -> io::Result<UnixListener> {
     let made = private.join("s");
     let listener = UnixListener::bind(&made)?;
     fs::set_permissions(&made, Permissions::from_mode(0o600))?;
+    let bound = identity(&made)?;
     fs::rename(&made, path)?;
     fs::remove_dir(&private)?;
-    Ok(listener)
+    Ok((listener, bound))
 }
 
 fn beside(path: &Path, suffix: &str) -> PathBuf {
@@ -128,6 +166,29 @@ mod tests {
             fs::read_dir(dir.path()).expect("a directory").map(|entry| entry.expect("an entry").file_name()).collect();
         left.sort();
         assert_eq!(left, ["sync.sock", "sync.sock.lock"]);
+    }
+
+    #[test]
+    fn one_that_is_removed_is_put_back_unless_another_server_has_come() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("run/sync.sock");
+        fs::create_dir(dir.path().join("run")).expect("a directory");
+        let mut first = Socket::bind(&path).expect("the path is free");
+        assert!(first.put_back().expect("it is there").is_none());
+        fs::remove_file(&path).expect("it is there");
+        assert!(first.put_back().expect("the path is free").is_some());
+        UnixStream::connect(&path).expect("it serves again");
+        fs::remove_dir_all(dir.path().join("run")).expect("it is there");
+        assert!(first.put_back().expect("the path is free").is_some(), "the directory is made anew");
+        assert!(matches!(Socket::bind(&path), Err(SocketError::Taken(_))));
+        fs::remove_dir_all(dir.path().join("run")).expect("it is there");
+        fs::create_dir(dir.path().join("run")).expect("a directory");
+        let second = Socket::bind(&path).expect("nobody holds the lock that is there");
+        assert!(matches!(first.put_back(), Err(SocketError::Taken(_))));
+        drop(first);
+        UnixStream::connect(&path).expect("the second one's socket stays");
+        drop(second);
+        assert!(!path.exists());
     }
 
     #[test]
