@@ -172,6 +172,8 @@ pub(super) enum Reason {
     IpipFromWorkload,
     /// VXLAN that a workload makes itself.
     VxlanFromWorkload,
+    /// A loopback address of a host, from a workload of it.
+    Loopback,
     /// IP in IP from what is no host of the cluster.
     ForeignIpip,
     /// VXLAN from what is no host of the cluster.
@@ -203,6 +205,7 @@ impl Reason {
             Guard::Invalid(_) => Self::ConntrackInvalid,
             Guard::Ipip => Self::IpipFromWorkload,
             Guard::Vxlan => Self::VxlanFromWorkload,
+            Guard::Loopback => Self::Loopback,
             Guard::ForeignIpip => Self::ForeignIpip,
             Guard::ForeignVxlan => Self::ForeignVxlan,
             Guard::ClusterTunnel(_) => Self::ClusterTunnel,
@@ -386,6 +389,7 @@ impl<'a> Side<'a> {
                 | Guard::UnjudgedIpv6(Direction::Ingress)
                 | Guard::NoEndpoint(Direction::Ingress)
                 | Guard::Invalid(Direction::Ingress)
+                | Guard::Loopback
                 | Guard::ForeignIpip
                 | Guard::ForeignVxlan
                 | Guard::ClusterTunnel(Direction::Ingress)
@@ -421,6 +425,7 @@ impl<'a> Side<'a> {
             | Reason::ConntrackInvalid
             | Reason::IpipFromWorkload
             | Reason::VxlanFromWorkload
+            | Reason::Loopback
             | Reason::ForeignIpip
             | Reason::ForeignVxlan
             | Reason::ClusterTunnel

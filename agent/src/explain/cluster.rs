@@ -76,8 +76,12 @@ pub(super) struct End<'a> {
 }
 
 impl End<'_> {
-    /// Whether both are one workload: what it sends to itself never leaves it.
+    /// Whether both are one workload: what it sends to itself never leaves it, and a
+    /// loopback address is its own.
     pub(super) fn is_same_workload(self, other: Self) -> bool {
+        if self.workload.is_some() && other.address.is_loopback() {
+            return true;
+        }
         self.workload.zip(other.workload).is_some_and(|(one, other)| one.id == other.id)
     }
 }

@@ -266,6 +266,9 @@ fn not_policy(reason: Reason, who: &super::Party) -> String {
         Reason::VxlanFromWorkload => {
             "workloads may not make tunnels; AllowVXLANPacketsFromWorkloads would leave them to policy".to_owned()
         }
+        Reason::Loopback => {
+            "a host's loopback addresses are its own; another of its addresses is DefaultEndpointToHostAction's to open".to_owned()
+        }
         Reason::ForeignIpip | Reason::ForeignVxlan => {
             "only hosts of the cluster may send tunnelled packets to a host while a pool has tunnels".to_owned()
         }

@@ -157,6 +157,7 @@ pub(super) fn reason(side: &Side<'_>) -> String {
         }
         Reason::IpipFromWorkload => write!(text, "as a workload may not send IP in IP"),
         Reason::VxlanFromWorkload => write!(text, "as a workload may not send VXLAN"),
+        Reason::Loopback => write!(text, "as a workload may not send to a loopback address of its host"),
         Reason::ForeignIpip => write!(text, "as IP in IP comes from no host of the cluster"),
         Reason::ForeignVxlan => write!(text, "as VXLAN comes from no host of the cluster"),
         Reason::ClusterTunnel => {

@@ -4,15 +4,15 @@
 use caracal_net::{Family, Port, PortRange, Protocol};
 use caracal_sys::conntrack::REVOKED;
 use caracal_sys::nft::{
-    self, ChainType, CmpOp, CtKey, CtStatus, Expr, Field, IcmpxCode, LimitUnit, LimitWhen, LogTarget, Lookup, MetaKey,
-    NatFlags, PayloadBase, Policy, RangeOp, Reg, Reject, SetData, Value,
+    self, ChainType, CmpOp, CtDirection, CtKey, CtStatus, Expr, Field, IcmpxCode, LimitUnit, LimitWhen, LogTarget,
+    Lookup, MetaKey, NatFlags, PayloadBase, Policy, RangeOp, Reg, Reject, SetData, Value,
 };
 use smallvec::smallvec;
 
 use crate::flow_log::SNAPLEN;
 use crate::ir::{
-    Base, BaseKind, Chain, CtState, Element, Hook, IcmpField, IfName, Match, Op, Rate, Rule, SetKind, SetSpec, Side,
-    Statement, Verdict, Via,
+    Base, BaseKind, Chain, CtState, Element, End, Hook, IcmpField, IfName, Match, Op, Rate, Rule, SetKind, SetSpec,
+    Side, Statement, Verdict, Via,
 };
 
 /// The syslog level "info".
@@ -156,6 +156,8 @@ impl Encoder {
             Match::CtState(state) => {
                 let states = match state {
                     CtState::Invalid => nft::CtState::INVALID,
+                    CtState::Established => nft::CtState::ESTABLISHED,
+                    CtState::Related => nft::CtState::RELATED,
                     CtState::EstablishedOrRelated => nft::CtState::ESTABLISHED | nft::CtState::RELATED,
                 };
                 self.exprs.push(Expr::Ct { key: CtKey::State, direction: None, dreg: Reg::R0 });
@@ -199,6 +201,21 @@ impl Encoder {
                 // Behind the four words of the name.
                 let address = Reg::word(4).expect("the key has at most eight words");
                 self.address(Side::Src, *family, u32::from(family.bits()) / 8, address);
+                self.lookup(Op::Is, set);
+            }
+            Match::EndIn(end, family, set) => {
+                self.meta(MetaKey::IifName);
+                // A connection of the other family has no such address, and leaves the rule.
+                let key = match family {
+                    Family::V4 => CtKey::SourceV4,
+                    Family::V6 => CtKey::SourceV6,
+                };
+                let direction = match end {
+                    End::Opener => CtDirection::Original,
+                    End::Answerer => CtDirection::Reply,
+                };
+                let address = Reg::word(4).expect("the key has at most eight words");
+                self.exprs.push(Expr::Ct { key, direction: Some(direction), dreg: address });
                 self.lookup(Op::Is, set);
             }
             Match::Port(side, op, range) => {

@@ -155,8 +155,21 @@ pub enum Via {
 pub enum CtState {
     /// Packets that no connection explains.
     Invalid,
+    /// Packets of a connection seen in both directions.
+    Established,
+    /// Packets of a connection that another one called for, and ICMP errors about one.
+    Related,
     /// Packets of a connection seen in both directions, and of connections related to one.
     EstablishedOrRelated,
+}
+
+/// An end of a connection, as its packets are addressed on this end's side of any translation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum End {
+    /// Who sent the first packet.
+    Opener,
+    /// Who answers.
+    Answerer,
 }
 
 /// A field of the ICMP header.
@@ -186,6 +199,9 @@ pub enum Match {
     /// The interface that the packet came in by with its source address, and a
     /// named set of such; implies the family.
     SourceIn(Family, Name),
+    /// The interface that the packet came in by with the address of an end of the
+    /// packet's connection, and a named set as above; implies the family.
+    EndIn(End, Family, Name),
     /// A port and a range; the protocol must have been matched before.
     Port(Side, Op, PortRange),
     /// A port and a named set; the protocol must have been matched before.

@@ -86,6 +86,18 @@ pub fn source_check() -> Name {
     named("workload-source")
 }
 
+/// The chain that drops what workloads send about connections of others.
+#[must_use]
+pub fn related_check() -> Name {
+    named("workload-related")
+}
+
+/// The chain that drops what workloads send to this host's loopback addresses.
+#[must_use]
+pub fn loopback_check() -> Name {
+    named("workload-loopback")
+}
+
 /// The set of workload interfaces with the sources that their packets may have:
 /// addresses one by one, or ranges.
 #[must_use]

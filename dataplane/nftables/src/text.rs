@@ -9,7 +9,7 @@ use caracal_net::{Family, PortRange, Protocol};
 
 use crate::flow_log::SNAPLEN;
 use crate::ir::{
-    Base, BaseKind, Chain, CtState, Element, Hook, IcmpField, Match, Op, REVOKED_LABEL, Rate, Rule, Ruleset, Set,
+    Base, BaseKind, Chain, CtState, Element, End, Hook, IcmpField, Match, Op, REVOKED_LABEL, Rate, Rule, Ruleset, Set,
     SetKind, Side, Statement, TABLE, Verdict, Via,
 };
 use crate::layout;
@@ -128,6 +128,8 @@ impl Display for Match {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::CtState(CtState::Invalid) => f.write_str("ct state invalid"),
+            Self::CtState(CtState::Established) => f.write_str("ct state established"),
+            Self::CtState(CtState::Related) => f.write_str("ct state related"),
             Self::CtState(CtState::EstablishedOrRelated) => f.write_str("ct state established,related"),
             Self::Family(family) => write!(f, "meta nfproto {}", word_of(*family)),
             Self::Protocol(op, protocol) => write!(f, "meta l4proto {op}{}", ProtocolWord(*protocol)),
@@ -141,6 +143,13 @@ impl Display for Match {
             }
             Self::AddrIn(side, op, family, set) => write!(f, "{} {} {op}@{set}", header_of(*family), addr_of(*side)),
             Self::SourceIn(family, set) => write!(f, "iifname . {} saddr @{set}", header_of(*family)),
+            Self::EndIn(end, family, set) => {
+                let direction = match end {
+                    End::Opener => "original",
+                    End::Answerer => "reply",
+                };
+                write!(f, "iifname . ct {direction} {} saddr @{set}", header_of(*family))
+            }
             Self::Port(side, op, range) => write!(f, "th {} {op}{}", port_of(*side), Ports(range)),
             Self::PortIn(side, op, set) => write!(f, "th {} {op}@{set}", port_of(*side)),
             Self::AddrPortIn(side, op, family, set) => {

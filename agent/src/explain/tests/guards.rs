@@ -34,6 +34,7 @@ fn every_guard_is_named() {
     for (spec, from, to, port, want) in [
         ("", "shop/web@10.9.9.9", "shop/api", "80/tcp", ["deny", "spoofed-source", "profile-rule"]),
         ("", "shop/web@10.0.0.1", "shop/api", "80/tcp", ["allow", "profile-rule", "profile-rule"]),
+        ("", "shop/web", "127.0.0.1", "80/tcp", ["allow", "same-workload", "same-workload"]),
         ("", "shop/web", "192.0.2.7", "0/icmp", ["deny", "conntrack-invalid", "outside"]),
         ("", "192.0.2.7", "shop/web", "3:1/icmp", ["deny", "outside", "conntrack-invalid"]),
         ("disableConntrackInvalidCheck: true", "shop/web", "192.0.2.7", "0/icmp", ["allow", "profile-rule", "outside"]),

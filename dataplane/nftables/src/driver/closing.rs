@@ -14,7 +14,7 @@ use super::predecessor::Before;
 use super::{NftablesDriver, Standing, unanswered};
 use crate::edits::{ChainEdit, Edits};
 use crate::garbage::Garbage;
-use crate::lower::{dispatch_maps, judging_chains};
+use crate::lower::{base_sets, dispatch_maps, judging_chains};
 use crate::plan::{Step, plan};
 use crate::settings::Settings;
 
@@ -68,7 +68,7 @@ impl NftablesDriver {
 
 fn steps(settings: &Settings) -> Vec<Step> {
     let edits = Edits {
-        sets: dispatch_maps().into(),
+        sets: dispatch_maps().into_iter().chain(base_sets(settings)).collect(),
         chains: judging_chains(settings).into_iter().map(ChainEdit::Create).collect(),
         ..Edits::default()
     };

@@ -2,9 +2,11 @@
 
 mod endpoint_to_host;
 mod forwarded;
+mod loopback;
 mod nat_outgoing;
 mod network;
 mod no_ipv6;
+mod related;
 mod revoked;
 mod service_loops;
 mod source;
@@ -49,6 +51,7 @@ pub(crate) fn judging_chains(settings: &Settings) -> Vec<Chain> {
         to_host::to_host(settings),
         endpoint_to_host::endpoint_to_host(settings),
     ];
+    chains.extend([related::chain(settings), loopback::chain()]);
     chains.extend(revoked::chains(settings));
     chains
 }
@@ -59,7 +62,7 @@ pub(crate) fn dispatch_maps() -> [SetSpec; 2] {
 }
 
 /// The sets that the base chains look up whatever the policy, beside the verdict
-/// maps of interfaces.
+/// maps of interfaces. While they are empty, what only relates to a connection is refused.
 pub(crate) fn base_sets(settings: &Settings) -> Vec<SetSpec> {
     source::sets(settings)
 }

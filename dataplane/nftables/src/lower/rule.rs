@@ -265,6 +265,7 @@ fn in_order(mut matches: Vec<Match>) -> Vec<Match> {
         Match::AddrPortIn(..) => 7,
         Match::CtState(_)
         | Match::SourceIn(..)
+        | Match::EndIn(..)
         | Match::InterfacePrefix(..)
         | Match::Interface(..)
         | Match::MarkBit(_)

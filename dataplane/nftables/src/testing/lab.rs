@@ -205,6 +205,7 @@ impl Counts<'_> {
             Guard::Invalid(_) => "invalid to connection tracking",
             Guard::Ipip => "IP in IP from a workload",
             Guard::Vxlan => "VXLAN from a workload",
+            Guard::Loopback => "to a loopback address of the host",
             Guard::ForeignIpip => "IP in IP from no host of the cluster",
             Guard::ForeignVxlan => "VXLAN from no host of the cluster",
             Guard::ServiceLoop => "no service has this address",

@@ -183,7 +183,8 @@ fn sets_of(rule: &Rule) -> impl Iterator<Item = &Name> {
         | Match::AddrIn(.., name)
         | Match::PortIn(.., name)
         | Match::AddrPortIn(.., name)
-        | Match::SourceIn(_, name) => Some(name),
+        | Match::SourceIn(_, name)
+        | Match::EndIn(.., name) => Some(name),
         _ => None,
     });
     looked_up.chain(maps(rule))
@@ -265,7 +266,7 @@ impl<'a> Walk<'a> {
         let packet = self.packet;
         let is = |op: &Op, holds: bool| holds == (*op == Op::Is);
         match condition {
-            Match::CtState(_) | Match::Unrevoked | Match::TcpReset => false,
+            Match::CtState(_) | Match::EndIn(..) | Match::Unrevoked | Match::TcpReset => false,
             Match::Family(family) => packet.family() == *family,
             Match::Protocol(op, protocol) => is(op, packet.protocol() == *protocol),
             Match::ProtocolIn(op, set) => is(op, self.has(set, &Element::Protocol(packet.protocol()))),

@@ -113,6 +113,8 @@ pub enum Guard {
     Ipip,
     /// A workload sends VXLAN.
     Vxlan,
+    /// A workload sends to a loopback address of its host, which nobody has translated.
+    Loopback,
     /// IP in IP for this host from somewhere that is no host of the cluster.
     ForeignIpip,
     /// VXLAN for this host from somewhere that is no host of the cluster.
@@ -130,7 +132,7 @@ pub enum Guard {
 
 impl Guard {
     /// Every guard.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::NoIpv6(Direction::Egress),
         Self::NoIpv6(Direction::Ingress),
         Self::UnjudgedIpv6(Direction::Egress),
@@ -142,6 +144,7 @@ impl Guard {
         Self::Invalid(Direction::Ingress),
         Self::Ipip,
         Self::Vxlan,
+        Self::Loopback,
         Self::ForeignIpip,
         Self::ForeignVxlan,
         Self::ClusterTunnel(Direction::Egress),
@@ -164,6 +167,7 @@ impl Guard {
             | Self::Invalid(_)
             | Self::Ipip
             | Self::Vxlan
+            | Self::Loopback
             | Self::ForeignIpip
             | Self::ForeignVxlan
             | Self::ServiceLoop => Verdict::Deny,
@@ -284,6 +288,10 @@ impl<'a> NodeWalk<'a, '_> {
                     });
                 }
                 if self.is_workload(from) {
+                    let is_own = packet.dst() == original.dst();
+                    if is_own && packet.dst().is_loopback() {
+                        return self.guard(Guard::Loopback);
+                    }
                     return self.workload_to_host(from, packet);
                 }
                 if early == Early::Open {

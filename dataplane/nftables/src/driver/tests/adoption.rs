@@ -80,7 +80,7 @@ fn a_restart_finds_sets_that_were_copied() {
 const DAMAGE: &[(&str, usize)] = &[
     ("flush chain inet caracal policy-ingress/NetworkPolicy/default/web", 3),
     ("insert rule inet caracal policy-ingress/NetworkPolicy/default/web accept", 1),
-    ("flush chain inet caracal forward-egress", 8),
+    ("flush chain inet caracal forward-egress", 10),
     ("flush chain inet caracal to/cali0", 2),
     ("delete element inet caracal aclients { 10.0.0.1 }", 1),
     ("add element inet caracal aclients { 10.9.9.9 }", 1),
@@ -94,7 +94,7 @@ const DAMAGE: &[(&str, usize)] = &[
     ),
     ("add element inet caracal to-workload { \"cali9\" : accept }", 1),
     ("chain inet caracal forward-egress { policy drop; }", 1),
-    ("flush chain inet caracal forward-egress; delete chain inet caracal forward-egress", 8),
+    ("flush chain inet caracal forward-egress; delete chain inet caracal forward-egress", 10),
     (
         "flush chain inet caracal program-ingress/KEY; flush chain inet caracal policy-ingress/NetworkPolicy/default/web; delete chain inet caracal policy-ingress/NetworkPolicy/default/web",
         6,
@@ -108,11 +108,11 @@ const DAMAGE: &[(&str, usize)] = &[
     ),
     (
         "flush chain inet caracal policy-ingress/NetworkPolicy/default/web; delete set inet caracal aclients; add set inet caracal aclients { type ipv6_addr; }",
-        91,
+        109,
     ),
-    ("delete table inet caracal", 91),
-    ("flush ruleset", 91),
-    ("delete table inet caracal; add table inet caracal", 91),
+    ("delete table inet caracal", 109),
+    ("flush ruleset", 109),
+    ("delete table inet caracal; add table inet caracal", 109),
 ];
 
 #[test]

@@ -175,8 +175,10 @@ fn a_refused_message_blames_the_object_that_it_is_about() {
             ("to-workload", "interface cali0"),
             ("workload-addrs4", ""),
             ("workload-addrs6", ""),
+            ("workload-loopback", ""),
             ("workload-nets4", "interface cali0"),
             ("workload-nets6", "interface cali0"),
+            ("workload-related", ""),
             ("workload-source", ""),
         ]
         .map(|(name, what)| (name, &what[..what.len().min(19)]))

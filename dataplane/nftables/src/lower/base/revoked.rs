@@ -7,7 +7,7 @@
 
 use caracal_net::Priority;
 
-use super::{chain, unjudged};
+use super::{chain, related, unjudged};
 use crate::ir::{Chain, CtState, Hook, Match, Rule, Statement, Verdict};
 use crate::names;
 use crate::settings::{Revocation, Settings};
@@ -16,7 +16,7 @@ use crate::settings::{Revocation, Settings};
 pub(super) fn chains(settings: &Settings) -> Vec<Chain> {
     match settings.revocation {
         Revocation::On => {
-            let rules = unjudged(settings).into_iter().chain(established_here(settings)).collect();
+            let rules = unjudged(settings).into_iter().chain([allowed(settings)]).chain(cut_here(settings)).collect();
             vec![chain(names::revoked_output(), Hook::Output, Priority(0), rules), refusal()]
         }
         Revocation::Off => Vec::new(),
@@ -24,23 +24,46 @@ pub(super) fn chains(settings: &Settings) -> Vec<Chain> {
 }
 
 /// The first rules of the first chain for forwarded packets: what becomes of
-/// established connections.
+/// established connections, and of what relates to them. Most packets leave by
+/// the first rule.
 pub(super) fn established_through(settings: &Settings) -> Vec<Rule> {
+    passing(settings).chain(cut(settings)).collect()
+}
+
+/// The first rules where this host is an end.
+pub(super) fn established_here(settings: &Settings) -> Vec<Rule> {
+    passing(settings).chain(cut_here(settings)).collect()
+}
+
+fn passing(settings: &Settings) -> impl Iterator<Item = Rule> {
+    let first = unrevoked(CtState::Established, settings).verdict(Verdict::Accept);
+    std::iter::once(first).chain(related::lead(settings)).chain([allowed(settings)])
+}
+
+fn allowed(settings: &Settings) -> Rule {
+    unrevoked(CtState::EstablishedOrRelated, settings).verdict(Verdict::Accept)
+}
+
+fn unrevoked(state: CtState, settings: &Settings) -> Rule {
+    let rule = Rule::new().when(Match::CtState(state));
     match settings.revocation {
-        Revocation::On => vec![established().when(Match::Unrevoked).verdict(Verdict::Accept), refuse()],
-        Revocation::Off => vec![established().verdict(Verdict::Accept)],
+        Revocation::On => rule.when(Match::Unrevoked),
+        Revocation::Off => rule,
     }
 }
 
-/// The first rules where this host is an end. The reset that the kernel makes for
-/// a refused segment belongs to the refused connection, and must get away.
-pub(super) fn established_here(settings: &Settings) -> Vec<Rule> {
-    let mut rules = established_through(settings);
+fn cut(settings: &Settings) -> Option<Rule> {
     match settings.revocation {
-        Revocation::On => rules.insert(1, established().when(Match::TcpReset).verdict(Verdict::Accept)),
-        Revocation::Off => {}
+        Revocation::On => Some(refuse()),
+        Revocation::Off => None,
     }
-    rules
+}
+
+/// The reset that the kernel makes for a refused segment belongs to the refused
+/// connection, and must get away.
+fn cut_here(settings: &Settings) -> impl Iterator<Item = Rule> {
+    let reset = || established().when(Match::TcpReset).verdict(Verdict::Accept);
+    cut(settings).into_iter().flat_map(move |refuse| [reset(), refuse])
 }
 
 /// What the rule before it did not accept bears the label.

@@ -17,7 +17,7 @@ use crate::names;
 use crate::settings::Settings;
 
 /// The kinds of sets that a family has here; in the first are the sources of most packets.
-const fn kinds(family: Family) -> [SetKind; 2] {
+pub(super) const fn kinds(family: Family) -> [SetKind; 2] {
     [SetKind::WorkloadAddrs(family), SetKind::WorkloadNets(family)]
 }
 

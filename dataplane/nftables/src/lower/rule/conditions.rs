@@ -346,7 +346,8 @@ const fn implied_family(condition: &Match) -> Option<Family> {
         Match::Family(family)
         | Match::AddrIn(_, _, family, _)
         | Match::AddrPortIn(_, _, family, _)
-        | Match::SourceIn(family, _) => Some(*family),
+        | Match::SourceIn(family, _)
+        | Match::EndIn(_, family, _) => Some(*family),
         Match::Addr(_, _, net) => Some(net.family()),
         // The kernel takes the protocol number of any family for one.
         Match::Icmp(..)

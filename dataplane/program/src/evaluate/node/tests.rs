@@ -63,6 +63,10 @@ fn what_is_asked_beside_policy() {
         (FROM_POD, "fd00::3 > 2001:db8::1 tcp 1 > 80", &["SpoofedSource"]),
         (TO_OWN_HOST, "0.0.0.0 > 255.255.255.255 udp 68 > 67", home),
         (TO_OWN_HOST, "0.0.0.0 > 10.0.0.1 udp 68 > 67", &["SpoofedSource"]),
+        // Loopback addresses of the host.
+        (TO_OWN_HOST, "10.65.0.2 > 127.0.0.1 tcp 1 > 80", &["Loopback"]),
+        (TO_OWN_HOST, "10.65.0.2 > 127.9.9.9 icmp 8/0", &["Loopback"]),
+        (TO_OWN_HOST, "10.65.0.2 > 128.0.0.1 tcp 1 > 80", home),
         (Way::ToHost { from: "cali7" }, "10.65.0.9 > 10.0.0.1 udp 1 > 2", &["SpoofedSource"]),
         // Neighbour discovery.
         (TO_OWN_HOST, "fe80::2 > fe80::1 icmpv6 135/0", &["NeighbourDiscovery"]),
