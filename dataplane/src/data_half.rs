@@ -22,6 +22,7 @@ use caracal_sys::clock::monotonic_nanos;
 use smol_str::SmolStr;
 use tracing::{debug, error, info, warn};
 
+use crate::complaints::Complaints;
 use crate::counting::Counting;
 use crate::flows::{Flows, Telling};
 use crate::forgetting::Forgetting;
@@ -84,6 +85,7 @@ pub struct DataHalf<D, H> {
     /// Why the parameters that are asked for are not in force.
     unusable: Option<String>,
     closed: Closed,
+    complaints: Complaints,
     counting: Counting,
     flows: Flows,
 }
@@ -120,6 +122,7 @@ impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
             blind: None,
             unusable: None,
             closed: Closed::default(),
+            complaints: Complaints::default(),
             counting: Counting::default(),
             flows: Flows::default(),
         };
@@ -262,7 +265,9 @@ impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
                 }
                 Err(error) => {
                     let text = chain(&error);
-                    warn!(error = text, "cannot look at the rules");
+                    if self.blind.as_ref() != Some(&text) {
+                        warn!(error = text, "cannot look at the rules; trying again");
+                    }
                     self.blind = Some(text);
                 }
             }
@@ -372,7 +377,11 @@ impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
             }
             Err(error) => {
                 let text = chain(&error);
-                error!(error = text, "the rules could not be programmed; the last good ones stand");
+                if self.failure.as_ref() == Some(&text) {
+                    debug!(error = text, "the rules could not be programmed this time either");
+                } else {
+                    error!(error = text, "the rules could not be programmed; the last good ones stand; trying again");
+                }
                 self.owed.failed(now);
                 self.numbers.failed(Task::Rules);
                 self.failure = Some(text.clone());
@@ -459,11 +468,17 @@ impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
         self.enable_forwarding();
         let link = self.interfaces.state(interface);
         if let Some((id, networking)) = self.workloads.settle(now, interface, link, &mut self.host) {
-            if let Networking::Failed(reason) = &networking {
-                warn!(endpoint = %id, %interface, reason, "cannot set up the interface; trying again");
+            let failed = match &networking {
+                Networking::Failed(reason) => Some(reason.clone()),
+                Networking::Ready | Networking::NoInterface => None,
+            };
+            let is_news = self.outcomes.networking(&id, networking);
+            if let Some(reason) = failed {
                 self.numbers.failed(Task::Interface);
+                if is_news {
+                    warn!(endpoint = %id, %interface, reason, "cannot set up the interface; trying again");
+                }
             }
-            self.outcomes.networking(&id, networking);
         }
     }
 
@@ -477,9 +492,16 @@ impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
             if self.forwarding.contains(family) || self.store.workloads().len() == 0 {
                 continue;
             }
+            let subject = match family {
+                Family::V4 => "forwarding of IPv4",
+                Family::V6 => "forwarding of IPv6",
+            };
             match self.host.enable_forwarding(*family) {
-                Ok(()) => self.forwarding.push(*family),
-                Err(error) => warn!(%family, %error, "cannot make the host forward packets"),
+                Ok(()) => {
+                    self.forwarding.push(*family);
+                    self.complaints.settle(subject);
+                }
+                Err(error) => self.complaints.raise(subject, format!("cannot be turned on: {error}")),
             }
         }
     }
@@ -491,9 +513,13 @@ impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
 
     fn forget(&mut self, now: Instant, departed: impl IntoIterator<Item = IpAddr>) {
         self.forgetting.owe(departed);
-        if let Err(error) = self.forgetting.settle(now, &mut self.host) {
-            warn!(%error, "cannot forget the connections of departed addresses; trying again");
-            self.numbers.failed(Task::Connections);
+        let subject = "connections of departed addresses";
+        match self.forgetting.settle(now, &mut self.host) {
+            Ok(_) => self.complaints.settle(subject),
+            Err(error) => {
+                self.complaints.raise(subject, format!("cannot be forgotten: {error}"));
+                self.numbers.failed(Task::Connections);
+            }
         }
     }
 
@@ -507,9 +533,13 @@ impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
     }
 
     fn review(&mut self, now: Instant) {
-        if let Err(error) = self.revocation.step(now, &self.store, (&self.settings, &self.interfaces), &mut self.host) {
-            warn!(%error, "cannot look through the connections; trying again");
-            self.numbers.failed(Task::Review);
+        let subject = "established connections";
+        match self.revocation.step(now, &self.store, (&self.settings, &self.interfaces), &mut self.host) {
+            Ok(_) => self.complaints.settle(subject),
+            Err(error) => {
+                self.complaints.raise(subject, format!("cannot be looked through for what policy denies: {error}"));
+                self.numbers.failed(Task::Review);
+            }
         }
     }
 
@@ -527,11 +557,12 @@ impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
                     self.settle_interface(now, &interface);
                 }
                 self.auditing.worked();
+                self.complaints.settle("routes");
                 let refresh = self.settings.route_refresh_interval.map(|pause| now + pause);
                 self.next_audit = [refresh, self.workloads.grace_end()].into_iter().flatten().min();
             }
             Err(error) => {
-                warn!(%error, "cannot read the routes back; trying again");
+                self.complaints.raise("routes", format!("cannot be read back: {error}"));
                 self.numbers.failed(Task::Audit);
                 self.auditing.failed(now);
                 self.next_audit = self.auditing.due();

@@ -11,6 +11,7 @@ use caracal_sys::arp::{ArpRequest, ArpSocket};
 use caracal_sys::conntrack::{ConntrackSocket, Review};
 use caracal_sys::route::RouteSocket;
 use caracal_sys::sysctl;
+use nix::errno::Errno;
 
 use crate::flows::FlowListener;
 use crate::host::{Flow, Host, Judgement, Progress, Route, SourceCheck};
@@ -58,7 +59,13 @@ impl Host for KernelHost {
     }
 
     fn replace_route(&mut self, route: &Route) -> io::Result<()> {
-        self.routes.replace(route)
+        self.routes.replace(route).map_err(|error| match route.destination.family() {
+            // What the kernel says of an interface without IPv6 (`ip6_route_info_create_nh`).
+            Family::V6 if error.raw_os_error() == Some(Errno::EACCES as i32) => {
+                io::Error::new(error.kind(), "IPv6 is turned off on the interface (sysctl disable_ipv6)")
+            }
+            Family::V4 | Family::V6 => error,
+        })
     }
 
     fn delete_route(&mut self, route: &Route) -> io::Result<()> {

@@ -5,6 +5,7 @@
 //! watched beside it. Rules are a [driver](caracal_program::Driver)'s affair;
 //! routes, sysctls and conntrack are the [`Host`]'s.
 
+mod complaints;
 mod counting;
 mod data_half;
 #[cfg(test)]

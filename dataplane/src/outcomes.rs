@@ -80,13 +80,15 @@ impl Outcomes {
         })
     }
 
-    /// Takes how an endpoint's interface is doing.
-    pub fn networking(&mut self, id: &WorkloadId, networking: Networking) {
+    /// Takes how an endpoint's interface is doing. Answers whether that was not known.
+    pub fn networking(&mut self, id: &WorkloadId, networking: Networking) -> bool {
         let state = self.endpoints.entry(id.clone()).or_default();
-        if state.networking.as_ref() != Some(&networking) {
+        let is_news = state.networking.as_ref() != Some(&networking);
+        if is_news {
             state.networking = Some(networking);
             self.unsent.insert(id.clone());
         }
+        is_news
     }
 
     /// The control half knows nothing any more: everything is to be told again.

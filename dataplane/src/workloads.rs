@@ -271,30 +271,32 @@ impl Workloads {
         let mut standing = self.standing.remove(interface).unwrap_or_default();
         let mut served = Vec::new();
         let mut failure = None;
-        let mut step = |what, done: io::Result<()>| match done {
+        let mut step = |what: &dyn Fn() -> String, done: io::Result<()>| match done {
             Ok(()) => true,
             Err(source) => {
-                failure.get_or_insert(Failure { what, source });
+                failure.get_or_insert_with(|| Failure { what: what(), source });
                 false
             }
         };
         let families: BTreeSet<Family> = routes.iter().map(|route| route.destination.family()).collect();
         for family in families {
-            step("cannot set sysctls", host.prepare_interface(interface, family, check));
+            step(&|| "cannot set sysctls".to_owned(), host.prepare_interface(interface, family, check));
         }
         for route in routes.difference(&standing.clone()) {
-            if step("cannot write a route", host.replace_route(route)) {
+            if step(&|| format!("cannot write the route to {}", route.destination), host.replace_route(route)) {
                 standing.insert(*route);
                 served.push(route.destination.addr());
             }
         }
         for route in standing.clone().difference(&routes) {
-            if self.hand_over(now, route, host) || step("cannot remove a route", host.delete_route(route)) {
+            if self.hand_over(now, route, host)
+                || step(&|| format!("cannot remove the route to {}", route.destination), host.delete_route(route))
+            {
                 standing.remove(route);
             }
         }
         for (addr, mac) in neighbours {
-            step("cannot write a neighbour entry", host.set_neighbour(index, addr, mac));
+            step(&|| format!("cannot write the neighbour entry of {addr}"), host.set_neighbour(index, addr, mac));
         }
         introduce(interface, index, served, host);
         if !standing.is_empty() {
@@ -357,7 +359,7 @@ fn introduce(interface: &SmolStr, index: IfIndex, workloads: impl IntoIterator<I
 
 /// A step that did not work.
 struct Failure {
-    what: &'static str,
+    what: String,
     source: io::Error,
 }
 

@@ -45,6 +45,7 @@ impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
             why.as_ref().map(|why| Problem { subject: subject.to_owned(), reason: format!("{what}: {why}") })
         });
         report.problems.extend(own.chain(self.closed.problems()));
+        report.problems.extend(self.complaints.problems());
         report.problems.extend(self.outcomes.problems());
         report.problems.extend(self.hosts.problems(&self.store));
         report.problems.extend(self.flows.problems());

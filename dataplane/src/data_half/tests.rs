@@ -343,7 +343,7 @@ fn a_comparison_with_the_kernel_that_failed_is_tried_again_as_one() {
 
 #[test]
 fn an_interface_that_cannot_be_set_up_is_told_and_tried_again() {
-    for (broken, reason) in [("prepare", "cannot set sysctls"), ("add", "cannot write a route")] {
+    for (broken, reason) in [("prepare", "cannot set sysctls"), ("add", "cannot write the route to 10.0.0.1/32")] {
         let mut rig = Rig::with(&[]);
         rig.link("cali1", up(5));
         rig.world.breaks(broken);

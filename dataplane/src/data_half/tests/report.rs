@@ -144,7 +144,8 @@ fn what_failed_is_a_problem_until_it_works() {
     let problems = rig.problems();
     assert!(problems[0].starts_with("rules: cannot be put in force, the last good ones stand: "), "{problems:?}");
     assert!(
-        problems[1].starts_with("workload endpoint k8s/a/eth0: interface cali1: cannot write a route: "),
+        problems[1]
+            .starts_with("workload endpoint k8s/a/eth0: interface cali1: cannot write the route to 10.0.0.1/32: "),
         "{problems:?}"
     );
     assert_eq!(rig.measured("felix_int_dataplane_failures", &[]), 1.0);
@@ -153,4 +154,20 @@ fn what_failed_is_a_problem_until_it_works() {
     rig.wait(SECOND);
     assert_eq!(rig.problems(), [""; 0]);
     assert_eq!(rig.measured("felix_route_table_num_routes", &["254"]), 1.0);
+}
+
+#[test]
+fn what_is_tried_again_and_again_is_a_problem_until_it_works() {
+    let mut rig = Rig::with(&[]);
+    rig.world.breaks("forward");
+    rig.link("cali1", up(5));
+    rig.delta(&[endpoint("a", "cali1", &["10.0.0.1"])]);
+    let forwarding =
+        |rig: &Rig| rig.problems().into_iter().filter(|it| it.starts_with("forwarding")).collect::<Vec<_>>();
+    let broken = |family: &str| format!("forwarding of {family}: cannot be turned on: broken by the test");
+    assert_eq!(forwarding(&rig), [broken("IPv4"), broken("IPv6")]);
+    rig.world.heals();
+    // The next look at the routes.
+    rig.wait(120 * SECOND);
+    assert_eq!(forwarding(&rig), [""; 0]);
 }

@@ -118,7 +118,7 @@ fn an_interface_that_vanishes_in_the_middle_is_told_alone() {
         assert_ne!(stale, index("cali1"));
         let told = half.link("cali1", LinkState::Up(stale));
         let [(a, Outcome::Programmed, why)] = &told[..] else { panic!("{told:?}") };
-        assert!(a == "a" && why.starts_with("interface cali1: cannot write a route: "), "{told:?}");
+        assert!(a == "a" && why.starts_with("interface cali1: cannot write the route to 10.0.0.1/32: "), "{told:?}");
         assert_eq!(routes_of("cali1"), "", "no packet finds its way there");
         let told = half.link("cali1", LinkState::Up(index("cali1")));
         assert_eq!(told, [("a".to_owned(), Outcome::Programmed, String::new())]);
@@ -179,6 +179,27 @@ fn an_address_that_two_claim_leads_to_the_other_when_one_leaves() {
         run("ip link del cali2");
         half.link("cali2", LinkState::Gone);
         leads_to("cali1");
+    };
+    NetNs::new().expect("a namespace; needs root").run(inside).expect("the namespace can be entered");
+}
+
+#[test]
+fn an_interface_without_ipv6_carries_ipv4_and_says_why_no_more() {
+    let inside = || {
+        plug("cali1");
+        let sysctl = "/proc/sys/net/ipv6/conf/cali1/disable_ipv6";
+        std::fs::write(sysctl, "1").expect("it can be turned off");
+        let mut half = Half::start();
+        half.link("cali1", LinkState::Up(index("cali1")));
+        let told = half.send(Kind::Snapshot, &[endpoint("a", "cali1", &["10.0.0.1", "fd00::1"]), in_sync()]);
+        let why = "interface cali1: cannot write the route to fd00::1/128: IPv6 is turned off on the interface \
+                   (sysctl disable_ipv6)";
+        assert_eq!(told, [("a".to_owned(), Outcome::Programmed, why.to_owned())]);
+        assert!(routes_of("cali1").starts_with("10.0.0.1"));
+        std::fs::write(sysctl, "0").expect("it can be turned on");
+        let mended = half.half.tick(Instant::now() + LONG);
+        assert!(mended.is_some(), "it is tried again");
+        assert_eq!(half.problems(), []);
     };
     NetNs::new().expect("a namespace; needs root").run(inside).expect("the namespace can be entered");
 }
