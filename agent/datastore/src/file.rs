@@ -183,6 +183,9 @@ impl FileSource {
             self.next_look = None;
             self.look_at_everything(clock::now());
         }
+        if self.directory.is_another() {
+            self.look_at_everything(clock::now());
+        }
         if self.next_try.is_some_and(|at| at <= now) {
             self.next_try = None;
             self.try_unreadable(clock::now());

@@ -1,13 +1,13 @@
 //! The directory: what is found in it, and who announces changes.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use nix::errno::Errno;
 
-use super::tree::{self, Entry, Found};
+use super::tree::{self, Entry, Found, Inode};
 use super::watch::{Change, WatchError, Watches};
 use crate::source::{InForce, Problem, Report};
 
@@ -122,6 +122,14 @@ impl Directory {
     pub(super) fn fall_silent(&mut self, reason: WatchError) -> Report {
         self.announcer = Announcer::Nobody;
         Report::Raised(Problem::Polling { reason: reason.to_string() })
+    }
+
+    /// Whether there is another directory at its path than the one whose changes are announced:
+    /// what is mounted there, or what happens to the directories above, nobody announces.
+    pub(super) fn is_another(&self) -> bool {
+        let Announcer::Watches(watches) = &self.announcer else { return false };
+        let Some(watched) = watches.inode_of(&self.path) else { return false };
+        fs::metadata(&self.path).is_ok_and(|found| Inode::of(&found) != watched)
     }
 
     /// Forgets the watches at a path and below it, because another directory may

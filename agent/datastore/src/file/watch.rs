@@ -183,7 +183,8 @@ impl Watches {
         }
     }
 
-    fn inode_of(&self, path: &Path) -> Option<Inode> {
+    /// The directory that is watched under a path.
+    pub(super) fn inode_of(&self, path: &Path) -> Option<Inode> {
         self.inodes.get(path).map(|(inode, _)| *inode)
     }
 

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::{Followed, put, set};
+use super::{Followed, open, put, set};
 use crate::manifest::limits::MAX_FILE_BYTES;
-use crate::source::Request;
+use crate::source::{Request, Source as _};
 
 /// One edit, and what is told of it.
 struct Case {
@@ -295,4 +295,19 @@ fn what_cannot_be_read_is_tried_again() {
     let told = followed.until("settled");
     assert_eq!(told.first().map(String::as_str), Some("apply set a [10.0.0.0/8]"), "{told:?}");
     assert!(told.iter().any(|line| line.starts_with("cleared")), "{told:?}");
+}
+
+/// What is above the directory is not watched.
+#[test]
+fn another_directory_in_its_place_is_found() {
+    let top = TempDir::new().expect("a temporary directory");
+    let root = top.path().join("above/manifests");
+    put(&root.join("a.yaml"), &set("a", "10.0.0.0/8"));
+    let source = open(&root);
+    let followed = Followed::run(top, source, |source, sink| source.run(sink));
+    fs::rename(followed.path("above"), followed.path("before")).expect("moved");
+    put(&root.join("a.yaml"), &set("a", "10.0.0.0/16"));
+    assert_eq!(followed.until("settled"), ["apply set a [10.0.0.0/16]"]);
+    put(&root.join("a.yaml"), &set("a", "10.0.0.0/24"));
+    assert_eq!(followed.until("settled"), ["apply set a [10.0.0.0/24]"], "it is watched from then on");
 }
