@@ -456,6 +456,9 @@ impl<'a> Court<'a> {
         else {
             return Judgement::Leave;
         };
+        if called.is_none() && bench.is_untracked(&packet) {
+            return Judgement::Forget;
+        }
         match bench.verdict(&packet, called.as_ref()) {
             Some(Verdict::Deny) => Judgement::Cut,
             Some(Verdict::Allow) => Judgement::Restore,

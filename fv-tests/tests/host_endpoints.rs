@@ -1,11 +1,13 @@
 //! Host endpoints on the wire: what reaches the node, leaves it and passes
 //! through it, while endpoints, policies, failsafe ports and addresses change.
 
-use std::net::IpAddr;
+use std::io::{Read as _, Write as _};
+use std::net::{IpAddr, TcpListener, TcpStream};
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
 use caracal_fv_tests::agent::Process;
 use caracal_fv_tests::cluster::{Cluster, NODE_V4, NODE_V6};
 use caracal_fv_tests::pod::pod;
@@ -121,6 +123,9 @@ fn policy(spec: &str) -> String {
 }
 
 const UPLINK: &str = "interfaceName: uplink";
+
+/// A rule without which neighbours of IPv6 are not found.
+const ICMPV6: &str = "{action: Allow, protocol: ICMPv6}";
 
 /// What is not this endpoint's to judge passes in any case.
 const ALWAYS: [Flow; 4] = [
@@ -296,6 +301,68 @@ fn untracked_policy_leaves_no_connections() -> anyhow::Result<()> {
     }
     world.cluster.remove("policy.yaml")?;
     world.check("tracked again", &with(&[("outside", "node", tcp(80), false)]))?;
+    world.agent.stop()
+}
+
+/// What the kernel remembers of a connection from before must not stand in its way.
+#[test]
+fn a_connection_lives_through_untracked_policy() -> anyhow::Result<()> {
+    let world = World::new()?;
+    let port = "protocol: TCP, destination: {ports: [4000]}";
+    let tracked = policy(&format!(
+        "types: [Ingress, Egress], ingress: [{{action: Allow, {port}}}, {ICMPV6}], egress: [{ICMPV6}]"
+    ));
+    let untracked = policy(&format!(
+        "doNotTrack: true, applyOnForward: true, types: [Ingress, Egress], ingress: [{{action: Allow, {port}}}], \
+         egress: [{{action: Allow, {}}}]",
+        port.replace("destination", "source")
+    ));
+    world.cluster.write("tracked.yaml", &tracked.replace("name: host", "name: tracked"))?;
+    world.cluster.write("hep.yaml", &endpoint(UPLINK))?;
+    world.check("a host endpoint", &[("outside", "node", tcp(80), false)])?;
+    let mut connections = Vec::new();
+    for (node, outside) in world.addrs("node").into_iter().zip(world.addrs("outside")) {
+        let listener = world.cluster.node.run(|| TcpListener::bind((node, 4000)))??;
+        let client = world.cluster.peers["outside"].namespace.run(|| TcpStream::connect((node, 4000)))??;
+        let (server, _) = listener.accept()?;
+        connections.push((outside, client, server));
+    }
+    let mut talk = |state: &str, bytes: usize| -> anyhow::Result<()> {
+        for (who, client, server) in &mut connections {
+            for end in [&*client, &*server] {
+                end.set_read_timeout(Some(CONVERGENCE))?;
+            }
+            let mut got = vec![0; bytes];
+            std::thread::scope(|scope| {
+                scope.spawn(|| client.write_all(&vec![1; bytes]));
+                server.read_exact(&mut got).with_context(|| format!("{state}: {who}"))
+            })?;
+        }
+        Ok(())
+    };
+    talk("tracked", 1)?;
+    let count = || -> anyhow::Result<usize> {
+        let listed = ["ipv4", "ipv6"]
+            .map(|family| world.in_node("conntrack", &["-L", "-f", family, "-p", "tcp", "--dport", "4000"]));
+        listed.into_iter().map(|listed| Ok(listed?.lines().count())).sum()
+    };
+    anyhow::ensure!(count()? == 2, "both are tracked");
+    world.cluster.write("policy.yaml", &untracked)?;
+    let deadline = Instant::now() + CONVERGENCE;
+    while count()? > 0 {
+        anyhow::ensure!(Instant::now() < deadline, "still tracked");
+        thread::sleep(PAUSE);
+    }
+    // More than any window.
+    talk("untracked", 8 << 20)?;
+    world.cluster.remove("policy.yaml")?;
+    let deadline = Instant::now() + CONVERGENCE;
+    while count()? < 2 {
+        anyhow::ensure!(Instant::now() < deadline, "not tracked again");
+        talk("tracked again", 1)?;
+        thread::sleep(PAUSE);
+    }
+    talk("tracked again", 8 << 20)?;
     world.agent.stop()
 }
 

@@ -86,6 +86,15 @@ impl Packet {
         self.transport
     }
 
+    /// The other way round, as an answer comes.
+    pub(crate) const fn answer(&self) -> Self {
+        let transport = match self.transport {
+            Transport::Ports { src, dst } => Transport::Ports { src: dst, dst: src },
+            other @ (Transport::Icmp { .. } | Transport::Opaque) => other,
+        };
+        Self { src: self.dst, dst: self.src, protocol: self.protocol, transport }
+    }
+
     /// The same from port 0: one for all that differ in their source port only.
     pub(crate) const fn without_source_port(&self) -> Self {
         let transport = match self.transport {

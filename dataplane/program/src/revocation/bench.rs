@@ -16,6 +16,7 @@ use smol_str::SmolStr;
 
 use super::Suspects;
 use crate::evaluate::Digest;
+use crate::evaluate::Tracking;
 use crate::{
     AdminState, Direction, EndpointToHost, FailsafePoint, Failsafes, HostView, Packet, Passage, PolicyStore,
     ProgramKey, Transport, Verdict, Way, WorkloadEndpoint,
@@ -135,6 +136,32 @@ impl<'a> Bench<'a> {
             true => self.are_hosts_suspect.then_some(Verdict::Deny),
             false => is_allowed.then_some(Verdict::Allow),
         }
+    }
+
+    /// Whether untracked policy keeps a TCP connection of this host with others out of
+    /// connection tracking now, there and back, by whichever interface that has the host's
+    /// address. What the kernel still holds of it grows stale: once the policy is gone, the
+    /// segments that follow would be outside of the window that was seen last, and invalid.
+    /// `packet` is the first one, and nobody translates it.
+    #[must_use]
+    pub fn is_untracked(&self, packet: &Packet) -> bool {
+        if !self.are_hosts_suspect || packet.protocol() != Protocol::TCP {
+            return false;
+        }
+        let (comes, leaves, own) = match [packet.src(), packet.dst()].map(|addr| self.own.contains(&addr)) {
+            [false, true] => (*packet, packet.answer(), packet.dst()),
+            [true, false] => (packet.answer(), *packet, packet.src()),
+            [true, true] | [false, false] => return false,
+        };
+        let is_untracked = |way: Way<'_>, packet: &Packet| {
+            let passage = Passage { way, original: packet, translated: None };
+            self.hosts.evaluate(&passage).tracking == Tracking::Untracked
+        };
+        let mut interfaces = self.store.interfaces_with(own).peekable();
+        interfaces.peek().is_some()
+            && interfaces.all(|name| {
+                is_untracked(Way::ToHost { from: name }, &comes) && is_untracked(Way::FromHost { to: name }, &leaves)
+            })
     }
 
     fn workloads_allow(&self, packet: &Packet, senders: &Owners<'_>, receivers: &Owners<'_>) -> bool {

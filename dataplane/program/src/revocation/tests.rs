@@ -258,6 +258,49 @@ fn policy_before_dnat_judges_what_was_called() {
 }
 
 #[test]
+fn what_untracked_policy_takes_out_of_tracking() {
+    let port = |side: &str| {
+        format!(r#"{{"action": "allow", "protocol": {{"name": "tcp"}}, "{side}Ports": [{{"first": 80, "last": 80}}]}}"#)
+    };
+    let policy = |name: &str, rules: &str| {
+        format!(
+            r#"{{"activePolicyUpdate": {{"id": {{"kind": "GlobalNetworkPolicy", "name": "{name}"}}, "policy": {{{rules}}}}}}}"#
+        )
+    };
+    let both = policy("both", &format!(r#""inboundRules": [{}], "outboundRules": [{}]"#, port("dst"), port("src")));
+    let inwards = policy("inwards", &format!(r#""inboundRules": [{}]"#, port("dst")));
+    let tiers = |name: &str, interface: &str| {
+        let policies = format!(r#"[{{"kind": "GlobalNetworkPolicy", "name": "{name}"}}]"#);
+        format!(
+            r#"{{"hostEndpointUpdate": {{"id": {{"endpointId": "h"}}, "endpoint": {{"name": "{interface}", "untrackedTiers":
+                [{{"name": "t", "defaultAction": "Pass", "ingressPolicies": {policies}, "egressPolicies": {policies}}}]}}}}}}"#
+        )
+    };
+    for (name, interface, text, wanted) in [
+        ("both", "eth0", "192.0.2.9 > 192.0.2.1 tcp 1000 > 80", true),
+        ("both", "eth0", "192.0.2.9 > 192.0.2.1 tcp 1000 > 81", false),
+        ("both", "eth0", "192.0.2.1 > 192.0.2.9 tcp 80 > 1000", true),
+        ("both", "eth0", "192.0.2.1 > 192.0.2.9 tcp 1000 > 80", false),
+        ("both", "eth0", "192.0.2.9 > 192.0.2.1 udp 1000 > 80", false),
+        ("both", "eth0", "192.0.2.9 > 10.0.0.1 tcp 1000 > 80", false),
+        ("both", "eth0", "192.0.2.1 > 192.0.2.1 tcp 1000 > 80", false),
+        ("both", "eth1", "192.0.2.9 > 192.0.2.1 tcp 1000 > 80", false),
+        ("inwards", "eth0", "192.0.2.9 > 192.0.2.1 tcp 1000 > 80", false),
+    ] {
+        let store = guarded(&[&both, &inwards, &tiers(name, interface)]);
+        for hosts in [true, false] {
+            let (failsafes, interfaces) = (Failsafes::default(), ["eth0".into()]);
+            let (to_host, workload_prefixes) = (EndpointToHost::Accept, &["cali".into()]);
+            let terms =
+                Terms { to_host, failsafes: &failsafes, workload_prefixes, interfaces: &interfaces, vxlan_port: 4789 };
+            let suspects = Suspects { hosts, ..Suspects::default() };
+            let is_untracked = Bench::new(&store, &suspects, terms).is_untracked(&packet(text));
+            assert_eq!(is_untracked, wanted && hosts, "{name} {interface} {text}");
+        }
+    }
+}
+
+#[test]
 fn what_becomes_of_host_endpoints() {
     let hosts = |changes: &[&str]| {
         let mut store = guarded(&[&host_endpoint("all", "*", "web")]);

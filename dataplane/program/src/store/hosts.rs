@@ -39,6 +39,11 @@ impl PolicyStore {
         self.addresses.values().flatten().copied()
     }
 
+    /// The host's own interfaces that have an address.
+    pub(crate) fn interfaces_with(&self, address: IpAddr) -> impl Iterator<Item = &SmolStr> {
+        self.addresses.iter().filter(move |(_, held)| held.contains(&address)).map(|(interface, _)| interface)
+    }
+
     /// Whether any interface of the host has one of these addresses.
     #[must_use]
     pub fn has_any_address(&self, addresses: &[IpAddr]) -> bool {
