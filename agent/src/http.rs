@@ -80,12 +80,13 @@ impl Answer {
 /// Answers GET requests by their path.
 pub type Pages = Arc<dyn Fn(String) -> Pin<Box<dyn Future<Output = Answer> + Send>> + Send + Sync>;
 
-/// Why servers do not listen where they should, by what they serve.
+/// Why servers do not listen where they should, and files are not kept, by what it is about.
 #[derive(Clone, Debug, Default)]
 pub struct Troubles(Arc<Mutex<std::collections::BTreeMap<&'static str, String>>>);
 
 impl Troubles {
-    fn set(&self, what: &'static str, trouble: Option<String>) {
+    /// Takes why something does not work now; `None` if it works.
+    pub(crate) fn set(&self, what: &'static str, trouble: Option<String>) {
         let mut troubles = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match trouble {
             Some(trouble) => {

@@ -66,12 +66,14 @@ impl Outward {
         health.register(health::OBJECTS, None);
         health.register(health::DATAPLANE, None);
         health.away(health::DATAPLANE, "not connected");
+        let troubles = Troubles::default();
+        let files = Keeper::start(troubles.clone())?;
         let followers = Followers {
             policysync_prefix: policysync,
             health: health.clone(),
             health_listener: probes,
             metrics_listener: scrapes,
-            troubles: Troubles::default(),
+            troubles,
         };
         let outward = Self {
             logging,
@@ -79,7 +81,7 @@ impl Outward {
             health,
             health_listener,
             metrics_listener,
-            files: Keeper::start()?,
+            files,
             files_prefix: None,
             kept: None,
         };

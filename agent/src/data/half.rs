@@ -79,7 +79,8 @@ impl Plan {
             Some(named) => Means::External(find_driver(named)?),
             None => {
                 let rules = nftables_settings(&settings).context("cannot use the configuration")?;
-                let driver = NftablesDriver::new(rules).context("cannot program nf_tables, which takes CAP_NET_ADMIN")?;
+                let driver =
+                    NftablesDriver::new(rules).context("cannot program nf_tables, which takes CAP_NET_ADMIN")?;
                 Means::Kernel(Box::new((driver, KernelHost::open().context("cannot program routes")?)))
             }
         };

@@ -16,9 +16,10 @@ use std::time::Duration;
 
 use caracal_program::WorkloadId;
 use serde::Serialize;
-use tracing::{debug, warn};
+use tracing::debug;
 
 use super::{Receipt, Workload};
+use crate::http::Troubles;
 use caracal_proto::sync::endpoint_outcome::Outcome;
 
 /// How often the directory is looked at though nothing changed, as Felix does.
@@ -26,6 +27,9 @@ const LOOK: Duration = Duration::from_secs(10);
 
 /// The pauses after a failure: Felix's, 50 ms and ten times as long each time, up to 5 s.
 const PAUSES: [Duration; 3] = [Duration::from_millis(50), Duration::from_millis(500), Duration::from_secs(5)];
+
+/// What they are called where things are told that do not work.
+const WHAT: &str = "endpoint-status files";
 
 /// The suffix of a file that is being written.
 const UNFINISHED: &str = ".new";
@@ -47,13 +51,15 @@ pub struct Keeper {
 }
 
 impl Keeper {
-    /// Starts the thread. Until the first [`Keeper::keep`] it touches nothing.
+    /// Starts the thread, which says in `troubles` why files are not as they are to be: pods wait
+    /// for them. Until the first [`Keeper::keep`] it touches nothing.
     ///
     /// # Errors
     /// If the thread cannot be started.
-    pub fn start() -> io::Result<Self> {
+    pub fn start(troubles: Troubles) -> io::Result<Self> {
         let (wanted, wishes) = channel();
-        let thread = std::thread::Builder::new().name("endpoint-status".to_owned()).spawn(move || run(&wishes))?;
+        let thread =
+            std::thread::Builder::new().name("endpoint-status".to_owned()).spawn(move || run(&wishes, &troubles))?;
         Ok(Self { wanted: Some(wanted), thread: Some(thread) })
     }
 
@@ -107,7 +113,7 @@ impl Work {
     }
 }
 
-fn run(wishes: &Receiver<Wanted>) {
+fn run(wishes: &Receiver<Wanted>, troubles: &Troubles) {
     let Ok(wanted) = wishes.recv() else { return };
     let mut work = Work { wanted, left: BTreeSet::new() };
     let mut failures = 0;
@@ -116,13 +122,11 @@ fn run(wishes: &Receiver<Wanted>) {
         let pause = match work.settle() {
             Ok(()) => {
                 failures = 0;
+                troubles.set(WHAT, None);
                 LOOK
             }
             Err((prefix, error)) => {
-                let directory = prefix.display();
-                if failures == 0 {
-                    warn!("cannot keep the endpoint-status files below {directory}: {error}; trying again");
-                }
+                troubles.set(WHAT, Some(format!("cannot be kept below {}: {error}", prefix.display())));
                 failures += 1;
                 PAUSES[PAUSES.len().min(failures) - 1]
             }

@@ -66,7 +66,7 @@ fn the_directory_holds_what_is_wanted_and_stays_as_it_is_before_that() {
     fs::write(prefix.join("endpoint-status/left"), "by an earlier run").expect("a file");
     fs::write(prefix.join("endpoint-status/kept"), "1").expect("a file");
 
-    let keeper = Keeper::start().expect("a thread");
+    let keeper = Keeper::start(Troubles::default()).expect("a thread");
     std::thread::sleep(Duration::from_millis(50));
     eventually(prefix, &[("kept", "1"), ("left", "by an earlier run")]);
     keeper.keep(wanted(&[("kept", "1"), ("new", "2")]));
@@ -87,7 +87,7 @@ fn no_file_stays_below_an_earlier_prefix() {
     let check = |want: [&[(&str, &str)]; 3]| {
         directories.iter().zip(want).for_each(|(directory, want)| eventually(directory.path(), want));
     };
-    let keeper = Keeper::start().expect("a thread");
+    let keeper = Keeper::start(Troubles::default()).expect("a thread");
     keeper.keep(wanted(0, &["a"]));
     check([&[("a", "1")], &[], &[]]);
     // The second one comes right behind the first.
@@ -110,4 +110,25 @@ fn without_the_directory_above_nothing_is_made() {
     fs::create_dir(&prefix).expect("a directory");
     settle(&Wanted { prefix: prefix.clone(), files }).expect("it can be written");
     eventually(&prefix, &[("a", "1")]);
+}
+
+#[test]
+fn what_keeps_files_from_being_written_is_told_until_it_is_gone() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let in_the_way = directory.path().join("endpoint-status");
+    fs::write(&in_the_way, "").expect("written");
+    let troubles = Troubles::default();
+    let keeper = Keeper::start(troubles.clone()).expect("a thread");
+    keeper.keep(Wanted { prefix: directory.path().to_owned(), files: [("a".to_owned(), "x".to_owned())].into() });
+    let until = |is_so: fn(&[(&'static str, String)]) -> bool| {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !is_so(&troubles.all()) {
+            assert!(Instant::now() < deadline, "{:?}", troubles.all());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    };
+    until(|all| matches!(all, [(WHAT, why)] if why.starts_with("cannot be kept below ")));
+    fs::remove_file(in_the_way).expect("it is there");
+    eventually(directory.path(), &[("a", "x")]);
+    until(|all| all.is_empty());
 }
