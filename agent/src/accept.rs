@@ -62,13 +62,13 @@ async fn accept(
                 match put_back.and_then(|new| new.map(listening).transpose().map_err(|error| error.to_string())) {
                     Ok(None) => {}
                     Ok(Some(new)) => {
-                        info!("a socket that somebody had removed is there again");
+                        info!(socket = %socket.path().display(), "somebody had removed it; it is there again");
                         listener = new;
                         said.clear();
                     }
                     Err(reason) if reason == said => {}
                     Err(reason) => {
-                        warn!("a socket was removed: {reason}; trying again");
+                        warn!(socket = %socket.path().display(), "it was removed: {reason}; trying again");
                         said = reason;
                     }
                 }

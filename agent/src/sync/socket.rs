@@ -69,6 +69,12 @@ impl Socket {
         self.listener().map(Some).map_err(io_error)
     }
 
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// A second handle to the listening socket.
     ///
     /// # Errors
