@@ -46,16 +46,35 @@ impl Process {
     /// Starts `caracal ARGS` in the node's namespace. A control half that is not told
     /// where its admin socket is gets one of its own: namespaces share `/run`.
     pub fn start(cluster: &Cluster, args: &[&str]) -> anyhow::Result<Self> {
-        Self::start_logging(cluster, args, Some(std::env::var_os("CARACAL_LOG").unwrap_or_else(|| "info".into())))
+        Self::start_within(cluster, &[], args)
+    }
+
+    /// The same, run by another program that becomes this one: `WRAPPER caracal ARGS`.
+    pub fn start_within(cluster: &Cluster, wrapper: &[&str], args: &[&str]) -> anyhow::Result<Self> {
+        let level = std::env::var_os("CARACAL_LOG").unwrap_or_else(|| "info".into());
+        Self::start_logging(cluster, wrapper, args, Some(level))
     }
 
     /// The same, with the parameters to decide what is logged.
     pub fn start_with_its_own_log_level(cluster: &Cluster, args: &[&str]) -> anyhow::Result<Self> {
-        Self::start_logging(cluster, args, None)
+        Self::start_logging(cluster, &[], args, None)
     }
 
-    fn start_logging(cluster: &Cluster, args: &[&str], level: Option<OsString>) -> anyhow::Result<Self> {
+    fn start_logging(
+        cluster: &Cluster,
+        wrapper: &[&str],
+        args: &[&str],
+        level: Option<OsString>,
+    ) -> anyhow::Result<Self> {
         let program = program()?;
+        let mut command = match wrapper {
+            [] => Command::new(&program),
+            [first, others @ ..] => {
+                let mut command = Command::new(first);
+                command.args(others).arg(&program);
+                command
+            }
+        };
         let run = TempDir::new()?;
         let is_asked = matches!(args.first(), Some(&("agent" | "control"))) && !args.contains(&"--admin-socket");
         let admin = is_asked.then(|| ["--admin-socket".into(), admin_socket(&run).into_os_string()]);
@@ -64,7 +83,7 @@ impl Process {
         let what = args.first().copied().unwrap_or_default().to_owned();
         // A child inherits the namespace of the thread that starts it.
         let child = cluster.node.run(|| {
-            Command::new(&program)
+            command
                 .args(args)
                 .args(admin.iter().flatten())
                 .env_remove("CARACAL_LOG")
