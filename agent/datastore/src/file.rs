@@ -45,6 +45,9 @@ use crate::source::{ConfigEvent, Remote, Request, Sink, Source, SourceError};
 /// How often the directory is looked at while nobody announces changes, and what cannot be read anyhow.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
+/// How long after changes could not be announced that is tried again.
+const WATCH_PAUSE: Duration = Duration::from_secs(60);
+
 /// How long the source may wait without saying that it lives.
 const BEAT: Duration = Duration::from_secs(10);
 
@@ -73,6 +76,9 @@ pub struct FileSource {
     bell: Arc<Bell>,
     /// When to look at the whole directory though nothing was announced.
     next_look: Option<Instant>,
+    /// When to try again to have changes announced, and how long after a failure.
+    next_watch: Option<Instant>,
+    watch_pause: Duration,
     /// When to look again at what could not be read.
     next_try: Option<Instant>,
     token: Option<String>,
@@ -100,6 +106,8 @@ impl FileSource {
             asked,
             bell: Arc::new(bell),
             next_look: None,
+            next_watch: None,
+            watch_pause: WATCH_PAUSE,
             next_try: None,
             token: None,
             tuned: None,
@@ -183,6 +191,12 @@ impl FileSource {
             self.next_look = None;
             self.look_at_everything(clock::now());
         }
+        if self.next_watch.is_some_and(|at| at <= now) {
+            self.next_watch = None;
+            self.directory.announce().into_iter().for_each(|report| sink.report(report));
+            // That sets the watches.
+            self.look_at_everything(clock::now());
+        }
         if self.directory.is_another() {
             self.look_at_everything(clock::now());
         }
@@ -254,6 +268,9 @@ impl FileSource {
         }
         if (self.directory.is_silent() || self.directory.is_away()) && self.next_look.is_none() {
             self.next_look = Some(Instant::now() + LOOK_INTERVAL);
+        }
+        if self.directory.is_silent() && self.next_watch.is_none() {
+            self.next_watch = Some(Instant::now() + self.watch_pause);
         }
         let found: BTreeSet<&Path> = scan.files.iter().map(PathBuf::as_path).collect();
         let unknown = |file: &Path| scan.unreadable.iter().any(|above| file.starts_with(above));
@@ -331,7 +348,7 @@ impl FileSource {
         match self.directory.hear() {
             Ok(changes) => changes.into_iter().for_each(|change| self.note(change, noticed)),
             Err(error) => {
-                sink.report(self.directory.fall_silent(error));
+                self.directory.fall_silent(error).into_iter().for_each(|report| sink.report(report));
                 self.look_at_everything(noticed);
             }
         }
@@ -380,9 +397,7 @@ impl Source for FileSource {
     }
 
     fn run(&mut self, sink: &mut dyn Sink) -> Result<(), SourceError> {
-        if let Some(report) = self.directory.announce() {
-            sink.report(report);
-        }
+        self.directory.announce().into_iter().for_each(|report| sink.report(report));
         let followed = self.follow(sink);
         self.directory.stop_announcing();
         followed

@@ -43,6 +43,8 @@ enum Announcer {
 pub(super) struct Directory {
     path: PathBuf,
     announcer: Announcer,
+    /// Why nobody announces, as it was told.
+    silence: Option<Problem>,
     has_links: bool,
     /// What cannot be read, as it was told.
     unreadable: BTreeMap<PathBuf, Problem>,
@@ -50,7 +52,7 @@ pub(super) struct Directory {
 
 impl Directory {
     pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, announcer: Announcer::Unwanted, has_links: false, unreadable: BTreeMap::new() }
+        Self { path, announcer: Announcer::Unwanted, silence: None, has_links: false, unreadable: BTreeMap::new() }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -87,13 +89,13 @@ impl Directory {
     }
 
     /// From now on has changes announced. A scan must follow: it is what sets the watches.
-    pub(super) fn announce(&mut self) -> Option<Report> {
+    pub(super) fn announce(&mut self) -> Vec<Report> {
         match Watches::new() {
             Ok(watches) => {
                 self.announcer = Announcer::Watches(Box::new(watches));
-                None
+                Vec::new()
             }
-            Err(e) => Some(self.fall_silent(e)),
+            Err(e) => self.fall_silent(e),
         }
     }
 
@@ -119,9 +121,14 @@ impl Directory {
     }
 
     /// Gives up having changes announced.
-    pub(super) fn fall_silent(&mut self, reason: WatchError) -> Report {
+    pub(super) fn fall_silent(&mut self, reason: WatchError) -> Vec<Report> {
         self.announcer = Announcer::Nobody;
-        Report::Raised(Problem::Polling { reason: reason.to_string() })
+        let problem = Problem::Polling { reason: reason.to_string() };
+        if self.silence.as_ref() == Some(&problem) {
+            return Vec::new();
+        }
+        let before = self.silence.replace(problem.clone());
+        before.map(Report::Cleared).into_iter().chain([Report::Raised(problem)]).collect()
     }
 
     /// Whether there is another directory at its path than the one whose changes are announced:
@@ -189,7 +196,10 @@ impl Directory {
         }
         self.has_links = !found.steps.is_empty() || (self.has_links && !is_whole);
         let mut reports = self.tell_unreadable(path, &found, in_force);
-        reports.extend(failure.map(|e| self.fall_silent(e)));
+        reports.extend(failure.into_iter().flat_map(|e| self.fall_silent(e)));
+        if is_whole && matches!(self.announcer, Announcer::Watches(_)) {
+            reports.extend(self.silence.take().map(Report::Cleared));
+        }
         Scan {
             files: found.files,
             unreadable: found.unreadable.into_iter().map(|(path, _)| path).collect(),

@@ -173,6 +173,19 @@ fn without_announcements_the_directory_is_looked_at() {
     assert_eq!(followed.until("synced token"), ["apply set b [11.0.0.0/8]", "settled"]);
 }
 
+#[test]
+fn changes_are_announced_again_once_they_can_be() {
+    let directory = directory_with(&[("x.yaml", &set("a", "10.0.0.0/8"))]);
+    let mut source = open(directory.path());
+    source.directory.fall_silent(WatchError::Watches);
+    source.watch_pause = Duration::from_millis(10);
+    let followed = Followed::run(directory, source, |source, sink| source.follow(sink));
+    let reason = WatchError::Watches;
+    followed.until(&format!("cleared changes are noticed late, by looking for them: {reason}"));
+    put(&followed.path("sub/x.yaml"), &set("b", "11.0.0.0/8"));
+    assert!(followed.until("apply set b [11.0.0.0/8]").iter().all(|line| line == "settled"));
+}
+
 /// Takes the stamps of events.
 struct Stamps(std::sync::mpsc::Sender<Stamp>);
 
