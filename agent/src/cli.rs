@@ -213,7 +213,7 @@ pub struct SourceArgs {
     pub datastore: Datastore,
 
     /// The node to calculate for. Without it, FelixHostname or this host's name in lower case
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = node_name)]
     pub node: Option<String>,
 }
 
@@ -347,7 +347,7 @@ pub struct ConfigArgs {
 
     /// The node whose configuration it is. Without it, FelixHostname or this host's name in lower
     /// case
-    #[arg(long, value_name = "NAME", requires = "datastore")]
+    #[arg(long, value_name = "NAME", requires = "datastore", value_parser = node_name)]
     pub node: Option<String>,
 
     /// The agent to ask if no datastore is named.
@@ -365,6 +365,13 @@ pub struct VersionArgs {
     /// How to print it
     #[arg(long, value_enum, default_value_t = Output::Text, value_name = "FORMAT")]
     pub output: Output,
+}
+
+/// A node's name, as `FelixHostname` takes it; an empty one says nothing. Who slips here must not
+/// enforce what is meant for another node.
+fn node_name(text: &str) -> Result<String, &'static str> {
+    let is_name = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte));
+    if is_name { Ok(text.to_owned()) } else { Err("a node's name has letters, digits, \"_\", \".\" and \"-\" only") }
 }
 
 /// How to print an answer.

@@ -1,4 +1,4 @@
-use clap::CommandFactory as _;
+use clap::{CommandFactory as _, Parser as _};
 
 use super::*;
 
@@ -19,6 +19,16 @@ fn datastores() {
     ] {
         let got = text.parse::<Datastore>().map(|d| d.to_string()).map_err(|e| e.to_string());
         assert_eq!(got.as_deref().map_err(String::as_str), want, "{text}");
+    }
+}
+
+#[test]
+fn a_name_that_no_node_has_is_wrong_usage() {
+    for (name, is_one) in
+        [("node-1", true), ("ip-10-0-0-1.example_com", true), ("", true), ("bad node!", false), ("a/b", false)]
+    {
+        let parsed = Cli::try_parse_from(["caracal", "calc", "--datastore", "file:x", "--node", name]);
+        assert_eq!(parsed.is_ok(), is_one, "{name:?}");
     }
 }
 

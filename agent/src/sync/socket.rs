@@ -116,14 +116,22 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
     fs::symlink_metadata(path).map(|found| (found.dev(), found.ino()))
 }
 
+/// What fits into an address (`sun_path`, unix(7)), without the zero at its end.
+const MOST_BYTES: usize = 107;
+
 /// Makes the socket where nobody else can reach it, and moves it into place once its mode is right.
 fn publish(path: &Path) -> io::Result<(UnixListener, (u64, u64))> {
     let private = beside(path, "new");
+    let made = private.join("s");
+    let length = made.as_os_str().len();
+    if length > MOST_BYTES {
+        let reason = format!("the path is {} bytes too long for a socket", length - MOST_BYTES);
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
+    }
     if private.exists() {
         fs::remove_dir_all(&private)?;
     }
     DirBuilder::new().mode(0o700).create(&private)?;
-    let made = private.join("s");
     let listener = UnixListener::bind(&made)?;
     fs::set_permissions(&made, Permissions::from_mode(0o600))?;
     let bound = identity(&made)?;
@@ -201,5 +209,9 @@ mod tests {
     fn an_error_names_the_path() {
         let error = Socket::bind(Path::new("/nowhere/sync.sock")).expect_err("no such directory");
         assert!(error.to_string().starts_with("cannot serve /nowhere/sync.sock: "), "{error}");
+        let dir = tempfile::tempdir().expect("a directory");
+        let error = Socket::bind(&dir.path().join("s".repeat(110))).expect_err("it does not fit").to_string();
+        assert!(error.ends_with(" bytes too long for a socket"), "{error}");
+        assert_eq!(fs::read_dir(dir.path()).expect("it is there").count(), 1, "the lock alone");
     }
 }
