@@ -20,7 +20,7 @@ use super::{Calculator, Input, Insight, News, Outlet, Outward, PeerId, Question,
 use crate::health::BEAT;
 use crate::metrics::go_type;
 use crate::policysync::Hub;
-use crate::status::Status;
+use crate::status::{Receipts, Status};
 use crate::sync::{Heard, Refused, Retention, RevisionKind, Session};
 
 /// What one revision takes in at most, so that a source that never rests
@@ -227,7 +227,7 @@ impl ControlHalf {
         self.outward.heard();
         match self.session.receive(frame) {
             Ok(Heard::Ack { ack, stamp }) => {
-                log_ack(&ack, stamp, self.status.receipts().failure());
+                log_ack(&ack, stamp, self.status.receipts());
                 // One of an earlier life tells of endpoints that may be gone.
                 if ack.epoch == self.session.epoch() {
                     self.status.on_ack(&ack, stamp);
@@ -330,24 +330,24 @@ impl ControlHalf {
     }
 }
 
-/// `known` is the failure that was acknowledged last, if none has been mended since.
-fn log_ack(ack: &Ack, stamp: u64, known: Option<&str>) {
+/// `before` is what was acknowledged before.
+fn log_ack(ack: &Ack, stamp: u64, before: &Receipts) {
     let Ack { epoch: _, revision, outcomes, committed, error } = ack;
     if error.is_empty() {
         // Both are readings of one clock: the halves are on one host.
         let since_change = committed.checked_sub(stamp).filter(|_| stamp != 0).map(Duration::from_nanos);
         debug!(revision, ?since_change, "in the kernel");
-    } else if known == Some(error) {
+    } else if before.failure() == Some(error) {
         debug!(revision, "not programmed either: {error}");
     } else {
         warn!(revision, "not programmed, the last good state stands: {error}");
     }
     for outcome in outcomes {
-        log_outcome(outcome);
+        log_outcome(outcome, before);
     }
 }
 
-fn log_outcome(outcome: &EndpointOutcome) {
+fn log_outcome(outcome: &EndpointOutcome, before: &Receipts) {
     use endpoint_outcome::Outcome;
     let id = match (&outcome.id, &outcome.host) {
         (Some(id), _) => format!("{}/{}/{}", id.orchestrator_id, id.workload_id, id.endpoint_id),
@@ -356,6 +356,7 @@ fn log_outcome(outcome: &EndpointOutcome) {
     };
     let reason = outcome.reason.as_str();
     match outcome.outcome() {
+        Outcome::Programmed if reason.is_empty() && before.was_lacking(outcome) => info!(endpoint = id, "in force now"),
         Outcome::Programmed if reason.is_empty() => debug!(endpoint = id, "programmed"),
         Outcome::Programmed => warn!(endpoint = id, "programmed, but: {reason}"),
         Outcome::WaitingForInterface => info!(endpoint = id, "waits for its interface"),

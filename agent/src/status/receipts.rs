@@ -101,6 +101,18 @@ impl Receipts {
         self.hosts.get(id)
     }
 
+    /// Whether the endpoint that is told of was told of before, as one that is not in force or
+    /// has something wrong with it.
+    #[must_use]
+    pub fn was_lacking(&self, told: &EndpointOutcome) -> bool {
+        let receipt = match (&told.id, &told.host) {
+            (Some(id), _) => self.of(&workload_id(id)),
+            (None, Some(host)) => self.of_host(&HostId(host.endpoint_id.as_str().into())),
+            (None, None) => None,
+        };
+        receipt.is_some_and(|receipt| receipt.outcome != Outcome::Programmed || !receipt.reason.is_empty())
+    }
+
     /// What became of every endpoint that the data half told of, by id.
     pub fn endpoints(&self) -> impl ExactSizeIterator<Item = (&WorkloadId, &Receipt)> {
         self.endpoints.iter()

@@ -67,3 +67,19 @@ fn receipts_go_with_their_endpoints() {
     status.on_commit(4);
     assert_eq!(status.receipts().endpoints().len(), 0, "the snapshot does not name it");
 }
+
+#[test]
+fn an_endpoint_lacks_what_it_was_told_to_lack() {
+    let mut status = Status::default();
+    let programmed = ack(2, Some(Outcome::Programmed));
+    let was_lacking = |status: &Status| status.receipts().was_lacking(&programmed.outcomes[0]);
+    assert!(!was_lacking(&status), "nothing was told of it");
+    status.on_ack(&ack(1, Some(Outcome::WaitingForInterface)), 0);
+    assert!(was_lacking(&status));
+    let mut without_route = programmed.clone();
+    "no route".clone_into(&mut without_route.outcomes[0].reason);
+    status.on_ack(&without_route, 0);
+    assert!(was_lacking(&status), "it is programmed, but something is wrong");
+    status.on_ack(&programmed, 0);
+    assert!(!was_lacking(&status));
+}
