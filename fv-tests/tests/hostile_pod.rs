@@ -1,14 +1,15 @@
 //! Packets of a pod that means ill, which the kernel takes for harmless: errors about
-//! connections of others, and what goes to the node's loopback addresses.
+//! connections of others, what goes to the node's loopback addresses, and what looks
+//! like another pod's connection.
 
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use caracal_fv_tests::agent::Process;
 use caracal_fv_tests::cluster::{Cluster, NODE_V4, NODE_V6, OUTSIDE_V4, OUTSIDE_V6};
-use caracal_fv_tests::pod::pod;
+use caracal_fv_tests::pod::{interface_name, pod};
 use caracal_sys::netns::NetNs;
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -23,6 +24,15 @@ const TEXT: &[u8] = b"news of somebody else";
 const TO_HOST: &str = "apiVersion: projectcalico.org/v3\nkind: FelixConfiguration\nmetadata: {name: default}\n\
     spec: {defaultEndpointToHostAction: Accept}\n";
 
+const FOE_SENDS_NOTHING: &str = "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\n\
+    metadata: {name: foe, namespace: default}\nspec: {podSelector: {matchLabels: {name: foe}}, policyTypes: [Egress]}\n";
+
+/// A link-local address that two pods take, each on its own link.
+const TAKEN: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x77);
+
+/// The node's on the links of all pods.
+const GATEWAY: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0xecee, 0xeeff, 0xfeee, 0xeeee);
+
 fn run(namespace: &NetNs, program: &str, arguments: &[&str]) -> anyhow::Result<()> {
     let status = namespace.run(|| Command::new(program).args(arguments).status())??;
     anyhow::ensure!(status.success(), "{program} {arguments:?}");
@@ -34,7 +44,7 @@ fn cluster(names: &[&str]) -> anyhow::Result<Cluster> {
     cluster.namespace("default", &[])?;
     cluster.write("felix.yaml", TO_HOST)?;
     for name in names {
-        cluster.start_pod(pod(name, &[]))?;
+        cluster.start_pod(pod(name, &[("name", name.trim_start_matches("default/"))]))?;
         cluster.make_ready(name)?;
     }
     Ok(cluster)
@@ -188,5 +198,51 @@ fn a_pod_reaches_no_loopback_address_of_its_node() -> anyhow::Result<()> {
         reaches("a loopback address", loopback, loopback, false)?;
     }
     reaches("translated by somebody", "169.254.169.254", "127.0.0.1", true)?;
+    agent.stop()
+}
+
+#[test]
+fn a_pod_continues_no_connection_of_anothers_link() -> anyhow::Result<()> {
+    let cluster = cluster(&[FOE, VICTIM])?;
+    cluster.write("policy.yaml", FOE_SENDS_NOTHING)?;
+    for name in [FOE, VICTIM] {
+        let address = format!("{TAKEN}/64");
+        run(&cluster.peers[name].namespace, "ip", &["addr", "add", &address, "dev", "eth0", "nodad"])?;
+    }
+    let agent = Process::agent(&cluster)?;
+    let on = |address, port, interface: &str| -> anyhow::Result<SocketAddr> {
+        Ok(SocketAddrV6::new(address, port, 0, nix::net::if_::if_nametoindex(interface)?).into())
+    };
+    let open = |name: &str, port: u16| -> anyhow::Result<UdpSocket> {
+        let socket = cluster.peers[name].namespace.run(|| anyhow::Ok(UdpSocket::bind(on(TAKEN, port, "eth0")?)?))??;
+        socket.set_read_timeout(Some(ARRIVAL))?;
+        Ok(socket)
+    };
+    let node = cluster.node.run(|| UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 9000)))??;
+    node.set_read_timeout(Some(ARRIVAL))?;
+    let mut buffer = [0; 8];
+    let mut arrives = |name: &str| -> anyhow::Result<bool> {
+        let sender = open(name, 4000)?;
+        let gateway = cluster.peers[name].namespace.run(|| on(GATEWAY, 9000, "eth0"))??;
+        sender.send_to(b"?", gateway)?;
+        let Ok((_, who)) = node.recv_from(&mut buffer) else { return Ok(false) };
+        node.send_to(b"!", who)?;
+        sender.recv(&mut buffer).with_context(|| format!("{name} gets no answer"))?;
+        Ok(true)
+    };
+    let deadline = Instant::now() + CONVERGENCE;
+    while arrives(FOE)? || !arrives(VICTIM)? {
+        anyhow::ensure!(Instant::now() < deadline, "the pods reach the node otherwise than policy says");
+    }
+    for (name, wanted) in [(FOE, false), (VICTIM, true), (FOE, false), (VICTIM, true)] {
+        assert_eq!(arrives(name)?, wanted, "{name}");
+    }
+    // What the node opens is answered, though the pod may send nothing of its own.
+    let foe = open(FOE, 4001)?;
+    let there = cluster.node.run(|| on(TAKEN, 4001, &interface_name("default", "foe")))??;
+    node.send_to(b"?", there)?;
+    let (_, who) = foe.recv_from(&mut buffer)?;
+    foe.send_to(b"!", who)?;
+    node.recv(&mut buffer).context("the node gets no answer")?;
     agent.stop()
 }

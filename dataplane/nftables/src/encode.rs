@@ -18,6 +18,9 @@ use crate::ir::{
 /// The syslog level "info".
 const LOG_LEVEL: u32 = 6;
 
+/// `IP_CT_DIR_ORIGINAL` of `linux/netfilter/nf_conntrack_tuple_common.h`.
+const FROM_OPENER: u8 = 0;
+
 /// A chain without its rules.
 pub(crate) fn chain(chain: &Chain) -> nft::Chain {
     match chain.base {
@@ -267,6 +270,10 @@ impl Encoder {
             Match::Local => {
                 self.meta(MetaKey::Iif);
                 self.compare(CmpOp::Eq, Value::host(0));
+            }
+            Match::FromOpener => {
+                self.exprs.push(Expr::Ct { key: CtKey::Direction, direction: None, dreg: Reg::R0 });
+                self.compare(CmpOp::Eq, Value::bytes(&[FROM_OPENER]));
             }
             Match::Translated => {
                 self.exprs.push(Expr::Ct { key: CtKey::Status, direction: None, dreg: Reg::R0 });

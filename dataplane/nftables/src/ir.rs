@@ -219,6 +219,8 @@ pub enum Match {
     /// This host itself made the packet: no interface brought it in. From Linux
     /// 5.7 on the postrouting hook knows the interface of a forwarded packet.
     Local,
+    /// The packet is of who sent the first one of its connection.
+    FromOpener,
     /// DNAT has given the connection another destination (`IPS_DST_NAT`).
     Translated,
     /// The connection is none of those that policy allowed once and denies now:

@@ -92,6 +92,12 @@ pub fn related_check() -> Name {
     named("workload-related")
 }
 
+/// The chain that lets pass what is established and for this host.
+#[must_use]
+pub fn established_here() -> Name {
+    named("input-established")
+}
+
 /// The chain that drops what workloads send to this host's loopback addresses.
 #[must_use]
 pub fn loopback_check() -> Name {

@@ -171,6 +171,7 @@ impl Display for Match {
             Self::Interface(via, name) => write!(f, "{} \"{name}\"", interface_of(*via)),
             Self::MarkBit(bit) => write!(f, "meta mark & {0:#010x} == {0:#010x}", bit.0),
             Self::Local => f.write_str("iif 0"),
+            Self::FromOpener => f.write_str("ct direction original"),
             Self::Translated => f.write_str("ct status dnat"),
             Self::Unrevoked => write!(f, "ct label ! {REVOKED_LABEL}"),
             Self::TcpReset => f.write_str("tcp flags rst"),

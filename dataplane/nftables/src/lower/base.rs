@@ -52,6 +52,7 @@ pub(crate) fn judging_chains(settings: &Settings) -> Vec<Chain> {
         endpoint_to_host::endpoint_to_host(settings),
     ];
     chains.extend([related::chain(settings), loopback::chain()]);
+    chains.push(to_host::established_here(settings));
     chains.extend(revoked::chains(settings));
     chains
 }

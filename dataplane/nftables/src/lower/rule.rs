@@ -270,6 +270,7 @@ fn in_order(mut matches: Vec<Match>) -> Vec<Match> {
         | Match::Interface(..)
         | Match::MarkBit(_)
         | Match::Local
+        | Match::FromOpener
         | Match::Translated
         | Match::Unrevoked
         | Match::TcpReset => 8,

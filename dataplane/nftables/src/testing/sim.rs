@@ -266,6 +266,8 @@ impl<'a> Walk<'a> {
         let packet = self.packet;
         let is = |op: &Op, holds: bool| holds == (*op == Op::Is);
         match condition {
+            // Packets are first ones here.
+            Match::FromOpener => true,
             Match::CtState(_) | Match::EndIn(..) | Match::Unrevoked | Match::TcpReset => false,
             Match::Family(family) => packet.family() == *family,
             Match::Protocol(op, protocol) => is(op, packet.protocol() == *protocol),

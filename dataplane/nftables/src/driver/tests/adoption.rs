@@ -108,11 +108,11 @@ const DAMAGE: &[(&str, usize)] = &[
     ),
     (
         "flush chain inet caracal policy-ingress/NetworkPolicy/default/web; delete set inet caracal aclients; add set inet caracal aclients { type ipv6_addr; }",
-        109,
+        112,
     ),
-    ("delete table inet caracal", 109),
-    ("flush ruleset", 109),
-    ("delete table inet caracal; add table inet caracal", 109),
+    ("delete table inet caracal", 112),
+    ("flush ruleset", 112),
+    ("delete table inet caracal; add table inet caracal", 112),
 ];
 
 #[test]

@@ -160,6 +160,7 @@ fn a_refused_message_blames_the_object_that_it_is_about() {
             ("from-workload", "interface cali0"),
             ("input-egress", ""),
             ("input-endpoint-to-host", ""),
+            ("input-established", ""),
             ("nat-from4", "network"),
             ("nat-inside4", "network"),
             ("nat-outgoing", "network"),

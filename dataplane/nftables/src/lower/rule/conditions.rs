@@ -360,6 +360,7 @@ const fn implied_family(condition: &Match) -> Option<Family> {
         | Match::Interface(..)
         | Match::MarkBit(_)
         | Match::Local
+        | Match::FromOpener
         | Match::Translated
         | Match::Unrevoked
         | Match::TcpReset => None,
