@@ -150,7 +150,10 @@ impl NftablesDriver {
         let error = match error {
             CommitError::Refused(refused) if refused.iter().any(|r| r.errno == Errno::EPERM) => {
                 let source = io::Error::from(io::ErrorKind::PermissionDenied);
-                DriverError::Unavailable { what: "write access to the table inet caracal, which another agent may own,".into(), source }
+                DriverError::Unavailable {
+                    what: "write access to the table inet caracal, which another agent may own,".into(),
+                    source,
+                }
             }
             error => DriverError::Refused { what, source: io::Error::other(error) },
         };
