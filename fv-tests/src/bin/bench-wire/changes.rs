@@ -11,8 +11,12 @@ use crate::PATIENCE;
 use crate::kernel;
 use crate::scale::edit;
 
-/// What follows from a change is done after this long: the node is at rest again.
-const REST: Duration = Duration::from_millis(50);
+/// What follows from a change is done after this long, the review of connections and
+/// the pause before the next one among it: the node is at rest again.
+pub(crate) const REST: Duration = Duration::from_millis(150);
+
+/// The pause between changes on a node that has no rest anyway.
+pub(crate) const NO_REST: Duration = Duration::from_millis(50);
 
 /// For how many seconds connection tracking remembers what was not answered: a probe, or by
 /// the kernel's default (`nf_conntrack_proto_udp.c`).
@@ -30,13 +34,13 @@ pub(crate) struct Took {
 }
 
 /// A rule of a policy becomes wider and narrower.
-pub(crate) fn of_policy(cluster: &mut Cluster, changes: usize) -> anyhow::Result<Took> {
-    alternate(changes, cluster, |cluster, open| edit(cluster, open))
+pub(crate) fn of_policy(cluster: &mut Cluster, changes: usize, pause: Duration) -> anyhow::Result<Took> {
+    alternate(changes, pause, cluster, |cluster, open| edit(cluster, open))
 }
 
 /// A pod's label joins it to a rule's set, and takes it away.
-pub(crate) fn of_label(cluster: &mut Cluster, changes: usize) -> anyhow::Result<Took> {
-    alternate(changes, cluster, |cluster, friend| {
+pub(crate) fn of_label(cluster: &mut Cluster, changes: usize, pause: Duration) -> anyhow::Result<Took> {
+    alternate(changes, pause, cluster, |cluster, friend| {
         cluster.relabel("bench/pod-1", &[("group", "g1"), ("friend", if friend { "yes" } else { "no" })])
     })
 }
@@ -71,9 +75,10 @@ pub(crate) fn probes(cluster: &Cluster) -> anyhow::Result<Stream> {
 }
 
 /// Times `step(true)` and `step(false)`, which give when the datastore had the change, in
-/// turn and each on a node at rest.
+/// turn, with a pause after each.
 fn alternate(
     changes: usize,
+    pause: Duration,
     cluster: &mut Cluster,
     mut step: impl FnMut(&mut Cluster, bool) -> anyhow::Result<Instant>,
 ) -> anyhow::Result<Took> {
@@ -84,7 +89,7 @@ fn alternate(
         let want = n % 2 == 0;
         let time = stream.changed(step(cluster, want)?, want, PATIENCE)?;
         if want { &mut opened } else { &mut closed }.push(time);
-        std::thread::sleep(REST);
+        std::thread::sleep(pause);
     }
     let steps = u32::try_from(changes * 2).context("a count of changes")?;
     Ok(Took { opened, closed, kernel: (kernel::spent(cluster)? - before) / steps.max(1) })

@@ -12,6 +12,7 @@ mod restarts;
 mod revocation;
 mod scale;
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ use caracal_fv_tests::cluster::NODE;
 use clap::Parser;
 use serde_json::json;
 
-use crate::changes::Took;
+use crate::changes::{NO_REST, REST, Took};
 use crate::churn::Churn;
 use crate::idle::Idle;
 use crate::revocation::Cut;
@@ -50,8 +51,14 @@ struct Args {
     cuts: usize,
 }
 
+/// Where the manifests are: what a disk does while a file is renamed is no part of the time.
+const IN_MEMORY: &str = "/dev/shm";
+
 fn main() -> ExitCode {
     let args = Args::parse();
+    if let Err(already) = tempfile::env::override_temp_dir(Path::new(IN_MEMORY)) {
+        eprintln!("bench-wire: manifests are in {}", already.display());
+    }
     let scales = if args.scales.is_empty() { &[Scale::S, Scale::L][..] } else { &args.scales };
     for scale in scales {
         if let Err(error) = run(*scale, &args).with_context(|| scale.name()) {
@@ -73,12 +80,12 @@ fn run(scale: Scale, args: &Args) -> anyhow::Result<()> {
     drop(changes::probes(&cluster)?);
     kernel::wait(&cluster)?;
 
-    report.changes("policy-change", "", &changes::of_policy(&mut cluster, changes)?);
-    report.changes("label-change", "", &changes::of_label(&mut cluster, changes)?);
+    report.changes("policy-change", "", &changes::of_policy(&mut cluster, changes, REST)?);
+    report.changes("label-change", "", &changes::of_label(&mut cluster, changes, REST)?);
     let churn = Churn::start(&cluster);
     let loaded = Report { scale, floor: floor::inotify(changes)? };
-    loaded.changes("policy-change", "-churn", &changes::of_policy(&mut cluster, changes)?);
-    loaded.changes("label-change", "-churn", &changes::of_label(&mut cluster, changes)?);
+    loaded.changes("policy-change", "-churn", &changes::of_policy(&mut cluster, changes, NO_REST)?);
+    loaded.changes("label-change", "-churn", &changes::of_label(&mut cluster, changes, NO_REST)?);
     churn.stop()?;
     report.times("pod-start", &changes::of_pods(&mut cluster, args.starts)?);
     report.idle(&idle::measure(&agent)?);
