@@ -9,6 +9,10 @@ use crate::ir::Name;
 /// longer.
 pub(crate) const WALK: Duration = Duration::from_millis(5);
 
+/// How many sets one transaction deletes at most. The kernel looks for each by walking along the sets of
+/// the table, those that were just deleted among them, and whatever changes meanwhile waits.
+const MOST_SETS: usize = 256;
+
 /// Chains and sets to delete.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Garbage {
@@ -34,17 +38,19 @@ impl Bin {
         }
     }
 
-    /// Takes out what can be deleted now.
+    /// Takes out what can be deleted now: all chains, which may lead into each other, and some of
+    /// the sets, which no rule names once those are gone.
     pub(crate) fn ripe(&mut self, now: Instant) -> Garbage {
         let mut ripe = Garbage::default();
-        self.0.retain_mut(|(when, garbage)| {
-            let stays = now.saturating_duration_since(*when) < WALK;
-            if !stays {
+        for (when, garbage) in &mut self.0 {
+            if now.saturating_duration_since(*when) >= WALK {
                 ripe.chains.append(&mut garbage.chains);
-                ripe.sets.append(&mut garbage.sets);
+                let room = MOST_SETS - ripe.sets.len();
+                ripe.sets.extend(garbage.sets.drain(..room.min(garbage.sets.len())));
             }
-            stays
-        });
+        }
+        // Of what is thrown away at one time the revived may have left nothing.
+        self.0.retain(|(_, garbage)| !garbage.is_empty());
         ripe
     }
 
@@ -97,5 +103,22 @@ mod tests {
         assert!(bin.revive_chain(&b) && !bin.revive_chain(&b) && !bin.revive_set(&a));
         assert_eq!(bin.ripe(start + 2 * WALK), Garbage::default());
         assert!(bin.is_empty());
+    }
+
+    #[test]
+    fn many_sets_are_deleted_a_few_at_a_time_and_after_their_chains() {
+        let names = |what: &str, count: usize| -> Vec<Name> {
+            (0..count).map(|n| Name::new(&format!("{what}{n}")).expect("a name")).collect()
+        };
+        let thrown = Garbage { chains: names("chain", 1_000), sets: names("set", 600) };
+        let start = Instant::now();
+        let mut bin = Bin::default();
+        bin.throw(thrown.clone(), start);
+        bin.throw(Garbage { chains: Vec::new(), sets: names("later", 10) }, start);
+        let rounds: Vec<Garbage> = std::iter::from_fn(|| (!bin.is_empty()).then(|| bin.ripe(start + WALK))).collect();
+        let sizes: Vec<_> = rounds.iter().map(|round| (round.chains.len(), round.sets.len())).collect();
+        assert_eq!(sizes, [(1_000, 256), (0, 256), (0, 98)]);
+        let sets: Vec<Name> = rounds.into_iter().flat_map(|round| round.sets).collect();
+        assert_eq!(sets, [thrown.sets, names("later", 10)].concat());
     }
 }

@@ -360,20 +360,21 @@ impl Model {
     /// before would, for packets on their way, meet members of the new revision.
     /// Such a set gets a new name.
     fn copy_edited_sets(&mut self, store: &PolicyStore, work: &mut Work) {
-        if work.edited_sets.is_empty() {
+        let mut in_place: FxHashSet<SetId> = std::mem::take(&mut work.edited_sets).into_iter().collect();
+        if in_place.is_empty() {
             return;
         }
         for key in std::mem::take(&mut work.changed_rules) {
             let Some(state) = self.lists.get(&key) else { continue };
-            let edited: Vec<SetId> = work.edited_sets.iter().filter(|id| state.sets.contains(id)).cloned().collect();
+            let edited: Vec<SetId> = state.sets.iter().filter(|id| in_place.contains(*id)).cloned().collect();
             if edited.is_empty() || self.is_written(&state.chains, &self.lower_list(store, &key).chains) {
                 continue;
             }
             for id in edited {
-                let Some(set) = store.ip_set(&id) else { continue };
+                // A rule may name it twice.
+                let (true, Some(set)) = (in_place.remove(&id), store.ip_set(&id)) else { continue };
                 self.uncopied += self.sets.copy(&id, set, &free_place(&self.bin), &mut work.edits) as u64;
                 work.lists.extend(self.sets.users_of(&id).iter().cloned());
-                work.edited_sets.retain(|edited| *edited != id);
             }
         }
     }
@@ -411,7 +412,9 @@ impl Model {
 /// The first version of a set's name that waits for no deletion.
 fn free_place(bin: &Bin) -> impl Fn(&Name) -> Place {
     |first| {
-        let versions = bin.sets().filter_map(|name| match names::ip_set_copy(name) {
+        // Few of what waits are copies of this one, and only those are worth parsing.
+        let alike = bin.sets().filter(|name| name.starts_with(first.as_str()));
+        let versions = alike.filter_map(|name| match names::ip_set_copy(name) {
             Some((copied, version)) => (copied == *first).then_some(version),
             None => (name == first).then_some(0),
         });

@@ -66,7 +66,8 @@ impl Work {
 
     /// Changes an interface's entry in a set or map of interfaces.
     pub(super) fn member(&mut self, set: SetSpec, add: Option<Element>, delete: Option<Element>) {
-        match self.edits.elements.iter_mut().find(|edit| edit.set == set) {
+        // Those of interfaces come after those of IP sets, of which there may be thousands.
+        match self.edits.elements.iter_mut().rev().find(|edit| edit.set == set) {
             Some(edit) => {
                 edit.add.extend(add);
                 edit.delete.extend(delete);
