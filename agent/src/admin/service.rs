@@ -85,7 +85,8 @@ impl Admin for Service {
     }
 
     async fn endpoints(&self, _: Request<EndpointsRequest>) -> Result<Response<EndpointsResponse>, Status> {
-        self.ask(answer::endpoints).await
+        let endpoints = self.ask(answer::Endpoints::all).await?;
+        Ok(endpoints.map(|endpoints| endpoints.answer()))
     }
 
     async fn policies(&self, _: Request<PoliciesRequest>) -> Result<Response<PoliciesResponse>, Status> {
@@ -127,7 +128,8 @@ impl Admin for Service {
             tokio::time::sleep(KEPT_FOR).await;
             kept.forget_unused();
         });
-        let endpoints = self.ask(move |insight| answer::workloads(insight, &workloads)).await?.into_inner();
+        let endpoints = self.ask(move |insight| answer::Endpoints::workloads(insight, &workloads)).await?;
+        let EndpointsResponse { endpoints } = endpoints.into_inner().answer();
         Ok(Response::new(ExplainResponse { text, json, endpoints }))
     }
 }

@@ -1,6 +1,6 @@
 //! What the flushes so far amount to.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use caracal_proto::felix::{self, ToDataplane, to_dataplane::Payload};
@@ -32,6 +32,8 @@ pub(super) struct Known {
 pub(super) struct References<'a> {
     /// In the order of the endpoint's tiers.
     pub(super) policies: Vec<&'a felix::PolicyId>,
+    /// The same to look one up: there may be thousands.
+    pub(super) named: HashSet<&'a felix::PolicyId>,
     /// In the order of the endpoint's list.
     pub(super) profiles: Vec<&'a str>,
 }
@@ -46,11 +48,7 @@ impl Known {
         let Some(endpoint) = &update.endpoint else {
             return references;
         };
-        for policy in endpoint.tiers.iter().flat_map(|tier| tier.ingress_policies.iter().chain(&tier.egress_policies)) {
-            if !references.policies.contains(&policy) {
-                references.policies.push(policy);
-            }
-        }
+        references.policies.extend(policies(endpoint).filter(|id| references.named.insert(*id)));
         for profile in &endpoint.profile_ids {
             if !references.profiles.contains(&profile.as_str()) {
                 references.profiles.push(profile);
@@ -59,12 +57,32 @@ impl Known {
         references
     }
 
+    /// Whether an endpoint names a policy.
+    pub(super) fn has_policy(&self, endpoint: &EndpointId, id: &felix::PolicyId) -> bool {
+        match self.endpoints.get(endpoint).and_then(payload) {
+            Some(Payload::WorkloadEndpointUpdate(felix::WorkloadEndpointUpdate {
+                endpoint: Some(endpoint), ..
+            })) => policies(endpoint).any(|named| named == id),
+            _ => false,
+        }
+    }
+
     /// The IP sets that rules of policies and profiles name.
     pub(super) fn ip_sets(&self, references: &References<'_>) -> BTreeSet<&str> {
         let policies = references.policies.iter().filter_map(|id| self.policies.get(*id));
         let profiles = references.profiles.iter().filter_map(|name| self.profiles.get(*name));
         policies.chain(profiles).flat_map(rules).flat_map(ip_sets).collect()
     }
+}
+
+/// The policies of an endpoint, some of them twice.
+fn policies(endpoint: &felix::WorkloadEndpoint) -> impl Iterator<Item = &felix::PolicyId> {
+    endpoint.tiers.iter().flat_map(|tier| tier.ingress_policies.iter().chain(&tier.egress_policies))
+}
+
+/// The IP sets that the rules of a policy name.
+pub(super) fn ip_sets_of(policy: &Message) -> BTreeSet<&str> {
+    rules(policy).flat_map(ip_sets).collect()
 }
 
 fn payload(message: &Message) -> Option<&Payload> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use caracal_proto::felix::{self, ToDataplane, to_dataplane::Payload};
 use smol_str::SmolStr;
 
-use super::known::{IpSet, Known, Message, message};
+use super::known::{IpSet, Known, Message, ip_sets_of, message};
 use crate::encode::MAX_MEMBERS;
 
 /// A workload endpoint of this node.
@@ -122,9 +122,14 @@ impl Processor {
                 self.known.sets.remove(id.as_str());
             }
             Some(Payload::ActivePolicyUpdate(felix::ActivePolicyUpdate { id: Some(id), .. })) => {
-                self.known.policies.insert(id.clone(), told.clone());
+                let before = self.known.policies.insert(id.clone(), told.clone());
+                // Then clients that hold it need what they needed before.
+                let has_same_sets = before.is_some_and(|before| ip_sets_of(&before) == ip_sets_of(&told));
                 for (endpoint, client) in &mut self.clients {
-                    if self.known.references(endpoint).policies.contains(&id) {
+                    let is_held = client.policies.contains(id);
+                    if is_held && has_same_sets {
+                        client.tell(&told, out);
+                    } else if is_held || self.known.has_policy(endpoint, id) {
                         client.policies.insert(id.clone());
                         client.bring(&self.known, endpoint, &told, self.max_members, out);
                     }
@@ -257,7 +262,7 @@ impl Client {
         }
         self.tell(changed, out);
 
-        let mut unneeded: Vec<_> = self.policies.extract_if(|id| !needs.policies.contains(&id)).collect();
+        let mut unneeded: Vec<_> = self.policies.extract_if(|id| !needs.named.contains(id)).collect();
         unneeded.sort_by(|a, b| (&a.kind, &a.namespace, &a.name).cmp(&(&b.kind, &b.namespace, &b.name)));
         for id in unneeded {
             let remove = felix::ActivePolicyRemove { id: Some(id) };

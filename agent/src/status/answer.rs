@@ -1,6 +1,6 @@
 //! The answers of the admin API, worked out on the graph's thread.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use caracal_calc_graph::Census;
@@ -207,22 +207,47 @@ fn source_problem(problem: &SourceProblem) -> Problem {
     }
 }
 
-/// The endpoints of this node, each with its receipt.
-pub fn endpoints(insight: &Insight<'_>) -> EndpointsResponse {
-    let (ledger, receipts) = (insight.status.ledger(), insight.status.receipts());
-    let revision = receipts.acknowledged().map_or(0, |known| known.revision);
-    let workloads = workloads(insight, ledger.workloads().keys());
-    let hosts = ledger.hosts().iter();
-    let hosts = hosts.map(|(id, host)| told(host_endpoint(id, host), receipts.of_host(id), revision));
-    EndpointsResponse { endpoints: workloads.into_iter().chain(hosts).collect() }
+/// Endpoints of this node as they were at some moment. Each may name thousands of policies, so
+/// that words are made of it by who asked, not by the thread that was asked.
+pub struct Endpoints {
+    workloads: Vec<(WorkloadId, Workload, Option<Receipt>)>,
+    hosts: Vec<(HostId, Host, Option<Receipt>)>,
+    /// What the kernel acknowledged last, 0 if nothing.
+    revision: u64,
 }
 
-/// Those of some workload endpoints that the data half was told of.
-pub fn workloads<'a>(insight: &Insight<'_>, ids: impl IntoIterator<Item = &'a WorkloadId>) -> Vec<Endpoint> {
-    let (ledger, receipts) = (insight.status.ledger(), insight.status.receipts());
-    let revision = receipts.acknowledged().map_or(0, |known| known.revision);
-    let known = ids.into_iter().filter_map(|id| Some((id, ledger.workloads().get(id)?)));
-    known.map(|(id, workload)| told(workload_endpoint(id, workload), receipts.of(id), revision)).collect()
+impl Endpoints {
+    /// All of this node.
+    pub fn all(insight: &Insight<'_>) -> Self {
+        let (ledger, receipts) = (insight.status.ledger(), insight.status.receipts());
+        let hosts = ledger.hosts().iter();
+        let hosts = hosts.map(|(id, host)| (id.clone(), host.clone(), receipts.of_host(id).cloned()));
+        Self { hosts: hosts.collect(), ..Self::workloads(insight, ledger.workloads().keys()) }
+    }
+
+    /// Of some workload endpoints those that the data half was told of.
+    pub fn workloads<'a>(insight: &Insight<'_>, ids: impl IntoIterator<Item = &'a WorkloadId>) -> Self {
+        let (ledger, receipts) = (insight.status.ledger(), insight.status.receipts());
+        let revision = receipts.acknowledged().map_or(0, |known| known.revision);
+        let known = ids.into_iter().filter_map(|id| {
+            let workload = ledger.workloads().get(id)?.clone();
+            Some((id.clone(), workload, receipts.of(id).cloned()))
+        });
+        Self { workloads: known.collect(), hosts: Vec::new(), revision }
+    }
+
+    /// The same in words, each with its receipt.
+    #[must_use]
+    pub fn answer(&self) -> EndpointsResponse {
+        let Self { workloads, hosts, revision } = self;
+        let workloads = workloads.iter();
+        let workloads = workloads.map(|(id, workload, receipt)| (workload_endpoint(id, workload), receipt));
+        let hosts = hosts.iter().map(|(id, host, receipt)| (host_endpoint(id, host), receipt));
+        let endpoints = workloads.chain(hosts);
+        EndpointsResponse {
+            endpoints: endpoints.map(|(endpoint, receipt)| told(endpoint, receipt.as_ref(), *revision)).collect(),
+        }
+    }
 }
 
 fn workload_endpoint(id: &WorkloadId, workload: &Workload) -> Endpoint {
@@ -255,13 +280,9 @@ fn host_endpoint(id: &HostId, host: &Host) -> Endpoint {
 
 /// Each once, though several programs of a host endpoint may name it.
 fn policies_of(tiers: &[Tier]) -> Vec<String> {
-    let mut named: Vec<&PolicyId> = Vec::new();
-    for policy in tiers.iter().flat_map(|tier| &tier.policies) {
-        if !named.contains(&policy) {
-            named.push(policy);
-        }
-    }
-    named.into_iter().map(ToString::to_string).collect()
+    let mut named = HashSet::new();
+    let policies = tiers.iter().flat_map(|tier| &tier.policies);
+    policies.filter(|policy| named.insert(*policy)).map(ToString::to_string).collect()
 }
 
 /// An endpoint with what became of it.
@@ -331,8 +352,11 @@ fn count(answer: &mut PoliciesResponse, counts: &sync::Counts) {
             }
             _ => {
                 let Some(at) = places.get(&[kind.clone(), namespace.clone(), name.clone()]) else { continue };
-                let mut counts = answer.policies[*at].counts.iter_mut();
-                if let Some(count) = counts.find(|count| count.rule == *rule && count.direction == *direction) {
+                let Policy { inbound_rules, counts, .. } = &mut answer.policies[*at];
+                // They stand as they were put in above: by direction, then by rule.
+                let before = if direction == "inbound" { 0 } else { *inbound_rules };
+                let count = usize::try_from(before.saturating_add(*rule)).ok().and_then(|at| counts.get_mut(at));
+                if let Some(count) = count.filter(|count| count.rule == *rule && count.direction == *direction) {
                     (count.packets, count.bytes) = (packets, bytes);
                 }
             }

@@ -1,6 +1,7 @@
 //! What the data half was told of this node, as far as people ask for it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use caracal_program::{HostId, PolicyId, WorkloadId};
 use caracal_proto::felix::{self, to_dataplane::Payload};
@@ -13,6 +14,7 @@ pub struct Ledger {
     workloads: BTreeMap<WorkloadId, Workload>,
     hosts: BTreeMap<HostId, Host>,
     policies: BTreeMap<PolicyId, Policy>,
+    lists: Lists,
 }
 
 /// A workload endpoint as it was told.
@@ -31,7 +33,7 @@ pub struct Workload {
     /// Whether policy decides; if not, nothing passes.
     pub active: bool,
     /// The tiers that apply, in order.
-    pub tiers: Vec<Tier>,
+    pub tiers: Arc<[Tier]>,
     /// The profiles, in order.
     pub profiles: Vec<SmolStr>,
 }
@@ -45,13 +47,13 @@ pub struct Host {
     pub addresses: Vec<SmolStr>,
     /// The tiers of its programs in the order in which a packet meets those:
     /// untracked, before DNAT, at the host, forwarded. A tier comes once a program.
-    pub tiers: Vec<Tier>,
+    pub tiers: Arc<[Tier]>,
     /// The profiles, in order.
     pub profiles: Vec<SmolStr>,
 }
 
 /// The policies of one tier that select an endpoint, each once, in order.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Tier {
     /// The tier's name.
     pub name: SmolStr,
@@ -94,7 +96,8 @@ impl Ledger {
                 id: Some(id),
                 endpoint: Some(endpoint),
             })) => {
-                self.workloads.insert(workload_id(id), Workload::of(endpoint));
+                let tiers = self.lists.share(endpoint.tiers.iter().map(Tier::of).collect());
+                self.workloads.insert(workload_id(id), Workload::of(endpoint, tiers));
                 About::Endpoint
             }
             Some(Payload::WorkloadEndpointRemove(felix::WorkloadEndpointRemove { id: Some(id) })) => {
@@ -102,7 +105,8 @@ impl Ledger {
                 About::EndpointGone
             }
             Some(Payload::HostEndpointUpdate(felix::HostEndpointUpdate { id: Some(id), endpoint: Some(endpoint) })) => {
-                self.hosts.insert(HostId(id.endpoint_id.as_str().into()), Host::of(endpoint));
+                let tiers = self.lists.share(Host::tiers_of(endpoint));
+                self.hosts.insert(HostId(id.endpoint_id.as_str().into()), Host::of(endpoint, tiers));
                 About::Endpoint
             }
             Some(Payload::HostEndpointRemove(felix::HostEndpointRemove { id: Some(id) })) => {
@@ -148,12 +152,17 @@ impl Ledger {
     #[must_use]
     pub fn endpoints_by_policy(&self) -> BTreeMap<&PolicyId, usize> {
         let mut counts: BTreeMap<&PolicyId, usize> = self.policies.keys().map(|id| (id, 0)).collect();
+        // A list is looked through once, however many endpoints have it.
+        let mut lists: HashMap<*const [Tier], (&[Tier], usize)> = HashMap::new();
         let workloads = self.workloads.values().map(|workload| &workload.tiers);
         for tiers in workloads.chain(self.hosts.values().map(|host| &host.tiers)) {
-            let selecting: BTreeSet<&PolicyId> = tiers.iter().flat_map(|tier| &tier.policies).collect();
+            lists.entry(Arc::as_ptr(tiers)).or_insert((tiers, 0)).1 += 1;
+        }
+        for (tiers, endpoints) in lists.into_values() {
+            let selecting: HashSet<&PolicyId> = tiers.iter().flat_map(|tier| &tier.policies).collect();
             for policy in selecting {
                 if let Some(count) = counts.get_mut(policy) {
-                    *count += 1;
+                    *count += endpoints;
                 }
             }
         }
@@ -162,7 +171,7 @@ impl Ledger {
 }
 
 impl Workload {
-    fn of(endpoint: &felix::WorkloadEndpoint) -> Self {
+    fn of(endpoint: &felix::WorkloadEndpoint, tiers: Arc<[Tier]>) -> Self {
         Self {
             interface: endpoint.name.as_str().into(),
             mac: endpoint.mac.as_str().into(),
@@ -174,32 +183,27 @@ impl Workload {
                 .map(|peer| peer.bgp_peer_name.as_str().into())
                 .unwrap_or_default(),
             active: endpoint.state == "active",
-            tiers: endpoint.tiers.iter().map(Tier::of).collect(),
+            tiers,
             profiles: texts(&endpoint.profile_ids),
         }
     }
 }
 
 impl Host {
-    fn of(endpoint: &felix::HostEndpoint) -> Self {
-        let felix::HostEndpoint {
-            name,
-            profile_ids,
-            tiers,
-            expected_ipv4_addrs,
-            expected_ipv6_addrs,
-            untracked_tiers,
-            pre_dnat_tiers,
-            forward_tiers,
-            qos_policies: _,
-        } = endpoint;
-        let tiers = [untracked_tiers, pre_dnat_tiers, tiers, forward_tiers].into_iter().flatten();
+    fn of(endpoint: &felix::HostEndpoint, tiers: Arc<[Tier]>) -> Self {
+        let addresses = endpoint.expected_ipv4_addrs.iter().chain(&endpoint.expected_ipv6_addrs);
         Self {
-            interface: name.as_str().into(),
-            addresses: expected_ipv4_addrs.iter().chain(expected_ipv6_addrs).map(SmolStr::from).collect(),
-            tiers: tiers.map(Tier::of).collect(),
-            profiles: texts(profile_ids),
+            interface: endpoint.name.as_str().into(),
+            addresses: addresses.map(SmolStr::from).collect(),
+            tiers,
+            profiles: texts(&endpoint.profile_ids),
         }
+    }
+
+    fn tiers_of(endpoint: &felix::HostEndpoint) -> Vec<Tier> {
+        let felix::HostEndpoint { tiers, untracked_tiers, pre_dnat_tiers, forward_tiers, .. } = endpoint;
+        let programs = [untracked_tiers, pre_dnat_tiers, tiers, forward_tiers];
+        programs.into_iter().flatten().map(Tier::of).collect()
     }
 }
 
@@ -209,13 +213,34 @@ fn texts(texts: &[String]) -> Vec<SmolStr> {
 
 impl Tier {
     fn of(tier: &felix::TierInfo) -> Self {
-        let mut policies = Vec::new();
-        for id in tier.ingress_policies.iter().chain(&tier.egress_policies).map(policy_id) {
-            if !policies.contains(&id) {
-                policies.push(id);
-            }
-        }
+        let mut named = HashSet::with_capacity(tier.ingress_policies.len());
+        let policies = tier.ingress_policies.iter().chain(&tier.egress_policies);
+        let policies = policies.filter(|id| named.insert(*id)).map(policy_id).collect();
         Self { name: tier.name.as_str().into(), policies }
+    }
+}
+
+/// The lists of tiers that endpoints have: equal ones are held once. Most endpoints of a node
+/// have one of a few, and each may name every policy of the cluster.
+#[derive(Debug, Default)]
+struct Lists {
+    shared: HashSet<Arc<[Tier]>>,
+    /// How many there may be before those that no endpoint has are looked for.
+    room: usize,
+}
+
+impl Lists {
+    fn share(&mut self, tiers: Vec<Tier>) -> Arc<[Tier]> {
+        if let Some(shared) = self.shared.get(tiers.as_slice()) {
+            return Arc::clone(shared);
+        }
+        if self.shared.len() >= self.room {
+            self.shared.retain(|list| Arc::strong_count(list) > 1);
+            self.room = self.shared.len() * 2 + 1;
+        }
+        let tiers: Arc<[Tier]> = tiers.into();
+        self.shared.insert(Arc::clone(&tiers));
+        tiers
     }
 }
 
@@ -234,3 +259,6 @@ fn policy_id(id: &felix::PolicyId) -> PolicyId {
     let felix::PolicyId { name, namespace, kind } = id;
     PolicyId { kind: kind.as_str().into(), namespace: namespace.as_str().into(), name: name.as_str().into() }
 }
+
+#[cfg(test)]
+mod tests;

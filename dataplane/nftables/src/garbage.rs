@@ -108,7 +108,7 @@ mod tests {
     #[test]
     fn many_sets_are_deleted_a_few_at_a_time_and_after_their_chains() {
         let names = |what: &str, count: usize| -> Vec<Name> {
-            (0..count).map(|n| Name::new(&format!("{what}{n}")).expect("a name")).collect()
+            (0..count).map(|n| Name::new(format!("{what}{n}")).expect("a name")).collect()
         };
         let thrown = Garbage { chains: names("chain", 1_000), sets: names("set", 600) };
         let start = Instant::now();

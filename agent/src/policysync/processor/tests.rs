@@ -377,3 +377,20 @@ fn what_is_for_dataplanes_stays_here() {
     script.say(Payload::ConfigUpdate(ConfigUpdate::default()));
     script.expect(&[]);
 }
+
+#[test]
+fn many_policies_that_change_are_told_once_to_each_of_many() {
+    // So many that to look for each policy in the list of each client, for each policy of that list, would not end.
+    let names: Vec<String> = (0..2_000).map(|number| format!("p{number}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut script = Script::new();
+    names.iter().for_each(|name| script.say(policy(name, &[])));
+    for pod in 0..20 {
+        script.say(endpoint(&pod.to_string(), &names, &[]));
+        script.join(&pod.to_string(), pod);
+    }
+    assert_eq!(script.told.len(), 20 * (2_000 + 1), "each policy, and the endpoint");
+    script.told.clear();
+    names.iter().for_each(|name| script.say(policy(name, &[])));
+    assert_eq!(script.told.len(), 20 * 2_000);
+}

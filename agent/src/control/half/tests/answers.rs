@@ -17,7 +17,7 @@ impl Loop {
     }
 
     fn endpoints(&self) -> Vec<Endpoint> {
-        let EndpointsResponse { endpoints } = self.ask(answer::endpoints);
+        let EndpointsResponse { endpoints } = self.ask(answer::Endpoints::all).answer();
         endpoints
     }
 
