@@ -101,11 +101,21 @@ impl World {
             key: FlowKey::Ports { source: 1000, destination: 53 },
             revoked: false,
             related: false,
+            mutual: false,
         };
         let flows: Vec<Flow> = flows.iter().map(flow).collect();
         let mut state = self.state();
         state.unreviewed.clone_from(&flows);
         state.flows = flows;
+    }
+
+    /// From here on all connections are of equals.
+    pub(crate) fn equalize(&self) {
+        let mut state = self.state();
+        let State { flows, unreviewed, .. } = &mut *state;
+        for flow in flows.iter_mut().chain(unreviewed) {
+            (flow.key, flow.mutual) = (FlowKey::Ports { source: 7946, destination: 7946 }, true);
+        }
     }
 
     /// Somebody changes our rules.
@@ -215,12 +225,12 @@ impl Host for FakeHost {
     fn reconsider_connections(
         &mut self,
         _budget: Duration,
-        allows: &mut dyn FnMut(&Flow) -> bool,
+        judge: &mut dyn FnMut(&Flow) -> Judgement,
     ) -> io::Result<Progress> {
         let mut state = self.0.call("reconsider".to_owned())?;
-        let again: Vec<Flow> = state.flows.iter().filter(|flow| flow.revoked && allows(flow)).copied().collect();
-        for flow in again {
-            state.judged(&flow, Judgement::Restore);
+        let judged: Vec<_> = state.flows.iter().filter(|flow| flow.revoked).map(|flow| (*flow, judge(flow))).collect();
+        for (flow, judgement) in judged {
+            state.judged(&flow, judgement);
         }
         Ok(Progress::Done(state.tally()))
     }

@@ -79,15 +79,15 @@ pub trait Host: Send {
     ) -> io::Result<Progress>;
 
     /// Looks through the connections that were cut, for about as long as `budget`,
-    /// going on where it stopped the last time, and restores those that policy
-    /// `allows` again.
+    /// going on where it stopped the last time, and restores or forgets those of
+    /// which `judge` says so.
     ///
     /// # Errors
     /// When the kernel cannot be asked; the next call begins anew.
     fn reconsider_connections(
         &mut self,
         budget: Duration,
-        allows: &mut dyn FnMut(&Flow) -> bool,
+        judge: &mut dyn FnMut(&Flow) -> Judgement,
     ) -> io::Result<Progress>;
 
     /// How many connections are cut, if all of them are known.

@@ -107,9 +107,9 @@ impl Host for KernelHost {
     fn reconsider_connections(
         &mut self,
         budget: Duration,
-        allows: &mut dyn FnMut(&Flow) -> bool,
+        judge: &mut dyn FnMut(&Flow) -> Judgement,
     ) -> io::Result<Progress> {
-        self.review.reconsider(budget, allows)
+        self.review.reconsider(budget, judge)
     }
 
     fn cut_connections(&self) -> Option<usize> {

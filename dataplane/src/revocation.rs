@@ -18,8 +18,8 @@ use std::time::{Duration, Instant};
 
 use caracal_config::{EndpointToHostAction, Settings};
 use caracal_program::{
-    Bench, Change, Effects, EndpointToHost, Failsafes, Measurement, Packet, PolicyStore, Suspects, Terms, Touched,
-    Transport, Verdict, WorkloadEndpoint, WorkloadId,
+    Bench, Brief, Change, Effects, EndpointToHost, Failsafes, Measurement, Packet, PolicyStore, Suspects, Terms,
+    Touched, Transport, Verdict, WorkloadEndpoint, WorkloadId,
 };
 use caracal_sys::clock::thread_time;
 use smol_str::SmolStr;
@@ -103,11 +103,39 @@ impl Loosened {
 }
 
 /// A review that is not over.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Running {
     docket: Docket,
+    briefing: Briefing,
     /// The processor time that its slices took so far.
     spent: Duration,
+}
+
+/// Cut connections that are being looked through.
+#[derive(Debug)]
+struct Restoring {
+    /// The endpoints that they are of.
+    suspects: Suspects,
+    briefing: Briefing,
+}
+
+/// What judging takes, from one slice to the next.
+#[derive(Debug, Default)]
+struct Briefing {
+    brief: Option<Brief>,
+    /// How often it was made: once, and whenever the store had changed between two slices.
+    made: usize,
+}
+
+impl Briefing {
+    fn on(&mut self, suspects: &Suspects, store: &PolicyStore) -> &Brief {
+        let Self { brief, made } = self;
+        if !brief.as_ref().is_some_and(|brief| brief.is_of(store)) {
+            *made += 1;
+            *brief = None;
+        }
+        brief.get_or_insert_with(|| Brief::of(store, suspects))
+    }
 }
 
 /// Sums since the start.
@@ -117,6 +145,9 @@ struct Totals {
     cut: u64,
     unlabelled: u64,
     restored: u64,
+    forgotten: u64,
+    /// How often what judging takes was made ready for a review.
+    briefs: u64,
     longest: Duration,
 }
 
@@ -135,8 +166,7 @@ pub(crate) struct Revocation {
     /// How many connections are cut, if all of them are known.
     cut: Option<usize>,
     loosened: Loosened,
-    /// The endpoints whose cut connections are being looked through.
-    restoring: Option<Suspects>,
+    restoring: Option<Restoring>,
     restoration_due: Option<Instant>,
     restoring_backoff: Backoff,
     /// How many connections bore the label when they were last looked through.
@@ -251,35 +281,36 @@ impl Revocation {
     /// Looks through some of the connections that were cut.
     fn restore(&mut self, now: Instant, court: &Court<'_>, host: &mut impl Host) -> io::Result<()> {
         self.restoration_due = None;
-        let suspects = match self.restoring.take() {
-            Some(suspects) => suspects,
-            None => std::mem::take(&mut self.loosened).suspects(court.store),
-        };
-        if !court.settings.revoke_established || suspects.is_empty() {
+        let mut restoring = self.restoring.take().unwrap_or_else(|| {
+            let suspects = std::mem::take(&mut self.loosened).suspects(court.store);
+            Restoring { suspects, briefing: Briefing::default() }
+        });
+        if !court.settings.revoke_established || restoring.suspects.is_empty() {
             return Ok(());
         }
         let outcome = {
-            let (bench, nobody) = (court.bench(&suspects), BTreeSet::new());
-            let mut allows = |flow: &Flow| court.judge(flow, &bench, &nobody) == Judgement::Restore;
-            host.reconsider_connections(SLICE, &mut allows)
+            let Restoring { suspects, briefing } = &mut restoring;
+            let (bench, nobody) = (court.bench(briefing.on(suspects, court.store)), BTreeSet::new());
+            host.reconsider_connections(SLICE, &mut |flow| court.judge(flow, &bench, &nobody))
         };
         match outcome {
             Ok(Progress::Ahead | Progress::Waiting) => {
-                self.restoring = Some(suspects);
+                self.restoring = Some(restoring);
                 self.restoration_due = Some(now + BREATH);
                 Ok(())
             }
-            Ok(Progress::Done(Tally { restored, labelled, .. })) => {
-                if restored > 0 {
-                    info!(restored, "policy allows again connections that were cut");
+            Ok(Progress::Done(Tally { restored, forgotten, labelled, .. })) => {
+                if restored + forgotten > 0 {
+                    info!(restored, forgotten, "policy allows again connections that were cut");
                 }
                 self.totals.restored += number(restored);
+                self.totals.forgotten += number(forgotten);
                 self.labelled = labelled;
                 self.restoring_backoff.worked();
                 Ok(())
             }
             Err(error) => {
-                self.loosened.endpoints.add(suspects);
+                self.loosened.endpoints.add(restoring.suspects);
                 self.restoring_backoff.failed(now);
                 self.restoration_due = self.restoring_backoff.due();
                 Err(error)
@@ -292,17 +323,20 @@ impl Revocation {
         let begun = thread_time();
         let mut running = match self.running.take() {
             Some(running) => running,
-            None => Running { docket: self.open(court.store), spent: Duration::ZERO },
+            None => Running { docket: self.open(court.store), ..Running::default() },
         };
-        if !court.settings.revoke_established || running.docket.is_empty() {
+        let is_wanted = court.settings.revoke_established;
+        if running.docket.is_empty() || (!is_wanted && self.cut == Some(0)) {
             self.due = None;
             return Ok(());
         }
-        let outcome = {
+        let outcome = if is_wanted {
             // Mostly the kernel is still at it, and there is no connection to look at.
-            let bench = LazyCell::new(|| court.bench(&running.docket.suspects));
-            let mut judge = |flow: &Flow| court.judge(flow, &bench, &running.docket.departed);
-            host.review_connections(SLICE, &mut judge)
+            let Running { docket: Docket { suspects, departed }, briefing, spent: _ } = &mut running;
+            let bench = LazyCell::new(|| court.bench(briefing.on(suspects, court.store)));
+            host.review_connections(SLICE, &mut |flow| court.judge(flow, &bench, departed))
+        } else {
+            host.review_connections(SLICE, &mut acquit)
         };
         running.spent += thread_time().saturating_sub(begun);
         match outcome {
@@ -312,6 +346,7 @@ impl Revocation {
                 Ok(())
             }
             Ok(Progress::Done(tally)) => {
+                self.totals.briefs += number(running.briefing.made);
                 self.finish(now, running.spent + tally.listing, tally);
                 Ok(())
             }
@@ -348,6 +383,7 @@ impl Revocation {
         sum(&mut self.totals.cut, cut);
         sum(&mut self.totals.unlabelled, unlabelled);
         sum(&mut self.totals.restored, restored);
+        sum(&mut self.totals.forgotten, forgotten);
         self.totals.reviews += 1;
         self.totals.longest = self.totals.longest.max(spent);
         self.labelled = labelled;
@@ -362,12 +398,17 @@ impl Revocation {
 
     /// What was counted.
     pub(crate) fn measurements(&self) -> Vec<Measurement> {
-        let Totals { reviews, cut, unlabelled, restored, longest } = self.totals;
+        let Totals { reviews, cut, unlabelled, restored, forgotten, briefs, longest } = self.totals;
         vec![
             Measurement::counter(
                 "caracal_dataplane_connection_reviews_total",
                 "Times that all connections were looked through because policy had changed.",
                 reviews,
+            ),
+            Measurement::counter(
+                "caracal_dataplane_connection_review_preparations_total",
+                "Times that policy was made ready to judge connections: once in a review, and again when it changed meanwhile.",
+                briefs,
             ),
             Measurement::counter(
                 "caracal_dataplane_revoked_connections_total",
@@ -384,6 +425,11 @@ impl Revocation {
                 "Connections that had been cut and that policy allows again.",
                 restored,
             ),
+            Measurement::counter(
+                "caracal_dataplane_forgotten_connections_total",
+                "Connections whose entries were deleted by a review: their address left, untracked policy takes them, or policy denies them and lets the other end open them.",
+                forgotten,
+            ),
             Measurement::gauge(
                 "caracal_dataplane_labelled_connections",
                 "Connections that bore the label of the cut ones when they were last looked through.",
@@ -395,6 +441,15 @@ impl Revocation {
                 longest,
             ),
         ]
+    }
+}
+
+/// What becomes of a connection while none is to be cut: labels do nothing then, and whoever
+/// has connections cut again must find none that policy has come to allow meanwhile.
+const fn acquit(flow: &Flow) -> Judgement {
+    match flow.revoked {
+        true => Judgement::Restore,
+        false => Judgement::Leave,
     }
 }
 
@@ -424,10 +479,10 @@ impl<'a> Court<'a> {
         }
     }
 
-    fn bench(&self, suspects: &Suspects) -> Bench<'_> {
+    fn bench<'b>(&'b self, brief: &'b Brief) -> Bench<'b> {
         let Self { store, settings, failsafes, workload_prefixes, interfaces } = self;
         let (to_host, vxlan_port) = (to_host(settings), settings.vxlan_port);
-        Bench::new(store, suspects, Terms { to_host, failsafes, workload_prefixes, interfaces, vxlan_port })
+        Bench::new(store, brief, Terms { to_host, failsafes, workload_prefixes, interfaces, vxlan_port })
     }
 
     fn judge(&self, flow: &Flow, bench: &Bench<'_>, departed: &BTreeSet<IpAddr>) -> Judgement {
@@ -460,6 +515,12 @@ impl<'a> Court<'a> {
             return Judgement::Forget;
         }
         match bench.verdict(&packet, called.as_ref()) {
+            // What the other end sends is allowed, and is no answer only: with the entry
+            // the label would refuse it for as long as anybody sends. Without it policy
+            // judges the next packet, whoever sends.
+            Some(Verdict::Deny) if flow.mutual && bench.verdict(&packet.answer(), None) == Some(Verdict::Allow) => {
+                Judgement::Forget
+            }
             Some(Verdict::Deny) => Judgement::Cut,
             Some(Verdict::Allow) => Judgement::Restore,
             None => Judgement::Leave,

@@ -412,6 +412,44 @@ fn what_host_endpoints_deny_now_is_cut_and_failsafe_ports_are_not() -> anyhow::R
     agent.stop()
 }
 
+/// Whether connections follow policy.
+fn revoke(switch: &str) -> String {
+    let annotation = format!(r#"annotations: {{config.projectcalico.org/RevokeEstablishedConnections: "{switch}"}}"#);
+    TO_HOST.replace("{name: default}", &format!("{{name: default, {annotation}}}"))
+}
+
+/// How long a review may take to come after a change.
+const SETTLED: Duration = Duration::from_millis(300);
+
+#[test]
+fn turned_on_again_it_cuts_nothing_that_policy_allows_by_then() -> anyhow::Result<()> {
+    let (cluster, agent) = cluster()?;
+    let (server, foe) = (&cluster.peers["default/server"], &cluster.peers["default/foe"]);
+    let mut connections = Vec::new();
+    for addr in &server.addrs {
+        connections.push(Connection::open(foe, &server.namespace, *addr)?);
+    }
+    cluster.write("policy.yaml", ONLY_FRIENDS)?;
+    labelled(&cluster.node, connections.len(), Instant::now())?;
+    cluster.write("felix.yaml", &revoke("false"))?;
+    labelled(&cluster.node, 0, Instant::now())?;
+    let mut all_talk = |when: &str| -> anyhow::Result<()> {
+        let begun = Instant::now();
+        while begun.elapsed() < SETTLED {
+            for connection in &mut connections {
+                connection.talks().with_context(|| when.to_owned())?;
+            }
+        }
+        Ok(())
+    };
+    all_talk("turned off")?;
+    cluster.remove("policy.yaml")?;
+    agree(&cluster, &Evaluator, CONVERGENCE)?;
+    cluster.write("felix.yaml", &revoke("true"))?;
+    all_talk("turned on again")?;
+    agent.stop()
+}
+
 /// The addresses that one pod gets after the other.
 const SHARED: [&str; 2] = ["10.65.0.200", "fd00:65::200"];
 

@@ -53,7 +53,7 @@ pub use policy::{PolicyProgram, ProfileProgram};
 pub use pool::{IpPool, TunnelMode};
 pub use program::{Direction, EndOfTier, Program, ProgramKey, ProgramKind, ProgramTier};
 pub use report::{Distribution, DistributionNames, Measurement, MeasurementKind, Problem, Report};
-pub use revocation::{Bench, Effect, Effects, Suspects, Terms, Touched};
+pub use revocation::{Bench, Brief, Effect, Effects, Suspects, Terms, Touched};
 pub use rule::{Action, IcmpMatch, Member, Rule, SetId, SideMatch};
 pub use store::{PolicyStore, Stamp};
 pub use why::{NearMiss, near_misses};

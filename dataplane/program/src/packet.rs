@@ -87,7 +87,8 @@ impl Packet {
     }
 
     /// The other way round, as an answer comes.
-    pub(crate) const fn answer(&self) -> Self {
+    #[must_use]
+    pub const fn answer(&self) -> Self {
         let transport = match self.transport {
             Transport::Ports { src, dst } => Transport::Ports { src: dst, dst: src },
             other @ (Transport::Icmp { .. } | Transport::Opaque) => other,

@@ -5,7 +5,8 @@
 //! a look at policy. When policy changes, [`Touched`] keeps what
 //! changed, [`Effects`] tells which endpoints may
 //! deny what they allowed, or allow what they denied; [`Bench`] judges the
-//! connections of these [`Suspects`], by the reference evaluator.
+//! connections of these [`Suspects`] with what a [`Brief`] holds ready, by the
+//! reference evaluator.
 
 mod bench;
 
@@ -16,7 +17,7 @@ use crate::{
     WorkloadId,
 };
 
-pub use bench::{Bench, Terms};
+pub use bench::{Bench, Brief, Terms};
 
 /// What a change may do to verdicts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -28,7 +28,8 @@ use crate::{
 /// into a store that is not empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PolicyStore {
-    ip_sets: BTreeMap<SetId, IpSet>,
+    /// Shared with who judges many packets of one state; a change while somebody does copies the set.
+    ip_sets: BTreeMap<SetId, Arc<IpSet>>,
     policies: BTreeMap<PolicyId, Arc<PolicyProgram>>,
     profiles: BTreeMap<ProfileName, Arc<ProfileProgram>>,
     workloads: BTreeMap<WorkloadId, Arc<WorkloadEndpoint>>,
@@ -176,12 +177,17 @@ impl PolicyStore {
     /// An IP set by its id.
     #[must_use]
     pub fn ip_set(&self, id: &str) -> Option<&IpSet> {
+        self.shared_set(id).map(AsRef::as_ref)
+    }
+
+    /// An IP set by its id, as it is now.
+    pub(crate) fn shared_set(&self, id: &str) -> Option<&Arc<IpSet>> {
         self.ip_sets.get(id)
     }
 
     /// All IP sets, by id.
     pub fn ip_sets(&self) -> impl ExactSizeIterator<Item = (&SetId, &IpSet)> {
-        self.ip_sets.iter()
+        self.ip_sets.iter().map(|(id, set)| (id, &**set))
     }
 
     /// A policy by its id.
@@ -292,8 +298,8 @@ impl PolicyStore {
             Some((id, _)) => id.clone(),
             None => id.as_str().into(),
         };
-        let change = diff::set_change(&id, self.ip_sets.get(&id), &set);
-        self.ip_sets.insert(id, set);
+        let change = diff::set_change(&id, self.ip_set(&id), &set);
+        self.ip_sets.insert(id, Arc::new(set));
         Ok(change)
     }
 
@@ -310,6 +316,7 @@ impl PolicyStore {
             let kept: FxHashSet<&Member> = added.iter().collect();
             removed.retain(|member| !kept.contains(member));
         }
+        let set = Arc::make_mut(set);
         let removed = set.remove(removed);
         let added = set.add(added);
         if added.is_empty() && removed.is_empty() {

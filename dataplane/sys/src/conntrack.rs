@@ -2,6 +2,7 @@
 //! (`linux/netfilter/nfnetlink_conntrack.h`).
 
 mod cut;
+mod expected;
 mod flow;
 mod listing;
 mod review;
@@ -28,6 +29,7 @@ const CT_DELETE: u16 = 0x0102;
 /// `enum ctattr_type`.
 const CTA_TUPLE_ORIG: u16 = 1;
 const CTA_TUPLE_REPLY: u16 = 2;
+const CTA_HELP: u16 = 5;
 const CTA_ID: u16 = 12;
 const CTA_TUPLE_MASTER: u16 = 14;
 const CTA_ZONE: u16 = 18;
@@ -144,12 +146,15 @@ struct Entry<'a> {
     labels: Option<Attr<'a>>,
     /// The original tuple of the connection that called for it.
     master: Option<Attr<'a>>,
+    /// Who reads it for what it calls for.
+    helper: Option<Attr<'a>>,
 }
 
 impl<'a> Entry<'a> {
     fn of(message: &Message<'a>) -> Result<Option<Self>, Malformed> {
         let (family, attrs) = message.netfilter()?;
-        let (mut original, mut reply, mut zone, mut id, mut labels, mut master) = (None, None, None, None, None, None);
+        let (mut original, mut reply, mut zone, mut id) = (None, None, None, None);
+        let (mut labels, mut master, mut helper) = (None, None, None);
         for attr in attrs {
             let attr = attr?;
             let place = match attr.kind {
@@ -159,12 +164,13 @@ impl<'a> Entry<'a> {
                 CTA_ID => &mut id,
                 CTA_LABELS => &mut labels,
                 CTA_TUPLE_MASTER => &mut master,
+                CTA_HELP => &mut helper,
                 _ => continue,
             };
             *place = Some(attr);
         }
         let both = original.zip(reply);
-        Ok(both.map(|(original, reply)| Self { family, original, reply, zone, id, labels, master }))
+        Ok(both.map(|(original, reply)| Self { family, original, reply, zone, id, labels, master, helper }))
     }
 
     fn touches(&self, addrs: &BTreeSet<IpAddr>) -> Result<bool, Malformed> {
@@ -175,15 +181,27 @@ impl<'a> Entry<'a> {
 
     /// Asks for the deletion of this entry, not of a younger one with the same ends.
     fn delete(&self, deletions: &mut Writer, seq: u32) {
-        let head = Head { kind: CT_DELETE, flags: flags(libc::NLM_F_REQUEST), seq };
-        let open = deletions.begin(head, self.family, 0);
-        // The kernel takes a deletion without a tuple for one of the whole table.
-        deletions.nest(CTA_TUPLE_ORIG, |w| w.raw(self.original.payload));
-        for attr in [self.zone, self.id].into_iter().flatten() {
-            deletions.attr(attr.kind, attr.payload);
-        }
-        deletions.end(open).expect("a tuple that came in one message fits into another");
+        let more = [self.zone, self.id].into_iter().flatten().map(|attr| (attr.kind, attr.payload));
+        delete(self.family, self.original.payload, more, deletions, seq);
     }
+}
+
+/// Asks for the deletion of the entry with an original tuple.
+fn delete<'a>(
+    family: u8,
+    tuple: &[u8],
+    more: impl IntoIterator<Item = (u16, &'a [u8])>,
+    deletions: &mut Writer,
+    seq: u32,
+) {
+    let head = Head { kind: CT_DELETE, flags: flags(libc::NLM_F_REQUEST), seq };
+    let open = deletions.begin(head, family, 0);
+    // The kernel takes a deletion without a tuple for one of the whole table.
+    deletions.nest(CTA_TUPLE_ORIG, |w| w.raw(tuple));
+    for (kind, payload) in more {
+        deletions.attr(kind, payload);
+    }
+    deletions.end(open).expect("a tuple that came in one message fits into another");
 }
 
 /// The source and the destination of a tuple.

@@ -4,7 +4,8 @@
 //! each packet, and asks each rule for fields that it leaves empty. A digest
 //! does that once, and remembers what it said of packets that only differ in a
 //! port that no rule looks at. Fields are compared by the same code, and the
-//! verdicts are the same.
+//! verdicts are the same. A digest keeps alive what it names, and goes on saying
+//! what that said, whatever becomes of the store.
 
 use std::sync::Arc;
 
@@ -15,10 +16,14 @@ use super::Verdict;
 use crate::matching::Sets;
 use crate::{Action, EndOfTier, Field, IpSet, Packet, PolicyStore, Program, ProgramKind, Rule, SetId};
 
-/// The verdicts of a program, while the store stays as it is.
+/// How many verdicts are remembered. Where there are more to remember, packets are
+/// so different that memory helps little.
+const PRECEDENTS: usize = 4096;
+
+/// The verdicts of a program by one state of the store.
 #[derive(Debug)]
-pub(crate) struct Digest<'a> {
-    clauses: Vec<Clause<'a>>,
+pub(crate) struct Digest {
+    clauses: Vec<Clause>,
     reads_source_port: bool,
     /// What it said before.
     precedents: FxHashMap<Packet, Verdict>,
@@ -26,8 +31,8 @@ pub(crate) struct Digest<'a> {
 
 /// A step on the way to a verdict; the next clause follows unless it says otherwise.
 #[derive(Debug)]
-enum Clause<'a> {
-    Rule(Test<'a>, Then),
+enum Clause {
+    Rule(Test, Then),
     /// Nothing that comes here goes on.
     End(Verdict),
 }
@@ -42,42 +47,47 @@ enum Then {
 
 /// A rule with the fields that it asks for and the sets that it names.
 #[derive(Debug)]
-struct Test<'a> {
-    rule: &'a Rule,
+struct Test {
+    /// The list of the rule, and its place there.
+    list: Arc<[Rule]>,
+    index: usize,
     fields: SmallVec<[Field; 16]>,
-    sets: SmallVec<[(&'a SetId, &'a IpSet); 1]>,
+    sets: SmallVec<[(SetId, Arc<IpSet>); 1]>,
 }
 
-impl<'a> Test<'a> {
+impl Test {
     /// `None` if the store lacks a set.
-    fn of(rule: &'a Rule, store: &'a PolicyStore) -> Option<Self> {
-        let sets = rule.set_ids().map(|id| store.ip_set(id).map(|set| (id, set))).collect::<Option<_>>()?;
+    fn of(list: &Arc<[Rule]>, index: usize, store: &PolicyStore) -> Option<Self> {
+        let rule = &list[index];
+        let named = |id: &SetId| store.shared_set(id).map(|set| (Arc::clone(id), Arc::clone(set)));
+        let sets = rule.set_ids().map(named).collect::<Option<_>>()?;
         let fields = Field::ALL.into_iter().filter(|field| field.is_asked_by(rule)).collect();
-        Some(Self { rule, fields, sets })
+        Some(Self { list: Arc::clone(list), index, fields, sets })
     }
 
     fn matches(&self, packet: &Packet) -> bool {
-        self.fields.iter().all(|field| field.holds_among(self.rule, packet, self))
+        let rule = &self.list[self.index];
+        self.fields.iter().all(|field| field.holds_among(rule, packet, self))
     }
 }
 
-impl Sets for Test<'_> {
+impl Sets for Test {
     fn named(&self, id: &SetId) -> Option<&IpSet> {
-        self.sets.iter().find(|(known, _)| Arc::ptr_eq(known, id)).map(|(_, set)| *set)
+        self.sets.iter().find(|(known, _)| Arc::ptr_eq(known, id)).map(|(_, set)| &**set)
     }
 }
 
-impl<'a> Digest<'a> {
+impl Digest {
     /// What `program` decides by the state of the store.
-    pub(crate) fn of(program: &Program, store: &'a PolicyStore) -> Self {
+    pub(crate) fn of(program: &Program, store: &PolicyStore) -> Self {
         let mut digest = Self { clauses: Vec::new(), reads_source_port: false, precedents: FxHashMap::default() };
         let direction = program.direction();
         for tier in program.tiers() {
-            let lists = tier.enforced().map(|id| store.policy(id).map(|policy| &policy.rules(direction)[..]));
+            let lists = tier.enforced().map(|id| store.policy(id).map(|policy| policy.rules(direction)));
             digest.add(lists, tier.end, store);
         }
         for name in program.profiles() {
-            let list = store.profile(name).map(|profile| &profile.rules(direction)[..]);
+            let list = store.profile(name).map(|profile| profile.rules(direction));
             // What a profile does not decide is for the next one.
             digest.add([list], EndOfTier::Pass, store);
         }
@@ -90,7 +100,12 @@ impl<'a> Digest<'a> {
 
     /// Adds lists of rules that a pass leaves together. What the store lacks is a
     /// denial: a list that is not there, or a set.
-    fn add(&mut self, lists: impl IntoIterator<Item = Option<&'a [Rule]>>, end: EndOfTier, store: &'a PolicyStore) {
+    fn add<'a>(
+        &mut self,
+        lists: impl IntoIterator<Item = Option<&'a Arc<[Rule]>>>,
+        end: EndOfTier,
+        store: &PolicyStore,
+    ) {
         let mut passes = Vec::new();
         let reaches_its_end = self.add_lists(lists, store, &mut passes);
         if !reaches_its_end || end == EndOfTier::Deny {
@@ -105,16 +120,16 @@ impl<'a> Digest<'a> {
     }
 
     /// `false` if nothing comes to their end; what `passes` is to be told where to.
-    fn add_lists(
+    fn add_lists<'a>(
         &mut self,
-        lists: impl IntoIterator<Item = Option<&'a [Rule]>>,
-        store: &'a PolicyStore,
+        lists: impl IntoIterator<Item = Option<&'a Arc<[Rule]>>>,
+        store: &PolicyStore,
         passes: &mut Vec<usize>,
     ) -> bool {
         for list in lists {
             let Some(rules) = list else { return false };
-            for rule in rules {
-                let Some(test) = Test::of(rule, store) else { return false };
+            for (index, rule) in rules.iter().enumerate() {
+                let Some(test) = Test::of(rules, index, store) else { return false };
                 let at = self.clauses.len();
                 let then = match rule.action {
                     Action::Allow => Then::Decided(Verdict::Allow),
@@ -139,6 +154,9 @@ impl<'a> Digest<'a> {
             return *verdict;
         }
         let verdict = self.decide(packet);
+        if self.precedents.len() == PRECEDENTS {
+            self.precedents.clear();
+        }
         self.precedents.insert(alike, verdict);
         verdict
     }

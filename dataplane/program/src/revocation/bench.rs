@@ -8,6 +8,7 @@
 
 use std::cell::RefCell;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use caracal_net::{Port, Protocol};
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -19,7 +20,7 @@ use crate::evaluate::Digest;
 use crate::evaluate::Tracking;
 use crate::{
     AdminState, Direction, EndpointToHost, FailsafePoint, Failsafes, HostView, Packet, Passage, PolicyStore,
-    ProgramKey, Transport, Verdict, Way, WorkloadEndpoint,
+    ProgramKey, Stamp, Transport, Verdict, Way, WorkloadEndpoint,
 };
 
 /// The interface of what a host sends to itself.
@@ -40,19 +41,27 @@ pub struct Terms<'a> {
     pub vxlan_port: Port,
 }
 
+/// What judging the connections of some endpoints takes and does not change as long as
+/// the store stays as it is. One brief serves all benches of that time.
+#[derive(Debug)]
+pub struct Brief {
+    stamp: Stamp,
+    /// The programs of workloads that were asked, with what they said.
+    digests: RefCell<FxHashMap<ProgramKey, Digest>>,
+    owners: FxHashMap<IpAddr, Owners>,
+    /// Those of the active endpoints that use addresses of others.
+    spoofers: Vec<Arc<WorkloadEndpoint>>,
+    are_hosts_suspect: bool,
+    /// The host's own addresses.
+    own: FxHashSet<IpAddr>,
+}
+
 /// Judges the connections of some endpoints.
 #[derive(Debug)]
 pub struct Bench<'a> {
     store: &'a PolicyStore,
-    /// The programs of workloads that were asked, with what they said.
-    digests: RefCell<FxHashMap<ProgramKey, Digest<'a>>>,
-    owners: FxHashMap<IpAddr, Owners<'a>>,
-    /// Those of the active endpoints that use addresses of others.
-    spoofers: Vec<&'a WorkloadEndpoint>,
+    brief: &'a Brief,
     hosts: HostView<'a>,
-    are_hosts_suspect: bool,
-    /// The host's own addresses.
-    own: FxHashSet<IpAddr>,
     /// Where the packets of strangers come in and leave.
     uplinks: Vec<&'a str>,
     to_host: EndpointToHost,
@@ -61,8 +70,8 @@ pub struct Bench<'a> {
 
 /// The active endpoints of an address. There may be more than one for a moment.
 #[derive(Debug, Default)]
-struct Owners<'a> {
-    endpoints: SmallVec<[&'a WorkloadEndpoint; 1]>,
+struct Owners {
+    endpoints: SmallVec<[Arc<WorkloadEndpoint>; 1]>,
     /// Whether one of them is a suspect.
     are_suspect: bool,
 }
@@ -75,34 +84,59 @@ enum Place<'a> {
     Behind(SmallVec<[&'a str; 4]>),
 }
 
-impl<'a> Bench<'a> {
-    /// Judges the connections of `suspects`, by the state of the store.
+impl Brief {
+    /// What there is to know of `suspects`, by the state of the store.
     #[must_use]
-    pub fn new(store: &'a PolicyStore, suspects: &Suspects, terms: Terms<'a>) -> Self {
-        let Terms { to_host, failsafes, workload_prefixes, interfaces, vxlan_port } = terms;
-        let mut owners: FxHashMap<IpAddr, Owners<'a>> = FxHashMap::default();
+    pub fn of(store: &PolicyStore, suspects: &Suspects) -> Self {
+        let mut owners: FxHashMap<IpAddr, Owners> = FxHashMap::default();
         let mut spoofers = Vec::new();
         for endpoint in store.workloads().filter(|endpoint| store.is_active(endpoint)) {
             let is_suspect = suspects.workloads.contains(&endpoint.id);
             for addr in &endpoint.addresses {
                 let owners = owners.entry(*addr).or_default();
-                owners.endpoints.push(endpoint);
+                owners.endpoints.push(Arc::clone(endpoint));
                 owners.are_suspect |= is_suspect;
             }
             if !endpoint.spoofable.is_empty() {
-                spoofers.push(&**endpoint);
+                spoofers.push(Arc::clone(endpoint));
             }
         }
+        Self {
+            stamp: store.stamp(),
+            digests: RefCell::default(),
+            owners,
+            spoofers,
+            are_hosts_suspect: suspects.hosts,
+            own: store.host_addresses().collect(),
+        }
+    }
+
+    /// Whether the store is still as it was.
+    #[must_use]
+    pub fn is_of(&self, store: &PolicyStore) -> bool {
+        self.stamp == store.stamp()
+    }
+
+    /// How many programs were made ready to decide.
+    #[must_use]
+    pub fn programs(&self) -> usize {
+        self.digests.borrow().len()
+    }
+}
+
+impl<'a> Bench<'a> {
+    /// Judges the connections of those that the brief is about, which is of the store
+    /// as it is.
+    #[must_use]
+    pub fn new(store: &'a PolicyStore, brief: &'a Brief, terms: Terms<'a>) -> Self {
+        debug_assert!(brief.is_of(store), "a brief of another time");
+        let Terms { to_host, failsafes, workload_prefixes, interfaces, vxlan_port } = terms;
         let is_workload = |name: &str| workload_prefixes.iter().any(|prefix| name.starts_with(prefix.as_str()));
         let uplinks = interfaces.iter().map(SmolStr::as_str).filter(|name| *name != LOOPBACK && !is_workload(name));
         Self {
             store,
-            digests: RefCell::default(),
-            owners,
-            spoofers,
+            brief,
             hosts: HostView { store, failsafes, workload_prefixes },
-            are_hosts_suspect: suspects.hosts,
-            own: store.host_addresses().collect(),
             uplinks: uplinks.collect(),
             to_host,
             vxlan_port,
@@ -112,7 +146,7 @@ impl<'a> Bench<'a> {
     /// Whether a workload has the address.
     #[must_use]
     pub fn is_owned(&self, addr: &IpAddr) -> bool {
-        self.owners.contains_key(addr)
+        self.brief.owners.contains_key(addr)
     }
 
     /// What policy says now of a connection that began with this packet, as the
@@ -122,10 +156,10 @@ impl<'a> Bench<'a> {
     #[must_use]
     pub fn verdict(&self, packet: &Packet, called: Option<&Packet>) -> Option<Verdict> {
         let nobody = Owners::default();
-        let owners = |addr: &IpAddr| self.owners.get(addr).unwrap_or(&nobody);
+        let owners = |addr: &IpAddr| self.brief.owners.get(addr).unwrap_or(&nobody);
         let (senders, receivers) = (owners(&packet.src()), owners(&packet.dst()));
         let are_suspect = senders.are_suspect || receivers.are_suspect;
-        if !(are_suspect || self.are_hosts_suspect) {
+        if !(are_suspect || self.brief.are_hosts_suspect) {
             return None;
         }
         let is_allowed = self.workloads_allow(packet, senders, receivers);
@@ -133,7 +167,7 @@ impl<'a> Bench<'a> {
             return Some(Verdict::Deny);
         }
         match self.hosts_deny(packet, called, senders, receivers) {
-            true => self.are_hosts_suspect.then_some(Verdict::Deny),
+            true => self.brief.are_hosts_suspect.then_some(Verdict::Deny),
             false => is_allowed.then_some(Verdict::Allow),
         }
     }
@@ -145,10 +179,10 @@ impl<'a> Bench<'a> {
     /// `packet` is the first one, and nobody translates it.
     #[must_use]
     pub fn is_untracked(&self, packet: &Packet) -> bool {
-        if !self.are_hosts_suspect || packet.protocol() != Protocol::TCP {
+        if !self.brief.are_hosts_suspect || packet.protocol() != Protocol::TCP {
             return false;
         }
-        let (comes, leaves, own) = match [packet.src(), packet.dst()].map(|addr| self.own.contains(&addr)) {
+        let (comes, leaves, own) = match [packet.src(), packet.dst()].map(|addr| self.brief.own.contains(&addr)) {
             [false, true] => (*packet, packet.answer(), packet.dst()),
             [true, false] => (packet.answer(), *packet, packet.src()),
             [true, true] | [false, false] => return false,
@@ -164,12 +198,12 @@ impl<'a> Bench<'a> {
             })
     }
 
-    fn workloads_allow(&self, packet: &Packet, senders: &Owners<'_>, receivers: &Owners<'_>) -> bool {
-        let leaves = |endpoint: &&WorkloadEndpoint| match self.endpoint(endpoint, Direction::Egress, packet) {
-            Verdict::Allow if self.own.contains(&packet.dst()) => self.to_host.decision().verdict,
+    fn workloads_allow(&self, packet: &Packet, senders: &Owners, receivers: &Owners) -> bool {
+        let leaves = |endpoint: &Arc<WorkloadEndpoint>| match self.endpoint(endpoint, Direction::Egress, packet) {
+            Verdict::Allow if self.brief.own.contains(&packet.dst()) => self.to_host.decision().verdict,
             verdict => verdict,
         };
-        let enters = |endpoint: &&WorkloadEndpoint| match self.own.contains(&packet.src()) {
+        let enters = |endpoint: &Arc<WorkloadEndpoint>| match self.brief.own.contains(&packet.src()) {
             // A host reaches its own workloads whatever their policy.
             true => Verdict::Allow,
             false => self.endpoint(endpoint, Direction::Ingress, packet),
@@ -187,18 +221,12 @@ impl<'a> Bench<'a> {
             return Verdict::Deny;
         }
         let program = endpoint.program(direction);
-        let mut digests = self.digests.borrow_mut();
+        let mut digests = self.brief.digests.borrow_mut();
         digests.entry(program.key()).or_insert_with(|| Digest::of(program, self.store)).verdict(packet)
     }
 
     /// Whether host endpoints deny a connection on every way that it may go.
-    fn hosts_deny(
-        &self,
-        packet: &Packet,
-        called: Option<&Packet>,
-        senders: &Owners<'a>,
-        receivers: &Owners<'a>,
-    ) -> bool {
+    fn hosts_deny(&self, packet: &Packet, called: Option<&Packet>, senders: &Owners, receivers: &Owners) -> bool {
         let says_nothing = [packet.src(), packet.dst()].into_iter().any(is_everywhere);
         if self.store.hosts().len() == 0 || says_nothing || self.is_tunnel(packet) {
             return false;
@@ -247,13 +275,13 @@ impl<'a> Bench<'a> {
         }
     }
 
-    fn place(&self, addr: IpAddr, owners: &Owners<'a>) -> Place<'a> {
-        if addr.is_loopback() || self.own.contains(&addr) {
+    fn place(&self, addr: IpAddr, owners: &'a Owners) -> Place<'a> {
+        if addr.is_loopback() || self.brief.own.contains(&addr) {
             return Place::Here;
         }
         let strangers = if owners.endpoints.is_empty() { &self.uplinks[..] } else { &[] };
-        let uses = |endpoint: &&&WorkloadEndpoint| endpoint.spoofable.iter().any(|net| net.contains(addr));
-        let workloads = owners.endpoints.iter().chain(self.spoofers.iter().filter(uses));
+        let uses = |endpoint: &&'a Arc<WorkloadEndpoint>| endpoint.spoofable.iter().any(|net| net.contains(addr));
+        let workloads = owners.endpoints.iter().chain(self.brief.spoofers.iter().filter(uses));
         Place::Behind(strangers.iter().copied().chain(workloads.map(|endpoint| endpoint.interface.as_str())).collect())
     }
 }

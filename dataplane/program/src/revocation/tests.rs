@@ -53,7 +53,7 @@ fn verdict(store: &PolicyStore, suspects: &Suspects, to_host: EndpointToHost, pa
         interfaces: &interfaces,
         vxlan_port: 4789,
     };
-    Bench::new(store, suspects, terms).verdict(packet, None)
+    Bench::new(store, &Brief::of(store, suspects), terms).verdict(packet, None)
 }
 
 /// What a message does to the verdicts of `w` and of `other`.
@@ -183,7 +183,7 @@ fn a_host_denies_what_it_denies_on_every_interface() {
         };
         let suspects = Suspects { hosts: true, ..Suspects::default() };
         for (text, wanted) in cases {
-            let verdict = Bench::new(&store, &suspects, terms).verdict(&packet(text), None);
+            let verdict = Bench::new(&store, &Brief::of(&store, &suspects), terms).verdict(&packet(text), None);
             assert_eq!(verdict, Some(*wanted), "{endpoints:?} {interfaces:?} {text}");
         }
     };
@@ -248,7 +248,8 @@ fn policy_before_dnat_judges_what_was_called() {
         vxlan_port: 4789,
     };
     let suspects = Suspects { hosts: true, ..Suspects::default() };
-    let bench = Bench::new(&store, &suspects, terms);
+    let brief = Brief::of(&store, &suspects);
+    let bench = Bench::new(&store, &brief, terms);
     let answered = packet("192.0.2.9 > 10.0.0.1 tcp 1000 > 8080");
     for (port, wanted) in [(80, Verdict::Allow), (8080, Verdict::Deny)] {
         let called = packet(&format!("192.0.2.9 > 192.0.2.1 tcp 1000 > {port}"));
@@ -294,7 +295,8 @@ fn what_untracked_policy_takes_out_of_tracking() {
             let terms =
                 Terms { to_host, failsafes: &failsafes, workload_prefixes, interfaces: &interfaces, vxlan_port: 4789 };
             let suspects = Suspects { hosts, ..Suspects::default() };
-            let is_untracked = Bench::new(&store, &suspects, terms).is_untracked(&packet(text));
+            let brief = Brief::of(&store, &suspects);
+            let is_untracked = Bench::new(&store, &brief, terms).is_untracked(&packet(text));
             assert_eq!(is_untracked, wanted && hosts, "{name} {interface} {text}");
         }
     }
@@ -319,4 +321,31 @@ fn what_becomes_of_host_endpoints() {
     let mut touched = Touched::default();
     touched.take(&[Change::HostAddresses]);
     assert!(!touched.is_empty());
+}
+
+#[test]
+fn a_brief_serves_until_the_store_changes_and_makes_each_program_ready_once() {
+    let mut store = world(r#"{"action": "allow"}"#);
+    let brief = Brief::of(&store, &suspects(&["w", "other"]));
+    let failsafes = Failsafes::default();
+    let terms = Terms {
+        to_host: EndpointToHost::Drop,
+        failsafes: &failsafes,
+        workload_prefixes: &["cali".into()],
+        interfaces: &[],
+        vxlan_port: 4789,
+    };
+    assert_eq!(brief.programs(), 0, "nobody asked");
+    for port in 1..=100 {
+        let bench = Bench::new(&store, &brief, terms);
+        for (text, wanted) in [("10.0.0.2 > 10.0.0.1", Verdict::Allow), ("10.0.0.1 > 10.0.0.2", Verdict::Allow)] {
+            let packet = packet(&format!("{text} udp 1000 > {port}"));
+            assert_eq!(bench.verdict(&packet, None), Some(wanted), "{text}");
+        }
+    }
+    // Both ways out of both endpoints and into them: two are alike, and allow all that leaves.
+    assert_eq!(brief.programs(), 3);
+    assert!(brief.is_of(&store));
+    store.apply(&message(GROWS)).expect("an understood message");
+    assert!(!brief.is_of(&store));
 }

@@ -17,7 +17,7 @@ impl PolicyStore {
         let mut changes: Vec<Change> = self
             .ip_sets
             .iter()
-            .map(|(id, set)| set_change(id, older.ip_sets.get(id), set))
+            .map(|(id, set)| set_change(id, older.ip_set(id), set))
             .filter(|change| *change != Change::Nothing)
             .collect();
         changes.extend(differing(&older.policies, &self.policies).map(|id| Change::Policy(id.clone())));

@@ -182,6 +182,24 @@ fn a_parameter_turns_it_off() {
     assert_eq!(judged(&mut rig), [""; 0]);
 }
 
+#[test]
+fn turned_off_it_leaves_no_label_behind() {
+    let mut rig = rig();
+    let revoke = |switch| config(&[("RevokeEstablishedConnections", switch)]);
+    rig.delta(&[profile("open", "deny")]);
+    assert_eq!(judged(&mut rig).len(), 4);
+    rig.delta(&[revoke("false")]);
+    let restored = [(A, B), (OUT, A), (B, OUT), (OUT, B)].map(|(from, to)| format!("Restore {from} > {to}"));
+    assert_eq!(judged(&mut rig), restored);
+    rig.delta(&[profile("open", "allow")]);
+    assert_eq!(judged(&mut rig), [""; 0]);
+    rig.delta(&[revoke("true")]);
+    assert_eq!(judged(&mut rig), [""; 0], "nothing was cut when it became possible again");
+    rig.delta(&[revoke("false"), profile("open", "deny")]);
+    rig.delta(&[revoke("true")]);
+    assert_eq!(judged(&mut rig).len(), 4);
+}
+
 /// Less than the time after which a review begins.
 const AT_ONCE: Duration = Duration::from_millis(1);
 
@@ -226,4 +244,58 @@ fn restoring_is_tried_again() {
     assert_eq!(judged_within(&mut rig, AT_ONCE), [""; 0]);
     rig.world.heals();
     assert_eq!(judged(&mut rig).len(), 4);
+}
+
+/// A message of a profile that allows what leaves and nothing that comes in.
+fn outwards(name: &str) -> felix::ToDataplane {
+    let rule = |action: &str| vec![felix::Rule { action: action.to_owned(), ..felix::Rule::default() }];
+    message(Payload::ActiveProfileUpdate(felix::ActiveProfileUpdate {
+        id: Some(felix::ProfileId { name: name.to_owned() }),
+        profile: Some(felix::Profile { inbound_rules: rule("deny"), outbound_rules: rule("allow") }),
+    }))
+}
+
+#[test]
+fn of_equals_the_entry_goes_if_the_other_one_may_open_its_own() {
+    let mut rig = rig();
+    rig.delta(&[outwards("outwards"), profiled("b", "cali1", B, "outwards")]);
+    assert_eq!(judged(&mut rig), [format!("Cut {A} > {B}"), format!("Cut {OUT} > {B}")], "a client and a server");
+    rig.delta(&[profiled("b", "cali1", B, "open")]);
+    assert_eq!(judged(&mut rig).len(), 2);
+    rig.world.equalize();
+    rig.delta(&[profiled("b", "cali1", B, "outwards")]);
+    assert_eq!(judged(&mut rig), [format!("Forget {A} > {B}"), format!("Forget {OUT} > {B}")]);
+}
+
+#[test]
+fn of_equals_that_are_cut_the_entry_goes_as_soon_as_the_other_one_may_open_its_own() {
+    let mut rig = rig();
+    rig.world.equalize();
+    rig.delta(&[profile("closed", "deny"), profiled("b", "cali1", B, "closed")]);
+    assert_eq!(judged(&mut rig), [(A, B), (B, OUT), (OUT, B)].map(|(from, to)| format!("Cut {from} > {to}")));
+    rig.delta(&[outwards("outwards"), profiled("b", "cali1", B, "outwards")]);
+    let freed = [format!("Forget {A} > {B}"), format!("Restore {B} > {OUT}"), format!("Forget {OUT} > {B}")];
+    assert_eq!(judged_within(&mut rig, AT_ONCE), freed);
+}
+
+#[test]
+fn what_judging_takes_is_made_once_a_review_unless_policy_changes_meanwhile() {
+    let made = |rig: &Rig| {
+        let name = "caracal_dataplane_connection_review_preparations_total";
+        let measured = rig.half.revocation.measurements();
+        measured.into_iter().find(|measurement| measurement.name == name).expect("the count").value
+    };
+    let mut rig = rig();
+    let before = made(&rig);
+    rig.delta(&[profile("open", "deny")]);
+    assert_eq!(judged(&mut rig).len(), 4);
+    assert!((made(&rig) - before - 1.0).abs() < 0.1, "three slices");
+    rig.delta(&[profile("open", "allow")]);
+    assert_eq!(judged(&mut rig).len(), 4);
+    let before = made(&rig);
+    rig.delta(&[profile("open", "deny")]);
+    rig.wait(2 * AT_ONCE);
+    rig.delta(&[profile("other", "deny")]);
+    assert_eq!(judged(&mut rig).len(), 4);
+    assert!(made(&rig) - before < 2.1, "two at most");
 }

@@ -29,8 +29,18 @@ struct Known {
     flow: Flow,
     /// The original tuple of the connection that called for it, if one did.
     master: Option<Box<[u8]>>,
+    /// The kernel's id of the entry, as it writes it.
+    id: Option<[u8; 4]>,
     /// The last review that met it.
     review: u32,
+}
+
+/// What a review tells of a connection, beside its tuple.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Met<'a> {
+    pub(super) flow: Flow,
+    pub(super) master: Option<&'a [u8]>,
+    pub(super) id: Option<[u8; 4]>,
 }
 
 impl CutConnections {
@@ -41,8 +51,8 @@ impl CutConnections {
     }
 
     /// The review met a connection that bears the label now.
-    pub(super) fn met(&mut self, tuple: &[u8], master: Option<&[u8]>, flow: Flow) {
-        let known = Known { flow, master: master.map(Box::from), review: self.review };
+    pub(super) fn met(&mut self, tuple: &[u8], Met { flow, master, id }: Met<'_>) {
+        let known = Known { flow, master: master.map(Box::from), id, review: self.review };
         if let Some(held) = self.known.get_mut(tuple) {
             *held = known;
         } else if self.known.len() < LIMIT {
@@ -80,10 +90,13 @@ impl CutConnections {
         self.whole.then_some(self.known.len())
     }
 
-    /// Those that come after a tuple, in some lasting order.
-    pub(super) fn after(&self, tuple: Option<&[u8]>) -> impl Iterator<Item = (&[u8], &Flow)> {
+    /// Those that come after a tuple, in some lasting order, with the kernel's ids.
+    pub(super) fn after(&self, tuple: Option<&[u8]>) -> impl Iterator<Item = (&[u8], &Flow, Option<&[u8]>)> {
         let from = tuple.map_or(Bound::Unbounded, Bound::Excluded);
-        self.known.range::<[u8], _>((from, Bound::Unbounded)).map(|(tuple, known)| (&**tuple, &known.flow))
+        self.known.range::<[u8], _>((from, Bound::Unbounded)).map(|(tuple, known)| {
+            let id = known.id.as_ref().map(|id| &id[..]);
+            (&**tuple, &known.flow, id)
+        })
     }
 }
 
@@ -97,13 +110,22 @@ mod tests {
     fn flow() -> Flow {
         let addr = std::net::Ipv4Addr::LOCALHOST.into();
         let (protocol, key) = (Protocol::UDP, FlowKey::Opaque);
-        Flow { source: addr, destination: addr, called: None, protocol, key, revoked: true, related: false }
+        Flow {
+            source: addr,
+            destination: addr,
+            called: None,
+            protocol,
+            key,
+            revoked: true,
+            related: false,
+            mutual: false,
+        }
     }
 
     fn review(cut: &mut CutConnections, tuples: impl IntoIterator<Item = u32>) {
         cut.begin();
         for tuple in tuples {
-            cut.met(&tuple.to_be_bytes(), None, flow());
+            cut.met(&tuple.to_be_bytes(), Met { flow: flow(), master: None, id: None });
         }
         cut.end();
     }
@@ -117,7 +139,7 @@ mod tests {
         review(&mut cut, 1..3);
         assert_eq!(cut.count(), Some(2));
         cut.lost(&1_u32.to_be_bytes());
-        assert_eq!(cut.after(None).map(|(tuple, _)| tuple).collect::<Vec<_>>(), [2_u32.to_be_bytes()]);
+        assert_eq!(cut.after(None).map(|(tuple, ..)| tuple).collect::<Vec<_>>(), [2_u32.to_be_bytes()]);
         assert_eq!(cut.after(Some(&2_u32.to_be_bytes())).count(), 0);
     }
 

@@ -40,6 +40,12 @@ pub struct Flow {
     /// Whether another connection called for it: it passes with that one, and is
     /// cut with it, whatever policy says of itself.
     pub related: bool,
+    /// Whether it is one of two equals: a packet of who answers would have opened the
+    /// same connection, the other way round, so that nothing tells an answer from a
+    /// call of its own. So it is with gossip from port 7946 to port 7946 and with
+    /// tunnels; not if a client chose a port, if the protocol says who opens (TCP,
+    /// SCTP, DCCP, ICMP), if somebody translates it, or if a helper reads it.
+    pub mutual: bool,
 }
 
 /// What tells connections between two hosts apart.
@@ -139,6 +145,19 @@ impl Flow {
         let labels = entry.labels.map_or(&[][..], |labels| labels.payload);
         let revoked = labels.iter().zip(REVOKED).any(|(held, bit)| held & bit != 0);
         let related = entry.master.is_some();
-        Ok(Some(Self { source, destination, called, protocol, key, revoked, related }))
+        let is_alone = !related && entry.helper.is_none();
+        let is_as_it_was_sent = !is_translated && original.answers() == reply.called();
+        let mutual = is_alone && is_as_it_was_sent && are_equals(protocol, key);
+        Ok(Some(Self { source, destination, called, protocol, key, revoked, related, mutual }))
+    }
+}
+
+fn are_equals(protocol: Protocol, key: FlowKey) -> bool {
+    let says_who_opens = [libc::IPPROTO_TCP, libc::IPPROTO_SCTP, libc::IPPROTO_DCCP];
+    let is_told = says_who_opens.contains(&protocol.number().into());
+    match key {
+        FlowKey::Icmp { .. } => false,
+        FlowKey::Ports { source, destination } => !is_told && source == destination,
+        FlowKey::Opaque => !is_told,
     }
 }

@@ -1,7 +1,8 @@
 //! Looking through the connections, and labelling those that policy denies now.
 //!
 //! A connection that another one called for (the data of an FTP session) goes the
-//! way of that one: policy says nothing of itself.
+//! way of that one: policy says nothing of itself. What a connection that is cut called
+//! for and has not come yet is not expected any more.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -10,9 +11,11 @@ use std::time::{Duration, Instant};
 use netlink_sys::protocols::NETLINK_NETFILTER;
 use nix::errno::Errno;
 
-use super::cut::{CutConnections, LIMIT};
+use super::cut::{CutConnections, LIMIT, Met};
 use super::listing::{Lister, Listing, Next};
-use super::{BATCH, CT_NEW, CTA_LABELS, CTA_LABELS_MASK, CTA_TUPLE_ORIG, Entry, Flow, REVOKED, flags};
+use super::{
+    BATCH, CT_NEW, CTA_ID, CTA_LABELS, CTA_LABELS_MASK, CTA_TUPLE_ORIG, Entry, Flow, REVOKED, delete, expected, flags,
+};
 use crate::netlink::{NetlinkSocket, malformed};
 use crate::wire::{Head, Malformed, Writer};
 
@@ -77,6 +80,8 @@ pub struct Review {
     /// Connections that others called for, of the listing so far: whether these are
     /// cut is known at its end.
     related: Vec<Related>,
+    /// The original tuples of those that are cut and that a helper reads.
+    callers: BTreeSet<Box<[u8]>>,
     /// The original tuples of those that lost the label since the listing began.
     restored: BTreeSet<Box<[u8]>>,
     reconsidering: Option<Reconsidered>,
@@ -123,6 +128,7 @@ impl Review {
             running: None,
             cut: CutConnections::default(),
             related: Vec::new(),
+            callers: BTreeSet::new(),
             restored: BTreeSet::new(),
             reconsidering: None,
             requests: Writer::default(),
@@ -148,6 +154,7 @@ impl Review {
         if !matches!(outcome, Ok(Progress::Ahead | Progress::Waiting)) {
             self.running = None;
             self.related.clear();
+            self.callers.clear();
             self.restored.clear();
             self.requests.clear();
             self.asked.clear();
@@ -164,20 +171,20 @@ impl Review {
 
     /// Looks through the connections that bear the label, as far as they are
     /// known, for about as long as `budget`, going on where it stopped the last
-    /// time; takes the label off those that policy `allows` again. What it costs
+    /// time; restores or forgets those of which `judge` says so. What it costs
     /// does not depend on the number of other connections.
     ///
     /// # Errors
     /// When the kernel refuses; the next call begins anew.
-    pub fn reconsider(&mut self, budget: Duration, allows: &mut dyn FnMut(&Flow) -> bool) -> io::Result<Progress> {
-        let outcome = self.look_again(budget, allows);
+    pub fn reconsider(&mut self, budget: Duration, judge: &mut dyn FnMut(&Flow) -> Judgement) -> io::Result<Progress> {
+        let outcome = self.look_again(budget, judge);
         if outcome.is_err() {
             self.asked.clear();
         }
         outcome
     }
 
-    fn look_again(&mut self, budget: Duration, allows: &mut dyn FnMut(&Flow) -> bool) -> io::Result<Progress> {
+    fn look_again(&mut self, budget: Duration, judge: &mut dyn FnMut(&Flow) -> Judgement) -> io::Result<Progress> {
         /// Requests that are sent together.
         const AT_ONCE: usize = 256;
         let began = Instant::now();
@@ -185,22 +192,32 @@ impl Review {
             self.reconsidering.take().unwrap_or(Reconsidered { last: None, tally: Tally::default() });
         loop {
             let mut restored: BTreeSet<Box<[u8]>> = BTreeSet::new();
+            let mut forgotten: Vec<Box<[u8]>> = Vec::new();
             let Self { labelling, requests, asked, cut, .. } = self;
             let mut seen = 0;
             let mut latest = None;
             let mut end = true;
-            for (tuple, flow) in cut.after(last.as_deref()) {
+            for (tuple, flow, id) in cut.after(last.as_deref()) {
                 if seen == AT_ONCE || (seen > 0 && began.elapsed() >= budget) {
                     end = false;
                     break;
                 }
                 seen += 1;
                 latest = Some(tuple);
-                if allows(flow) {
-                    let seq = labelling.next_seq();
-                    asked.insert(seq, Asked::Restore);
-                    label(family_of(flow), tuple, &[0; 16], requests, seq);
-                    restored.insert(tuple.into());
+                match judge(flow) {
+                    Judgement::Restore => {
+                        let seq = labelling.next_seq();
+                        asked.insert(seq, Asked::Restore);
+                        label(family_of(flow), tuple, &[0; 16], requests, seq);
+                        restored.insert(tuple.into());
+                    }
+                    Judgement::Forget => {
+                        let seq = labelling.next_seq();
+                        asked.insert(seq, Asked::Forget);
+                        delete(family_of(flow), tuple, id.map(|id| (CTA_ID, id)), requests, seq);
+                        forgotten.push(tuple.into());
+                    }
+                    Judgement::Leave | Judgement::Cut => {}
                 }
             }
             let along = if restored.is_empty() { Vec::new() } else { cut.related_to(&restored) };
@@ -213,8 +230,9 @@ impl Review {
             last = latest.map(Box::from);
             tally.seen += seen;
             tally.restored += restored.len();
+            tally.forgotten += forgotten.len();
             self.flush(&mut tally)?;
-            for tuple in &restored {
+            for tuple in restored.iter().chain(&forgotten) {
                 self.cut.lost(tuple);
             }
             if end {
@@ -254,6 +272,9 @@ impl Review {
                 tally.listing = took;
                 self.follow(&mut tally);
                 self.flush(&mut tally)?;
+                if !self.callers.is_empty() {
+                    expected::end(&self.callers, &mut self.labelling)?;
+                }
                 self.cut.end();
                 return Ok(Progress::Done(tally));
             }
@@ -275,7 +296,7 @@ impl Review {
         judge: &mut dyn FnMut(&Flow) -> Judgement,
         tally: &mut Tally,
     ) -> Result<(), Malformed> {
-        let Self { labelling, requests, asked, cut, related, restored, .. } = self;
+        let Self { labelling, requests, asked, cut, related, callers, restored, .. } = self;
         let Some(flow) = Flow::of(entry)? else { return Ok(()) };
         tally.seen += 1;
         tally.labelled += usize::from(flow.revoked);
@@ -283,7 +304,9 @@ impl Review {
         let (tuple, judgement) = (entry.original.payload, judge(&flow));
         match (flow.revoked, judgement) {
             (_, Judgement::Cut) | (true, Judgement::Leave) => {
-                cut.met(tuple, entry.master.map(|master| master.payload), Flow { revoked: true, ..flow });
+                let id = entry.id.and_then(|id| id.payload.try_into().ok());
+                let master = entry.master.map(|master| master.payload);
+                cut.met(tuple, Met { flow: Flow { revoked: true, ..flow }, master, id });
             }
             (true, Judgement::Restore | Judgement::Forget) => cut.lost(tuple),
             (false, Judgement::Leave | Judgement::Restore | Judgement::Forget) => {}
@@ -299,6 +322,9 @@ impl Review {
         {
             let (tuple, master) = (tuple.into(), master.payload.into());
             related.push(Related { tuple, master, flow, deletion: deletion() });
+        }
+        if judgement == Judgement::Cut && entry.helper.is_some() {
+            callers.insert(tuple.into());
         }
         match judgement {
             Judgement::Cut if !flow.revoked => {
@@ -333,7 +359,8 @@ impl Review {
             if !flow.revoked && cut.has(&master) {
                 asked.insert(seq, Asked::Cut(deletion));
                 label(family_of(&flow), &tuple, &REVOKED, requests, seq);
-                cut.met(&tuple, Some(&master), Flow { revoked: true, ..flow });
+                // Nobody forgets it but by a review.
+                cut.met(&tuple, Met { flow: Flow { revoked: true, ..flow }, master: Some(&master), id: None });
                 tally.cut += 1;
                 tally.labelled += 1;
             } else if flow.revoked && restored.contains(&master) {

@@ -174,7 +174,7 @@ fn what_was_cut_is_found_again_without_a_review() {
         let mut asked = Vec::new();
         let outcome = review.reconsider(LONG, &mut |flow| {
             asked.push(flow.source.to_string());
-            flow.source != addr("10.0.0.1")
+            if flow.source == addr("10.0.0.1") { Judgement::Leave } else { Judgement::Restore }
         });
         let Ok(Progress::Done(tally)) = outcome else { panic!("{outcome:?}") };
         assert_eq!((tally.seen, tally.restored, tally.labelled), (3, 1, 1));
@@ -195,7 +195,9 @@ fn many_that_were_cut_are_looked_through_in_many_steps() {
         let mut review = Review::open().expect("a socket");
         go_through(&mut review, LONG, &mut |_| Judgement::Cut);
         let mut steps = 1;
-        while review.reconsider(Duration::ZERO, &mut |_| true).expect("labels can be written") == Progress::Ahead {
+        while review.reconsider(Duration::ZERO, &mut |_| Judgement::Restore).expect("labels can be written")
+            == Progress::Ahead
+        {
             steps += 1;
         }
         assert!(steps > 3, "{steps} steps");
@@ -230,9 +232,91 @@ fn what_a_connection_called_for_is_cut_and_restored_with_it() {
         assert_eq!(step(Judgement::Leave), ((0, 0), both.clone()));
         assert_eq!(step(Judgement::Restore), ((0, 2), texts(&[])));
         assert_eq!(step(Judgement::Cut), ((2, 0), both));
-        let outcome = review.reconsider(LONG, &mut |flow| flow.source == addr("10.0.0.1"));
+        let outcome = review.reconsider(LONG, &mut |flow| match flow.source == addr("10.0.0.1") {
+            true => Judgement::Restore,
+            false => Judgement::Leave,
+        });
         let Ok(Progress::Done(tally)) = outcome else { panic!("{outcome:?}") };
         assert_eq!((tally.restored, tally.labelled, labelled()), (2, 0, texts(&[])));
+    });
+}
+
+#[test]
+fn what_a_connection_has_called_for_is_not_expected_once_it_is_cut() {
+    tracking(|| {
+        label_entries();
+        run("nft add ct helper inet t tftp { type \"tftp\" protocol udp; }");
+        run("nft add chain inet t output { type filter hook output priority 0; }");
+        run("nft add rule inet t output udp dport 69 ct helper set tftp");
+        for port in [5000, 5001] {
+            let at = SocketAddr::new(addr("10.0.0.1"), port);
+            let client = UdpSocket::bind(at).expect("an address of this host");
+            client.send_to(b"\0\x01file\0octet\0", SocketAddr::new(addr("10.0.0.2"), 69)).expect("a request to read");
+        }
+        let expected = || run("conntrack -L expect").matches("helper=tftp").count();
+        assert_eq!(expected(), 2);
+        let (tally, _) = review(LONG, |flow| match flow.key {
+            FlowKey::Ports { source: 5000, .. } => Judgement::Cut,
+            _ => Judgement::Leave,
+        });
+        assert_eq!((tally.cut, expected()), (1, 1));
+        assert!(run("conntrack -L expect").contains("dport=5001"));
+    });
+}
+
+#[test]
+fn equals_are_those_that_either_end_could_have_opened_as_they_are() {
+    tracking(|| {
+        run("nft add table ip n");
+        run("nft add chain ip n output { type nat hook output priority -100; }");
+        run("nft add rule ip n output udp dport 4001 dnat to 10.0.0.2:4001");
+        run("nft add chain ip n post { type nat hook postrouting priority 100; }");
+        run("nft add rule ip n post udp dport 4002 snat to 10.0.0.3");
+        run("nft add ct helper inet t tftp { type \"tftp\" protocol udp; }");
+        run("nft add chain inet t output { type filter hook output priority 0; }");
+        run("nft add rule inet t output udp dport 4003 ct helper set tftp");
+        let send = |source, to: &str, destination| {
+            let socket = UdpSocket::bind(SocketAddr::new(addr("10.0.0.1"), source)).expect("an address of this host");
+            socket.send_to(b"x", SocketAddr::new(addr(to), destination)).expect("sent");
+        };
+        send(4000, "10.0.0.2", 4000);
+        send(4001, "10.0.0.4", 4001);
+        send(4002, "10.0.0.2", 4002);
+        send(4003, "10.0.0.2", 4003);
+        send(4004, "10.0.0.2", 4005);
+        let mut equals = BTreeSet::new();
+        let (tally, _) = review(LONG, |flow| {
+            if flow.mutual {
+                equals.insert(format!("{:?}", flow.key));
+            }
+            Judgement::Leave
+        });
+        assert_eq!(tally.seen, 5);
+        assert_eq!(equals, texts(&["Ports { source: 4000, destination: 4000 }"]));
+    });
+}
+
+#[test]
+fn what_was_cut_may_be_forgotten_without_a_review() {
+    tracking(|| {
+        label_entries();
+        for (from, to) in [("10.0.0.1", "10.0.0.2"), ("10.0.0.3", "10.0.0.2"), ("fd00::1", "fd00::2")] {
+            flow(from, to);
+        }
+        let mut review = Review::open().expect("a socket");
+        go_through(&mut review, LONG, &mut |_| Judgement::Cut);
+        // One of them ended meanwhile, and a younger one is none of those that were cut.
+        run("conntrack -D -s 10.0.0.3");
+        flow("10.0.0.3", "10.0.0.2");
+        let outcome = review.reconsider(LONG, &mut |flow| match flow.source == addr("fd00::1") {
+            true => Judgement::Leave,
+            false => Judgement::Forget,
+        });
+        let Ok(Progress::Done(tally)) = outcome else { panic!("{outcome:?}") };
+        assert_eq!((tally.seen, tally.forgotten, tally.labelled), (3, 1, 1));
+        assert_eq!(run("conntrack -L -s 10.0.0.1"), "");
+        assert_ne!(run("conntrack -L -s 10.0.0.3"), "");
+        assert_eq!((labelled(), review.known_cut()), (texts(&["fd00::1"]), Some(1)));
     });
 }
 
