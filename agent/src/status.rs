@@ -31,6 +31,8 @@ pub struct Status {
     started: Moment,
     /// What is wrong with what the source reads, by its text.
     source_problems: BTreeMap<String, Problem>,
+    /// How many objects these keep from being in force: asked for at each change.
+    absent: usize,
     ledger: Ledger,
     receipts: Receipts,
     data_half: DataHalf,
@@ -74,6 +76,7 @@ impl Default for Status {
         Self {
             started,
             source_problems: BTreeMap::new(),
+            absent: 0,
             ledger: Ledger::default(),
             receipts: Receipts::default(),
             data_half: DataHalf {
@@ -95,12 +98,16 @@ impl Default for Status {
 impl Status {
     /// Takes news of what is wrong with what the source reads.
     pub fn on_source_report(&mut self, report: &Report) {
-        match report {
-            Report::Raised(problem) => drop(self.source_problems.insert(problem.to_string(), problem.clone())),
-            Report::Cleared(problem) => drop(self.source_problems.remove(&problem.to_string())),
+        let former = match report {
+            Report::Raised(problem) => {
+                self.absent += problem.absent();
+                self.source_problems.insert(problem.to_string(), problem.clone())
+            }
+            Report::Cleared(problem) => self.source_problems.remove(&problem.to_string()),
             // Nothing is wrong with objects that are none of ours.
-            Report::SkippedKind { .. } => {}
-        }
+            Report::SkippedKind { .. } => None,
+        };
+        self.absent -= former.as_ref().map_or(0, Problem::absent);
     }
 
     /// A data half is connected.
@@ -219,6 +226,12 @@ impl Status {
     /// What is wrong with what the source reads, in the order of its text.
     pub fn source_problems(&self) -> impl Iterator<Item = &Problem> {
         self.source_problems.values()
+    }
+
+    /// How many objects are kept from being in force by what is wrong with what the source reads.
+    #[must_use]
+    pub const fn absent(&self) -> usize {
+        self.absent
     }
 
     /// What the data half was told.

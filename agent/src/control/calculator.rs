@@ -225,6 +225,12 @@ impl Calculator {
         self.graph.problems().map(|(key, kind, problem)| (format!("{kind} {}", name_of(key)), problem))
     }
 
+    /// How many they are.
+    #[must_use]
+    pub fn count_problems(&self) -> usize {
+        self.graph.problems().count()
+    }
+
     /// The active policies in the order of evaluation, each with its order if it has one.
     #[must_use]
     pub fn active_policies(&self) -> Vec<(PolicyId, Option<f64>)> {

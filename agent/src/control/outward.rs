@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use caracal_config::{HttpListener, Settings};
-use caracal_datastore::Problem;
 use tokio::sync::watch;
 
 use super::Insight;
@@ -115,8 +114,7 @@ impl Outward {
     }
 
     fn tell_of_objects(&self, insight: &Insight<'_>) {
-        let never = insight.status.source_problems().map(Problem::absent);
-        let absent = never.sum::<usize>() + insight.calculator.problems().count();
+        let absent = insight.status.absent() + insight.calculator.count_problems();
         let detail = match absent {
             0 => String::new(),
             absent => format!("degraded: {absent} objects were never admitted; `caracal status` names them"),

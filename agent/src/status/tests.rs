@@ -69,6 +69,29 @@ fn receipts_go_with_their_endpoints() {
 }
 
 #[test]
+fn objects_that_are_not_in_force_are_counted_as_they_are_told() {
+    let more = Problem::More { file: std::path::Path::new("pods.yaml").into(), documents: 9, absent: 3 };
+    let unreadable = Problem::Unreadable {
+        path: "a.yaml".into(),
+        reason: "it is a directory".to_owned(),
+        in_force: caracal_datastore::InForce::Nothing,
+    };
+    let mut status = Status::default();
+    for (report, absent) in [
+        (Report::Raised(more.clone()), 3),
+        (Report::Raised(unreadable.clone()), 4),
+        (Report::Raised(unreadable.clone()), 4),
+        (Report::Cleared(more), 1),
+        (Report::Cleared(unreadable.clone()), 0),
+        (Report::Cleared(unreadable), 0),
+    ] {
+        status.on_source_report(&report);
+        assert_eq!(status.absent(), absent, "{report:?}");
+        assert_eq!(status.source_problems().map(Problem::absent).sum::<usize>(), absent, "{report:?}");
+    }
+}
+
+#[test]
 fn an_endpoint_lacks_what_it_was_told_to_lack() {
     let mut status = Status::default();
     let programmed = ack(2, Some(Outcome::Programmed));
