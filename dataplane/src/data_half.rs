@@ -160,6 +160,7 @@ impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
                 self.assembler.message(message).map(|()| None)
             }
             Some(to_data::Frame::Commit(commit)) => {
+                self.revocation.let_go();
                 let revision = self.assembler.commit(&commit, &mut self.store);
                 revision.map(|revision| Some(self.revision(now, revision)))
             }

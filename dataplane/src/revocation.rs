@@ -136,6 +136,10 @@ impl Briefing {
         }
         brief.get_or_insert_with(|| Brief::of(store, suspects))
     }
+
+    fn let_go(&mut self) {
+        self.brief = None;
+    }
 }
 
 /// Sums since the start.
@@ -236,6 +240,14 @@ impl Revocation {
             self.due = Some(self.rest.map_or(settled, |rest| rest.max(settled)));
         }
         self.schedule_restoration(now);
+    }
+
+    /// Lets go of what judging shares with the store, which is about to change: a set
+    /// that somebody else holds would be copied for it.
+    pub(crate) fn let_go(&mut self) {
+        let running = self.running.iter_mut().map(|running| &mut running.briefing);
+        let restoring = self.restoring.iter_mut().map(|restoring| &mut restoring.briefing);
+        running.chain(restoring).for_each(|briefing| briefing.let_go());
     }
 
     /// The addresses that lost their owner and whose connections are still to be
