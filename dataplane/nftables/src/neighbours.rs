@@ -6,13 +6,14 @@
 use std::fmt;
 
 use caracal_net::Mark;
+use caracal_sys::conntrack::REVOKED;
 use caracal_sys::nft::{
     Data, Expr, Hook, Lookup, Name, NftSocket, Policy, QueryError, SurveyedBase, SurveyedChain, TableFamily, TableId,
-    Verdict, mark_bits,
+    Verdict, mark_bits, sets_labels,
 };
 use nix::errno::Errno;
 
-use crate::ir::TABLE;
+use crate::ir::{REVOKED_LABEL, TABLE};
 
 /// Something of somebody else that matters to us.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,6 +35,8 @@ pub enum Matter {
     DropsByRule(Place),
     /// A rule that sets or tests bits of the packet mark that we use.
     NamesMark(Mark),
+    /// A rule that may set the label of connections that policy denies.
+    SetsLabel,
 }
 
 /// Where a base chain stands.
@@ -83,6 +86,10 @@ impl fmt::Display for Matter {
                 f,
                 "a rule there uses bits {:#x} of the packet mark, which are ours; leave them out of NftablesMarkMask or of that rule",
                 bits.0
+            ),
+            Self::SetsLabel => write!(
+                f,
+                "a rule there may set label {REVOKED_LABEL} of connections, by which we refuse what policy denies now; it is to use another label"
             ),
         }
     }
@@ -142,9 +149,10 @@ impl Survey {
             return Ok(true);
         }
         let Some(SurveyedChain { table, name, .. }) = self.chains.get(self.seen).cloned() else { return Ok(false) };
-        let mut bits = 0;
+        let (mut bits, mut sets_label) = (0, false);
         for listed in if_there(socket.rules_of(&table, &name))? {
             bits |= mark_bits(&listed.rule) & ours.0;
+            sets_label |= sets_labels(&listed.rule, &REVOKED);
             for expr in listed.rule.exprs {
                 match expr {
                     Expr::Verdict(verdict) => self.verdict(&table, &name, &verdict),
@@ -158,9 +166,9 @@ impl Survey {
                 }
             }
         }
-        if bits != 0 {
-            let (table, chain) = (table.to_string(), name.to_string());
-            self.found.push(Neighbour { table, chain, matter: Matter::NamesMark(Mark(bits)) });
+        let matters = [(bits != 0).then_some(Matter::NamesMark(Mark(bits))), sets_label.then_some(Matter::SetsLabel)];
+        for matter in matters.into_iter().flatten() {
+            self.found.push(Neighbour { table: table.to_string(), chain: name.to_string(), matter });
         }
         self.seen += 1;
         Ok(true)

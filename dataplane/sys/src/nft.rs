@@ -43,7 +43,7 @@ pub use object::Counter;
 pub use rule::{CountedRule, Handle, ListedRule, Place, Rule};
 pub use set::{Change, Field, Fields, ListedSet, Set, SetData, SetKind};
 pub use socket::{Commit, Features, NftSocket};
-pub use survey::{SurveyedBase, SurveyedChain, mark_bits};
+pub use survey::{SurveyedBase, SurveyedChain, mark_bits, sets_labels};
 pub use table::{ListedTable, Ownership, Table, TableFamily, TableId};
 pub use value::{Reg, VALUE_MAX, Value, Verdict};
 

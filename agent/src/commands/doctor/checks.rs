@@ -64,7 +64,9 @@ pub(super) fn all(settings: &Settings, rules: &caracal_nftables::Settings) -> an
     let ours = marks(&mut nft, rules)?;
     for neighbour in survey(&mut nft, ours).context("cannot list the rules of others")? {
         let severity = match neighbour.matter {
-            Matter::DropsByDefault(_) | Matter::DropsByRule(_) | Matter::NamesMark(_) => Severity::Warning,
+            Matter::DropsByDefault(_) | Matter::DropsByRule(_) | Matter::NamesMark(_) | Matter::SetsLabel => {
+                Severity::Warning
+            }
         };
         findings.push(Finding { severity, subject: neighbour.to_string(), reason: neighbour.matter.to_string() });
     }

@@ -53,6 +53,19 @@ const CASES: &[(&str, &str, &[&str])] = &[
         ],
     ),
     (
+        "labels of connections, ours among them",
+        "table inet labels {
+             map of { typeof tcp dport : ct label; }
+             chain other { type filter hook forward priority 10; ct label set 126; ct label 127 counter; }
+             chain ours { type filter hook forward priority 10; ct label set 127; }
+             chain any { type filter hook forward priority 10; ct label set tcp dport map @of; }
+         }",
+        &[
+            "chain inet labels any: a rule there may set label 127 of connections, by which we refuse what policy denies now; it is to use another label",
+            "chain inet labels ours: a rule there may set label 127 of connections, by which we refuse what policy denies now; it is to use another label",
+        ],
+    ),
+    (
         "verdicts that maps hold, with and without a name",
         "table inet guard {
              map ports { type inet_service : verdict; elements = { 80 : accept, 81 : goto end }; }

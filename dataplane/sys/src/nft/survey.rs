@@ -5,7 +5,7 @@ use smol_str::SmolStr;
 
 use super::chain::{Hook, Policy, decode_hook};
 use super::error::QueryError;
-use super::expr::{Expr, MetaKey};
+use super::expr::{CtKey, Expr, MetaKey};
 use super::name::Name;
 use super::rule::Rule;
 use super::socket::{NftSocket, Request};
@@ -121,6 +121,27 @@ pub fn mark_bits(rule: &Rule) -> u32 {
         }
     }
     named
+}
+
+/// Whether a rule may set one of these bits of a connection's labels.
+#[must_use]
+pub fn sets_labels(rule: &Rule, bits: &[u8; 16]) -> bool {
+    let mut constant = None;
+    for expr in &rule.exprs {
+        match expr {
+            Expr::Immediate { value, .. } => constant = Some(value.as_bytes()),
+            // What a map yields is anybody's guess.
+            Expr::Lookup { .. } => constant = None,
+            Expr::SetCt { key: CtKey::Labels, .. } => {
+                let names = |set: &[u8]| set.iter().zip(bits).any(|(set, bit)| set & bit != 0);
+                if constant.is_none_or(names) {
+                    return true;
+                }
+            }
+            _ => {}
+        }
+    }
+    false
 }
 
 fn reads_mark(rule: &Rule) -> bool {
