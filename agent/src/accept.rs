@@ -56,7 +56,7 @@ async fn accept(
                     return;
                 }
             }
-            _ = looks.tick() => {
+            _ = looks.tick(), if socket.is_some() => {
                 let Some(socket) = &mut socket else { continue };
                 let put_back = socket.put_back().map_err(|error| error.to_string());
                 match put_back.and_then(|new| new.map(listening).transpose().map_err(|error| error.to_string())) {

@@ -80,8 +80,6 @@ pub struct DataHalf<D, H> {
     failure: Option<String>,
     /// Whether the control half was told of a failure that is over.
     recovered: bool,
-    /// Why the rules could not be looked at, until they can.
-    blind: Option<String>,
     /// Why the parameters that are asked for are not in force.
     unusable: Option<String>,
     closed: Closed,
@@ -119,7 +117,6 @@ impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
             numbers: Numbers::default(),
             failure: None,
             recovered: false,
-            blind: None,
             unusable: None,
             closed: Closed::default(),
             complaints: Complaints::default(),
@@ -255,22 +252,17 @@ impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
         if self.next_poll <= now {
             let polled = self.driver.poll(&self.store);
             self.next_poll = now + self.driver.poll_interval();
+            let subject = "rules";
             match polled {
-                Ok(Finding::Unchanged) => self.blind = None,
+                Ok(Finding::Unchanged) => self.complaints.settle(subject),
                 Ok(Finding::Repaired(receipt)) => {
                     warn!(messages = receipt.messages, "somebody changed our rules; they are as they were again");
                     self.take_outcomes(receipt);
-                    self.blind = None;
+                    self.complaints.settle(subject);
                     // What was open let connections begin that policy denies.
                     self.revocation.note(now, &self.store, &[Change::InSync], &BTreeSet::new());
                 }
-                Err(error) => {
-                    let text = chain(&error);
-                    if self.blind.as_ref() != Some(&text) {
-                        warn!(error = text, "cannot look at the rules; trying again");
-                    }
-                    self.blind = Some(text);
-                }
+                Err(error) => self.complaints.raise(subject, format!("cannot be looked at: {}", chain(&error))),
             }
         }
         self.news()

@@ -7,6 +7,7 @@
 
 pub mod agent;
 pub mod cluster;
+pub mod connections;
 pub mod load;
 pub mod matrix;
 pub mod oracle;

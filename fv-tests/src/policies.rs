@@ -38,3 +38,19 @@ pub fn client_only() -> anyhow::Result<Cluster> {
     ])?;
     Ok(cluster)
 }
+
+/// Three pods in the namespace `default` for [`ONLY_FRIENDS`], which is not in force yet:
+/// `friend` may reach `server` then, `foe` may not.
+///
+/// # Errors
+/// If the namespaces of the pods cannot be made; needs root.
+pub fn friend_and_foe() -> anyhow::Result<Cluster> {
+    let mut cluster = Cluster::new()?;
+    cluster.namespace("default", &[])?;
+    cluster.start_pods([
+        pod("default/server", &[("role", "server")]),
+        pod("default/friend", &[("friend", "yes")]),
+        pod("default/foe", &[("role", "foe")]),
+    ])?;
+    Ok(cluster)
+}

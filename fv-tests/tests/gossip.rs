@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use anyhow::ensure;
 use caracal_fv_tests::agent::Process;
 use caracal_fv_tests::cluster::{Cluster, Peer};
+use caracal_fv_tests::connections::tracked;
 use caracal_fv_tests::matrix::agree;
-use caracal_fv_tests::pod::pod;
-use caracal_fv_tests::policies::ONLY_FRIENDS;
+use caracal_fv_tests::policies::{ONLY_FRIENDS, friend_and_foe};
 use caracal_fv_tests::reference::Evaluator;
-use caracal_sys::conntrack::{Flow, FlowKey, Judgement, Progress, Review};
+use caracal_sys::conntrack::{Flow, FlowKey};
 
 const CONVERGENCE: Duration = Duration::from_secs(10);
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -81,22 +81,11 @@ impl<'a> Ends<'a> {
     /// What the node tracks of the two: who opened it, and whether it is cut.
     fn tracked(&self) -> anyhow::Result<Option<(IpAddr, bool)>> {
         let ends = [self.foe.local_addr()?.ip(), self.server.local_addr()?.ip()];
-        let mut found = None;
-        self.cluster.node.run(|| {
-            let mut review = Review::open()?;
-            let mut judge = |flow: &Flow| {
-                let is_gossip = matches!(flow.key, FlowKey::Ports { source: GOSSIP, destination: GOSSIP });
-                if is_gossip && ends.contains(&flow.source) && ends.contains(&flow.destination) {
-                    found = Some((flow.source, flow.revoked));
-                }
-                Judgement::Leave
-            };
-            while !matches!(review.step(PATIENCE, &mut judge)?, Progress::Done(_)) {
-                std::thread::sleep(Duration::from_millis(1));
-            }
-            anyhow::Ok(())
-        })??;
-        Ok(found)
+        let is_theirs = |flow: &&Flow| {
+            let is_gossip = matches!(flow.key, FlowKey::Ports { source: GOSSIP, destination: GOSSIP });
+            is_gossip && ends.contains(&flow.source) && ends.contains(&flow.destination)
+        };
+        Ok(tracked(&self.cluster.node)?.iter().find(is_theirs).map(|flow| (flow.source, flow.revoked)))
     }
 
     fn becomes(&self, wanted: Option<(&UdpSocket, bool)>) -> anyhow::Result<()> {
@@ -115,13 +104,7 @@ impl<'a> Ends<'a> {
 
 #[test]
 fn of_two_equals_policy_closes_the_direction_that_it_denies() -> anyhow::Result<()> {
-    let mut cluster = Cluster::new()?;
-    cluster.namespace("default", &[])?;
-    cluster.start_pods([
-        pod("default/server", &[("role", "server")]),
-        pod("default/friend", &[("friend", "yes")]),
-        pod("default/foe", &[("role", "foe")]),
-    ])?;
+    let cluster = friend_and_foe()?;
     let agent = Process::agent(&cluster)?;
     agree(&cluster, &Evaluator, CONVERGENCE)?;
     for is_v4 in [true, false] {

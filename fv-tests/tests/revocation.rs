@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail, ensure};
 use caracal_fv_tests::agent::Process;
 use caracal_fv_tests::cluster::{Cluster, NODE_V4, NODE_V6, Peer};
+use caracal_fv_tests::connections::{review, tracked};
 use caracal_fv_tests::matrix::agree;
 use caracal_fv_tests::pod::pod;
-use caracal_fv_tests::policies::ONLY_FRIENDS;
+use caracal_fv_tests::policies::{ONLY_FRIENDS, friend_and_foe};
 use caracal_fv_tests::reference::Evaluator;
-use caracal_sys::conntrack::{Flow, FlowKey, Judgement, Progress, Review};
+use caracal_sys::conntrack::{Flow, FlowKey, Judgement};
 use caracal_sys::netns::NetNs;
 
 const CONVERGENCE: Duration = Duration::from_secs(10);
@@ -76,14 +77,8 @@ spec: {defaultEndpointToHostAction: Return}
 ";
 
 fn cluster() -> anyhow::Result<(Cluster, Process)> {
-    let mut cluster = Cluster::new()?;
-    cluster.namespace("default", &[])?;
+    let cluster = friend_and_foe()?;
     cluster.write("felix.yaml", TO_HOST)?;
-    cluster.start_pods([
-        pod("default/server", &[("role", "server")]),
-        pod("default/friend", &[("friend", "yes")]),
-        pod("default/foe", &[("role", "foe")]),
-    ])?;
     let agent = Process::agent(&cluster)?;
     agree(&cluster, &Evaluator, CONVERGENCE)?;
     // What the probes left behind would be cut too.
@@ -146,16 +141,6 @@ impl Connection {
     }
 }
 
-fn review(node: &NetNs, mut judge: impl FnMut(&Flow) -> Judgement + Send) -> anyhow::Result<()> {
-    node.run(|| {
-        let mut review = Review::open()?;
-        while !matches!(review.step(PATIENCE, &mut judge)?, Progress::Done(_)) {
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        Ok(())
-    })?
-}
-
 /// A socket of a pod's address, as soon as the pod has it.
 fn bind(peer: &Peer, at: SocketAddr) -> anyhow::Result<UdpSocket> {
     let deadline = Instant::now() + PATIENCE;
@@ -167,16 +152,6 @@ fn bind(peer: &Peer, at: SocketAddr) -> anyhow::Result<UdpSocket> {
             socket => return Ok(socket?),
         }
     }
-}
-
-/// All connections that the node tracks.
-fn tracked(node: &NetNs) -> anyhow::Result<Vec<Flow>> {
-    let mut flows = Vec::new();
-    review(node, |flow| {
-        flows.push(*flow);
-        Judgement::Leave
-    })?;
-    Ok(flows)
 }
 
 /// Waits until as many connections bear the label. Gives the time since then.

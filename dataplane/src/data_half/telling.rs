@@ -38,7 +38,6 @@ impl<D: ConfiguredDriver, H: Host> DataHalf<D, H> {
         report.measurements.extend(self.flows.measurements());
         let own = [
             ("rules", "cannot be put in force, the last good ones stand", &self.failure),
-            ("rules", "cannot be looked at", &self.blind),
             ("configuration", "not in force, what it said before is", &self.unusable),
         ];
         let own = own.into_iter().filter_map(|(subject, what, why)| {
